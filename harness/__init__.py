@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What runs, records and judges. See README.md in this folder."""

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * history.h - every operation's invocation and completion with its result, in one clock.
+ *
+ * The writer. Lines are described in harness/README.md. They are buffered and handed to the reader
+ * before every invocation, so that what was begun is known outside even if the kernel dies in it.
+ */
+#ifndef PF_HISTORY_H
+#define PF_HISTORY_H
+
+#include <pthread.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PF_HISTORY_VERSION 1
+#define PF_HISTORY_LINE_BYTES 16384
+
+struct pf_history {
+	int fd;		    /* where lines go, borrowed */
+	const char *prefix; /* before each line; with a prefix the line is encoded as one token */
+	uint32_t last_op;
+	pthread_mutex_t lock;
+	size_t used;
+	char buf[1 << 16];
+};
+
+/* Start a history that writes to @fd. */
+void pf_history_open(struct pf_history *h, int fd, const char *prefix);
+
+/* Add one line (no newline). Any thread. A line longer than PF_HISTORY_LINE_BYTES is cut. */
+__attribute__((format(printf, 2, 3))) void pf_history_line(struct pf_history *h, const char *fmt,
+							     ...);
+
+/*
+ * Begin an operation: gives it the next number, takes the time, writes "inv OP T @fmt..." and
+ * flushes. Returns the number. Any thread.
+ */
+__attribute__((format(printf, 2, 3))) uint32_t pf_history_inv(struct pf_history *h,
+								const char *fmt, ...);
+
+/* The same for a number reserved earlier by pf_history_reserve. */
+__attribute__((format(printf, 3, 4))) void pf_history_inv_as(struct pf_history *h, uint32_t op,
+							       const char *fmt, ...);
+
+/* Take an operation number whose invocation comes later. */
+uint32_t pf_history_reserve(struct pf_history *h);
+
+/*
+ * End operation @op with @value >= 0 (ok) or -errno; @detail may be NULL or "". The time is taken
+ * here, so call it right after the system call.
+ */
+void pf_history_ret(struct pf_history *h, uint32_t op, long value, const char *detail);
+
+/* Write out what is buffered. */
+void pf_history_flush(struct pf_history *h);
+
+/* errno as its name ("EFAULT"), or "E<number>". */
+const char *pf_errno_name(int err);
+
+#endif

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * case.c - one sequence, against one channel, on one filesystem, in a forked child.
+ *
+ * The child runs the steps and writes the history; the parent only waits for it, with a deadline,
+ * and survives whatever the child ends in.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../core/clock.h"
+#include "../core/token.h"
+#include "case.h"
+
+#define KILL_MS 5000u /* for a killed child to be gone */
+#define WORKERS 8     /* steps asleep at once, and one that runs */
+
+static const char *const class_names[] = { "pte", "short-pin", "long-pin", "faulting" };
+static const char *const hold_names[] = { "none", "trivial", "inflight" };
+
+static bool writes(const struct pf_step *s)
+{
+	return s->verb == PF_VERB_WRITE || s->verb == PF_VERB_HOLD || s->verb == PF_VERB_STORE ||
+	       s->verb == PF_VERB_PWRITE ||
+	       (s->verb == PF_VERB_FILE && s->state == PF_STATE_WRITTEN);
+}
+
+static int prepare_steps(struct case_run *c)
+{
+	for (int i = 0; i < PF_SEQ_FILES_MAX; i++)
+		c->files[i].fd = -1;
+	for (int i = 0; i < c->seq.nr_steps; i++) {
+		const struct pf_step *s = &c->seq.steps[i];
+		struct step_job *j = &c->jobs[i];
+		size_t bytes = s->verb == PF_VERB_FILE ? s->size_bytes : s->len_bytes;
+
+		j->c = c;
+		j->step = s;
+		j->job.fn = step_run;
+		j->job.arg = j;
+		if (writes(s) && posix_memalign((void **)&j->data, 4096, bytes))
+			return -ENOMEM;
+		if (s->verb == PF_VERB_HOLD && c->channel.ops->hold_kind == PF_HOLD_NONE)
+			case_end(c, CASE_SKIP, "%s cannot hold a write", c->params->channel);
+	}
+	return 0;
+}
+
+/* Split "name/variant" and find both. */
+static int find_channel(struct case_run *c)
+{
+	char name[64];
+	const char *slash = strchr(c->params->channel, '/');
+	const char *variant = slash ? slash + 1 : "";
+	const struct pf_channel_ops *ops;
+
+	snprintf(name, sizeof(name), "%.*s",
+		 (int)(slash ? slash - c->params->channel : (long)strlen(c->params->channel)),
+		 c->params->channel);
+	ops = pf_channel_find(name);
+	if (!ops)
+		return -ENOENT;
+	c->channel.ops = ops;
+	c->channel.scratch_dir = c->params->scratch;
+	c->channel.deadline_ms = c->params->deadline_ms;
+	if (!*variant) {
+		c->channel.variant = "";
+		return 0;
+	}
+	for (const char *const *v = ops->variants; v && *v; v++)
+		if (!strcmp(*v, variant))
+			c->channel.variant = *v;
+	return c->channel.variant ? 0 : -ENOENT;
+}
+
+static void setup(struct case_run *c, int out)
+{
+	const struct case_params *p = c->params;
+	char err[200], title[400];
+	int rc;
+
+	pf_history_open(&c->history, out, "h ");
+	if (pf_seq_parse(&c->seq, p->seq, err, sizeof(err))) {
+		case_end(c, CASE_BROKEN, "sequence:%s", err);
+		return;
+	}
+	if (find_channel(c)) {
+		case_end(c, CASE_BROKEN, "no channel '%s'", p->channel);
+		return;
+	}
+	pf_token_encode(title, sizeof(title), c->seq.title);
+	pf_history_line(&c->history, "case %u %u %s %s %s %s", p->nr, p->run, p->channel,
+			class_names[c->channel.ops->class], hold_names[c->channel.ops->hold_kind],
+			title);
+	rc = look_init(&c->look, &c->history, p->run, p->nr);
+	rc = rc ? rc : prepare_steps(c);
+	c->workers = workers_new(WORKERS);
+	if (!rc && !c->workers)
+		rc = -ENOMEM;
+	if (!rc && mkdir(p->dir, 0700) && errno != EEXIST)
+		rc = -errno;
+	c->dirfd = rc ? -1 : open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (!rc && c->dirfd < 0)
+		rc = -errno;
+	if (rc) {
+		case_end(c, CASE_BROKEN, "%s: %s", p->dir, pf_errno_name(-rc));
+		return;
+	}
+	if (c->end == CASE_RAN && c->channel.ops->open) {
+		rc = c->channel.ops->open(&c->channel);
+		if (rc)
+			case_end(c, CASE_BROKEN, "%s: open: %s %s", p->channel,
+				 pf_errno_name(-rc), c->channel.detail);
+	}
+}
+
+/* Could a step be sleeping for a good reason, and wake when something later is done? */
+static bool may_sleep(const struct case_run *c)
+{
+	for (int i = 0; i < PF_SEQ_HOLDS_MAX; i++)
+		if (c->held[i].out && c->held[i].inflight)
+			return true;
+	return c->nr_open_states > 0 ||
+	       (c->nr_pinned > 0 && c->channel.ops->class != PF_CLASS_PTE &&
+		c->channel.ops->class != PF_CLASS_SHORT_PIN);
+}
+
+static void step_late(struct case_run *c, struct step_job *j, const char *where)
+{
+	char stack[2048], token[6144];
+
+	thread_stack(j->job.tid, stack, sizeof(stack));
+	pf_token_encode(token, sizeof(token), stack);
+	pf_history_line(&c->history, "hung %u %llu %s %s", j->job.op,
+			(unsigned long long)pf_now_ns(), where, token);
+	case_end(c, CASE_HUNG, "line %d of the sequence, asleep in %s", j->step->line, where);
+}
+
+/* Wait for a step that was started. One that sleeps for a good reason is left running. */
+static void wait_step(struct case_run *c, struct step_job *j)
+{
+	unsigned int grace_ms = may_sleep(c) && !j->job.blocked_seen ? c->params->grace_ms : 0;
+	char where[128] = "";
+
+	switch (workers_wait(c->workers, &j->job, grace_ms, c->params->deadline_ms, where,
+			     sizeof(where))) {
+	case JOB_DONE:
+		j->running = false;
+		return;
+	case JOB_ASLEEP:
+		j->job.blocked_seen = true;
+		pf_history_line(&c->history, "blocked %u %llu %s", j->job.op,
+				(unsigned long long)pf_now_ns(), where);
+		return;
+	case JOB_LATE:
+		step_late(c, j, where);
+		return;
+	}
+}
+
+/* What slept should wake now that nothing is held any more. */
+static void wait_sleepers(struct case_run *c)
+{
+	if (may_sleep(c))
+		return;
+	for (int i = 0; i < c->seq.nr_steps && c->end != CASE_HUNG; i++)
+		if (c->jobs[i].running)
+			wait_step(c, &c->jobs[i]);
+}
+
+static void run_steps(struct case_run *c)
+{
+	for (int i = 0; i < c->seq.nr_steps; i++) {
+		struct step_job *j = &c->jobs[i];
+		int rc;
+
+		if (c->end != CASE_RAN || c->refused)
+			return;
+		rc = workers_start(c->workers, &j->job);
+		if (rc) {
+			case_end(c, CASE_BROKEN, "thread: %s", pf_errno_name(-rc));
+			return;
+		}
+		j->running = true;
+		wait_step(c, j);
+		wait_sleepers(c);
+	}
+}
+
+/* The end of a case runs in a worker as well: it may hang like any step. */
+static void finish_job(struct job *job)
+{
+	struct case_run *c = job->arg;
+	bool looks = c->end == CASE_RAN && !c->last_ran;
+
+	for (int i = 0; i < PF_SEQ_HOLDS_MAX; i++)
+		land_held(c, &c->held[i]);
+	if (looks)
+		look_all(c, false);
+	for (int i = 0; i < c->seq.nr_files; i++)
+		if (c->files[i].map)
+			unpin_file(c, &c->files[i]);
+}
+
+static void look_job(struct job *job)
+{
+	struct case_run *c = job->arg;
+
+	look_all(c, true);
+	look_dropped(c);
+}
+
+static void close_job(struct job *job)
+{
+	struct case_run *c = job->arg;
+
+	if (c->channel.ops && c->channel.ops->close)
+		c->channel.ops->close(&c->channel);
+	for (int i = 0; i < PF_SEQ_FILES_MAX; i++)
+		if (c->files[i].fd >= 0)
+			close(c->files[i].fd);
+	if (c->dirfd >= 0)
+		close(c->dirfd);
+}
+
+static void run_phase(struct case_run *c, void (*fn)(struct job *), const char *name)
+{
+	struct job job = { .fn = fn, .arg = c };
+	char where[128] = "";
+
+	if (c->end == CASE_HUNG)
+		return;
+	if (workers_start(c->workers, &job))
+		case_end(c, CASE_BROKEN, "thread");
+	else if (workers_wait(c->workers, &job, 0, c->params->deadline_ms, where,
+			      sizeof(where)) != JOB_DONE)
+		case_end(c, CASE_HUNG, "%s, asleep in %s", name, where);
+}
+
+/* Everything the child does. Returns its exit status; the end of the case goes to @result. */
+static int child_main(const struct case_params *p, int out, int result)
+{
+	static const char *const ends[] = { "ran", "skip", "hung", "broken" };
+	struct case_run *c = calloc(1, sizeof(*c));
+	char text[320];
+	int n;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (!c)
+		return 1;
+	c->params = p;
+	c->dirfd = -1;
+	setup(c, out);
+	if (c->end == CASE_RAN) {
+		run_steps(c);
+		if (c->workers)
+			run_phase(c, finish_job, "landing, looking and unpinning");
+		wait_sleepers(c);
+		if (c->end == CASE_RAN && !c->last_ran)
+			run_phase(c, look_job, "looking after unpin");
+	}
+	if (c->workers)
+		run_phase(c, close_job, "closing");
+	if (c->end == CASE_RAN)
+		pf_history_line(&c->history, "end %llu", (unsigned long long)pf_now_ns());
+	pf_history_flush(&c->history);
+	n = snprintf(text, sizeof(text), "%s %s", ends[c->end], c->why);
+	if (write(result, text, (size_t)n) != n)
+		return 1;
+	return 0;
+}
+
+/*
+ * Read what the child says about its end: one write, so one read. Not until end of file, which
+ * helpers that the child forked may keep from coming. False if there is no answer in time.
+ */
+static bool read_result(int fd, unsigned int deadline_ms, char *text, size_t bytes)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	ssize_t n;
+
+	if (poll(&p, 1, (int)deadline_ms) <= 0)
+		return false;
+	n = read(fd, text, bytes - 1);
+	text[n > 0 ? n : 0] = '\0';
+	return true;
+}
+
+/* Wait for @pid to be gone. Returns false if it still is there after @wait_ms. */
+static bool reap(pid_t pid, unsigned int wait_ms, int *status)
+{
+	uint64_t until = pf_now_ns() + wait_ms * PF_NS_PER_MS;
+
+	for (;;) {
+		pid_t got = waitpid(pid, status, WNOHANG);
+
+		if (got == pid || (got < 0 && errno == ECHILD))
+			return true;
+		if (pf_now_ns() >= until)
+			return false;
+		poll(NULL, 0, 1);
+	}
+}
+
+/* A child that died with the filesystem frozen would leave it so. */
+static void thaw(const char *mnt)
+{
+	int fd = open(mnt, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	ioctl(fd, FITHAW, 0); /* EINVAL when it was not frozen */
+	close(fd);
+}
+
+static void report(struct agent *a, const struct case_params *p, pid_t pid, const char *text,
+		   bool answered)
+{
+	char token[1024];
+	const char *why = strchr(text, ' ');
+	int status = 0;
+
+	pf_token_encode(token, sizeof(token), why && why[1] ? why + 1 : "?");
+	if (!answered || !strncmp(text, "hung", 4)) {
+		thaw(p->mnt);
+		kill(pid, SIGKILL);
+	}
+	if (!reap(pid, KILL_MS, &status)) {
+		agent_line(a, "ok stuck %s", token);
+		return;
+	}
+	if (!answered || !strncmp(text, "hung", 4))
+		agent_line(a, "ok hung %s", answered ? token : "no%20answer");
+	else if (WIFSIGNALED(status))
+		agent_line(a, "ok died %d", WTERMSIG(status));
+	else if (!strncmp(text, "ran", 3))
+		agent_line(a, "ok ran");
+	else if (!strncmp(text, "skip", 4))
+		agent_line(a, "ok skip %s", token);
+	else
+		agent_line(a, "err 5 %s", token);
+}
+
+void do_case(struct agent *a, char **words, int nr)
+{
+	struct case_params p = {
+		.nr = (uint32_t)arg_u64(words, nr, "nr", 0),
+		.run = (uint32_t)arg_u64(words, nr, "run", 0),
+		.dir = arg_find(words, nr, "dir"),
+		.mnt = arg_find(words, nr, "mnt"),
+		.scratch = arg_find(words, nr, "scratch"),
+		.channel = arg_find(words, nr, "channel"),
+		.seq = arg_find(words, nr, "seq"),
+		.deadline_ms = (unsigned int)arg_u64(words, nr, "deadline_ms", 10000),
+		.grace_ms = (unsigned int)arg_u64(words, nr, "grace_ms", 200),
+	};
+	char text[512];
+	int fds[2];
+	bool answered;
+	pid_t pid;
+
+	if (!p.nr || !p.dir || !p.mnt || !p.scratch || !p.channel || !p.seq) {
+		agent_line(a, "err 22 case%%20needs%%20nr,%%20dir,%%20mnt,%%20scratch,%%20channel,%%20seq");
+		return;
+	}
+	if (pipe2(fds, O_CLOEXEC)) {
+		agent_line(a, "err %d pipe", errno);
+		return;
+	}
+	pid = fork();
+	if (pid == 0) {
+		close(fds[0]);
+		_exit(child_main(&p, a->out, fds[1]));
+	}
+	close(fds[1]);
+	if (pid < 0) {
+		agent_line(a, "err %d fork", errno);
+		close(fds[0]);
+		return;
+	}
+	/* The child has a deadline for each step; this is for a child that cannot keep it. */
+	answered = read_result(fds[0], 3 * p.deadline_ms + 30000, text, sizeof(text));
+	close(fds[0]);
+	report(a, &p, pid, text, answered);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* case.h - one case while it runs, in a process of its own. */
+#ifndef PF_CASE_H
+#define PF_CASE_H
+
+#include "exec.h"
+
+struct case_params {
+	uint32_t nr, run;
+	const char *dir, *mnt, *scratch, *channel, *seq;
+	unsigned int deadline_ms, grace_ms;
+};
+
+struct held {
+	struct pf_io io;
+	uint32_t op;
+	bool out;      /* between hold and land */
+	bool inflight; /* the write has begun */
+};
+
+/* One step with all it needs, allocated before the first one runs. */
+struct step_job {
+	struct job job;
+	struct case_run *c;
+	const struct pf_step *step;
+	uint8_t *data; /* stamped cells of a writing step */
+	struct pf_fault_call call;
+	bool running; /* started and not yet seen to be done */
+};
+
+enum case_end { CASE_RAN, CASE_SKIP, CASE_HUNG, CASE_BROKEN };
+
+struct case_run {
+	const struct case_params *params;
+	struct pf_history history;
+	struct pf_seq seq;
+	struct pf_channel channel;
+	struct pf_file files[PF_SEQ_FILES_MAX];
+	struct held held[PF_SEQ_HOLDS_MAX];
+	struct step_job jobs[PF_SEQ_STEPS_MAX];
+	struct workers *workers;
+	struct look look;
+	int dirfd;
+	int nr_pinned; /* files with a mapping attached to the channel */
+	int nr_open_states; /* frozen filesystems */
+	bool refused;  /* the kernel refused the pin: the sequence ends there */
+	bool last_ran; /* nothing can be looked at before the next mount */
+	enum case_end end;
+	char why[256]; /* of an end that is not CASE_RAN */
+};
+
+/* step.c: what each verb does; runs in a worker. Returns 0 or the first fatal error in c->end. */
+void step_run(struct job *job);
+/* Views of every file; @final_name NULL for the views' own names. Run in the caller's thread. */
+void look_all(struct case_run *c, bool fresh_mapping);
+void look_dropped(struct case_run *c);
+int unpin_file(struct case_run *c, struct pf_file *f);
+void land_held(struct case_run *c, struct held *held);
+
+/* Note the first thing that ends the case early. Any thread. */
+__attribute__((format(printf, 3, 4))) void case_end(struct case_run *c, enum case_end end,
+						     const char *fmt, ...);
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* exec.h - what the files of the executor share. The protocol stands in harness/README.md. */
+#ifndef PF_EXEC_H
+#define PF_EXEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "../core/channel.h"
+#include "../core/fault.h"
+#include "../core/history.h"
+#include "../core/seq.h"
+
+/* The agent's end of the line to the runner. */
+struct agent {
+	FILE *in;
+	int out;	    /* file descriptor: replies, one write(2) a line */
+};
+
+/* Reply with one line made of @fmt; tokens must be encoded already. */
+__attribute__((format(printf, 2, 3))) void agent_line(struct agent *a, const char *fmt, ...);
+
+/* Find KEY in @nr words "KEY=VALUE"; NULL if it is not there. Values are decoded already. */
+const char *arg_find(char **words, int nr, const char *key);
+/* The same as a number; @fallback if absent or not a number. */
+uint64_t arg_u64(char **words, int nr, const char *key, uint64_t fallback);
+
+/* Requests, one function each: @words are the decoded tokens after the verb. They reply themselves. */
+void do_hello(struct agent *a);
+void do_sh(struct agent *a, char **words, int nr);
+void do_statx(struct agent *a, char **words, int nr);
+void do_case(struct agent *a, char **words, int nr);
+void do_views(struct agent *a, char **words, int nr);
+void do_kmsg(struct agent *a);
+void do_pins(struct agent *a);
+
+/* Start reading the kernel log from now on. */
+void kmsg_open(void);
+
+/* pins.c: counters of FOLL_PIN from /proc/vmstat, folded over all CPUs. 0 or -errno. */
+struct pin_counters {
+	uint64_t acquired, released;
+};
+int pin_counters_read(struct pin_counters *out);
+/* Pages pinned and not yet released. */
+static inline int64_t pin_counters_held(const struct pin_counters *c)
+{
+	return (int64_t)(c->acquired - c->released);
+}
+
+/* look.c */
+#define VIEW_BUFFER_BYTES (1u << 20)
+
+/* What a look needs to name the cells it finds. */
+struct look {
+	struct pf_history *h;
+	uint32_t run, case_nr;
+	uint32_t last_op; /* candidates for torn cells */
+	uint8_t *buf;	  /* VIEW_BUFFER_BYTES, page aligned */
+};
+int look_init(struct look *l, struct pf_history *h, uint32_t run, uint32_t case_nr);
+void look_exit(struct look *l);
+/*
+ * Look at @f [off, off + len) through @view (len 0: to the end of the file) and record it under the
+ * name @view_name. Returns 0, or -errno if the view does not exist here (recorded as well).
+ */
+int look_at(struct look *l, struct pf_file *f, enum pf_view view, const char *view_name,
+	    uint64_t off_bytes, uint64_t len_bytes);
+/* worker.c: steps run in threads of their own, so that one that sleeps does not stop the case. */
+struct job {
+	void (*fn)(struct job *job); /* must set result */
+	void *arg;
+	uint32_t op;
+	long result;
+	char detail[160];
+	/* owned by worker.c */
+	bool done, blocked_seen;
+	int tid;
+	struct worker *worker;
+};
+
+enum job_state { JOB_DONE, JOB_ASLEEP, JOB_LATE };
+
+struct workers;
+/* @nr threads, made now: none is made later. NULL when memory is short. */
+struct workers *workers_new(int nr);
+/* The kernel stack of thread @tid, "" if it cannot be read (only root can). */
+void thread_stack(int tid, char *out, size_t bytes);
+/* Hand @job to an idle thread. 0, or -EAGAIN when all are busy. */
+int workers_start(struct workers *w, struct job *job);
+/*
+ * Wait for @job: JOB_DONE when its function returned; JOB_ASLEEP when, after @grace_ms (0: never),
+ * its thread has been asleep in the kernel without waking once for a while; JOB_LATE after
+ * @deadline_ms. @where (may be NULL) receives the state letter and the kernel function it sleeps in.
+ */
+enum job_state workers_wait(struct workers *w, struct job *job, unsigned int grace_ms,
+			    unsigned int deadline_ms, char *where, size_t where_bytes);
+
+#endif

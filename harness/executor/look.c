@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * look.c - what a file looks like through one view, cell by cell, into the history.
+ *
+ * Looking is part of a sequence: an O_DIRECT read flushes, a buffered read fills the cache. Nothing
+ * here decides whether what was seen is right.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../core/cell.h"
+#include "../core/guard.h"
+#include "../core/token.h"
+#include "exec.h"
+
+#define PAGE_BYTES 4096u
+
+int look_init(struct look *l, struct pf_history *h, uint32_t run, uint32_t case_nr)
+{
+	memset(l, 0, sizeof(*l));
+	l->h = h;
+	l->run = run;
+	l->case_nr = case_nr;
+	if (posix_memalign((void **)&l->buf, PAGE_BYTES, VIEW_BUFFER_BYTES))
+		return -ENOMEM;
+	return 0;
+}
+
+void look_exit(struct look *l)
+{
+	free(l->buf);
+}
+
+#define VALUE_BYTES 400
+
+/*
+ * A cell as a history writes it. Cells that are not at home (a collapse moved them, or they are
+ * somebody else's) differ from one to the next by their home offset only: then the run goes on.
+ */
+struct value {
+	char text[VALUE_BYTES];
+	bool away;
+	struct pf_cell_id id; /* of a cell that is away */
+};
+
+/* A "see" line under construction: "VALUE*COUNT VALUE*COUNT ...". */
+struct runs {
+	struct look *look;
+	const struct pf_file *file;
+	const char *view;
+	uint32_t op;
+	uint64_t size_bytes;
+	uint64_t first;	      /* offset of the first cell in text */
+	uint64_t cells;	      /* in text */
+	struct value value; /* the run not yet in text */
+	uint64_t count;
+	size_t used;
+	char text[PF_HISTORY_LINE_BYTES - 256];
+};
+
+static void runs_emit(struct runs *r)
+{
+	pf_history_line(r->look->h, "see %u %s %s %llu %llu %llu%.*s", r->op, r->file->name,
+			r->view, (unsigned long long)r->size_bytes, (unsigned long long)r->first,
+			(unsigned long long)(r->cells * PF_CELL_BYTES), (int)r->used, r->text);
+	r->first += r->cells * PF_CELL_BYTES;
+	r->cells = 0;
+	r->used = 0;
+}
+
+static void runs_close_run(struct runs *r)
+{
+	if (!r->count)
+		return;
+	if (r->used + VALUE_BYTES + 24 > sizeof(r->text))
+		runs_emit(r);
+	r->used += (size_t)snprintf(r->text + r->used, sizeof(r->text) - r->used, " %s*%llu",
+				    r->value.text, (unsigned long long)r->count);
+	r->cells += r->count;
+	r->count = 0;
+}
+
+static bool continues(const struct runs *r, const struct value *v)
+{
+	struct pf_cell_id next = r->value.id;
+
+	if (r->value.away != v->away)
+		return false;
+	if (!v->away)
+		return !strcmp(r->value.text, v->text);
+	next.off_bytes += r->count * PF_CELL_BYTES;
+	return pf_cell_same_id(&next, &v->id);
+}
+
+static void runs_add(struct runs *r, const struct value *v)
+{
+	if (r->count && !continues(r, v))
+		runs_close_run(r);
+	if (!r->count)
+		r->value = *v;
+	r->count++;
+}
+
+/* Whose byte is @c at @i: an operation's number, 0 for zero, -1 for nobody's. */
+static long byte_owner(const uint8_t *cell, uint32_t i, const uint8_t *candidates, uint32_t nr)
+{
+	if (!cell[i])
+		return 0;
+	for (uint32_t op = 0; op < nr; op++)
+		if (candidates[op * PF_CELL_BYTES + i] == cell[i])
+			return op + 1;
+	return -1;
+}
+
+#define CANDIDATES_MAX 64u
+
+/* "0-31:w3,32-63:0": a greedy attribution, each stretch as long as one writer explains it. */
+static void attribute(const struct look *l, const uint8_t *cell, uint32_t file, uint64_t off,
+		      char *out, size_t bytes)
+{
+	static __thread uint8_t candidates[CANDIDATES_MAX * PF_CELL_BYTES];
+	uint32_t nr = l->last_op < CANDIDATES_MAX ? l->last_op : CANDIDATES_MAX;
+	struct pf_cell_id id = { l->run, l->case_nr, file, 0, off };
+	size_t used = 0;
+
+	for (uint32_t op = 0; op < nr; op++) {
+		id.op = op + 1;
+		pf_cell_stamp(candidates + op * PF_CELL_BYTES, &id);
+	}
+	for (uint32_t i = 0; i < PF_CELL_BYTES && used + 48 < bytes;) {
+		uint32_t from = i;
+		long owner = byte_owner(cell, i, candidates, nr);
+
+		for (i++; i < PF_CELL_BYTES; i++) {
+			if (owner < 0 && byte_owner(cell, i, candidates, nr) >= 0)
+				break;
+			if (owner == 0 && cell[i])
+				break;
+			if (owner > 0 &&
+			    candidates[(size_t)(owner - 1) * PF_CELL_BYTES + i] != cell[i])
+				break;
+		}
+		used += (size_t)snprintf(out + used, bytes - used, "%s%u-%u:", used ? "," : "",
+					 from, i - 1);
+		if (owner > 0)
+			used += (size_t)snprintf(out + used, bytes - used, "w%ld", owner);
+		else
+			used += (size_t)snprintf(out + used, bytes - used, owner ? "?%02x" : "0",
+						 cell[from]);
+	}
+}
+
+static void cell_value(const struct look *l, const uint8_t *cell, uint32_t file, uint64_t off,
+		       struct value *v)
+{
+	struct pf_cell_id *id = &v->id;
+	char detail[256];
+
+	v->away = false;
+	switch (pf_cell_decode(cell, id)) {
+	case PF_CELL_ZERO:
+		strcpy(v->text, "0");
+		return;
+	case PF_CELL_VALID:
+		v->away = id->run != l->run || id->case_nr != l->case_nr || id->file != file ||
+			  id->off_bytes != off;
+		if (!v->away)
+			snprintf(v->text, sizeof(v->text), "w%u", id->op);
+		else if (id->run != l->run || id->case_nr != l->case_nr)
+			snprintf(v->text, sizeof(v->text), "f%u:%u:%u:%llu:%u", id->run,
+				 id->case_nr, id->file, (unsigned long long)id->off_bytes, id->op);
+		else
+			snprintf(v->text, sizeof(v->text), "m%u:%u:%llu", id->op, id->file,
+				 (unsigned long long)id->off_bytes);
+		return;
+	case PF_CELL_TORN:
+		attribute(l, cell, file, off, detail, sizeof(detail));
+		v->text[0] = 't';
+		pf_token_encode(v->text + 1, sizeof(v->text) - 1, detail);
+		return;
+	}
+}
+
+/*
+ * Read up to VIEW_BUFFER_BYTES at @off. Returns the bytes read (short where a page cannot be read),
+ * with *@err telling why it is short; or -errno.
+ */
+static ssize_t read_view(struct look *l, struct pf_file *f, int fd, enum pf_view view, uint64_t off,
+			 size_t len, int *err)
+{
+	ssize_t n;
+
+	*err = 0;
+	if (view == PF_VIEW_MMAP) {
+		n = (ssize_t)pf_guarded_copy(l->buf, f->map + off, len);
+		if ((size_t)n < len)
+			*err = EFAULT;
+		return n;
+	}
+	/* O_DIRECT wants whole blocks; the tail past the end of the file reads short. */
+	if (view == PF_VIEW_DIRECT)
+		len = (len + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+	n = pread(fd, l->buf, len, (off_t)off);
+	if (n < 0) {
+		*err = errno;
+		return 0;
+	}
+	return n;
+}
+
+static int view_open(struct pf_file *f, enum pf_view view, int *fd)
+{
+	char path[64];
+
+	*fd = f->fd;
+	if (view == PF_VIEW_MMAP)
+		return f->map ? 0 : -ENODATA;
+	if (view != PF_VIEW_DIRECT)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
+	*fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	return *fd < 0 ? -errno : 0;
+}
+
+/* All of [off, end) cell by cell; what cannot be read is cells of value eERRNO, a page at a time. */
+static void see_range(struct runs *r, struct pf_file *f, int fd, enum pf_view view, uint64_t off,
+		      uint64_t end)
+{
+	struct look *l = r->look;
+	struct value value;
+
+	while (off < end) {
+		/* Direct reads begin at a block, so take the page and skip what was not asked for. */
+		uint64_t from = view == PF_VIEW_DIRECT ? off / PAGE_BYTES * PAGE_BYTES : off;
+		size_t want = end - from < VIEW_BUFFER_BYTES ? (size_t)(end - from)
+							     : VIEW_BUFFER_BYTES;
+		int err;
+		ssize_t got = read_view(l, f, fd, view, from, want, &err);
+		uint64_t seen_end = from + (uint64_t)got / PF_CELL_BYTES * PF_CELL_BYTES;
+
+		if (seen_end > end)
+			seen_end = end;
+		for (; off < seen_end; off += PF_CELL_BYTES) {
+			cell_value(l, l->buf + (off - from), f->id, off, &value);
+			runs_add(r, &value);
+		}
+		if (off >= end || (size_t)got >= want)
+			continue;
+		value.away = false;
+		snprintf(value.text, sizeof(value.text), "e%s", err ? pf_errno_name(err) : "EOF");
+		for (uint64_t page_end = (off / PAGE_BYTES + 1) * PAGE_BYTES;
+		     off < page_end && off < end; off += PF_CELL_BYTES)
+			runs_add(r, &value);
+	}
+	runs_close_run(r);
+	runs_emit(r);
+}
+
+int look_at(struct look *l, struct pf_file *f, enum pf_view view, const char *view_name,
+	    uint64_t off_bytes, uint64_t len_bytes)
+{
+	uint32_t op = pf_history_inv(l->h, "look %s %llu %llu %s", f->name,
+				     (unsigned long long)off_bytes,
+				     (unsigned long long)len_bytes, view_name);
+	static __thread struct runs r;
+	struct stat st;
+	uint64_t end;
+	int fd, rc;
+
+	l->last_op = op;
+	rc = view_open(f, view, &fd);
+	if (!rc && fstat(f->fd, &st))
+		rc = -errno;
+	if (rc) {
+		pf_history_ret(l->h, op, rc, NULL);
+		return rc;
+	}
+	end = (uint64_t)st.st_size / PF_CELL_BYTES * PF_CELL_BYTES;
+	if (len_bytes && off_bytes + len_bytes < end)
+		end = off_bytes + len_bytes;
+	if (view == PF_VIEW_MMAP && end > f->map_bytes)
+		end = f->map_bytes;
+	r.look = l;
+	r.file = f;
+	r.view = view_name;
+	r.op = op;
+	r.size_bytes = (uint64_t)st.st_size;
+	r.first = off_bytes;
+	r.cells = r.count = r.used = 0;
+	see_range(&r, f, fd, view, off_bytes, end);
+	pf_history_ret(l->h, op, 0, NULL);
+	if (view == PF_VIEW_DIRECT)
+		close(fd);
+	return 0;
+}

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * worker.c - threads that run steps.
+ *
+ * "Blocked" must mean asleep, not slow: an emulated machine can take long over a punch. So a step
+ * counts as asleep only when its thread is in state S or D at the end of the grace time and has not
+ * been switched to once during a last stretch of it.
+ *
+ * A page fault that sleeps (a GUP write to a frozen filesystem) does so with the mmap lock of this
+ * very process held. So threads are made beforehand, and nothing here maps or allocates memory
+ * while a step runs.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../core/clock.h"
+#include "exec.h"
+
+#define QUIET_MS 60u /* without one context switch before we call it asleep */
+
+struct worker {
+	pthread_t thread;
+	struct workers *pool;
+	struct job *job; /* NULL: idle */
+	int tid;
+	struct worker *next;
+};
+
+struct workers {
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct worker *all;
+};
+
+static void *worker_main(void *arg)
+{
+	struct worker *me = arg;
+	struct workers *pool = me->pool;
+
+	pthread_mutex_lock(&pool->lock);
+	me->tid = (int)syscall(SYS_gettid);
+	for (;;) {
+		struct job *job;
+
+		while (!me->job)
+			pthread_cond_wait(&pool->changed, &pool->lock);
+		job = me->job;
+		job->tid = me->tid;
+		pthread_mutex_unlock(&pool->lock);
+		job->fn(job);
+		pthread_mutex_lock(&pool->lock);
+		me->job = NULL;
+		job->done = true;
+		pthread_cond_broadcast(&pool->changed);
+	}
+	return NULL;
+}
+
+static int add_worker(struct workers *w)
+{
+	struct worker *worker = calloc(1, sizeof(*worker));
+	int rc;
+
+	if (!worker)
+		return -ENOMEM;
+	worker->pool = w;
+	rc = -pthread_create(&worker->thread, NULL, worker_main, worker);
+	if (rc) {
+		free(worker);
+		return rc;
+	}
+	worker->next = w->all;
+	w->all = worker;
+	return 0;
+}
+
+struct workers *workers_new(int nr)
+{
+	struct workers *w = calloc(1, sizeof(*w));
+	pthread_condattr_t attr;
+
+	if (!w)
+		return NULL;
+	pthread_mutex_init(&w->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&w->changed, &attr);
+	pthread_mutex_lock(&w->lock);
+	while (nr-- > 0)
+		if (add_worker(w))
+			break;
+	pthread_mutex_unlock(&w->lock);
+	return w;
+}
+
+int workers_start(struct workers *w, struct job *job)
+{
+	struct worker *idle;
+	int rc = -EAGAIN;
+
+	job->done = false;
+	pthread_mutex_lock(&w->lock);
+	for (idle = w->all; idle && idle->job; idle = idle->next)
+		;
+	if (idle) {
+		job->tid = idle->tid;
+		idle->job = job;
+		pthread_cond_broadcast(&w->changed);
+		rc = 0;
+	}
+	pthread_mutex_unlock(&w->lock);
+	return rc;
+}
+
+/* Wait until @job is done or @until_ns. Called with the lock held. */
+static bool wait_until(struct workers *w, struct job *job, uint64_t until_ns)
+{
+	struct timespec ts = {
+		.tv_sec = (time_t)(until_ns / 1000000000ull),
+		.tv_nsec = (long)(until_ns % 1000000000ull),
+	};
+
+	while (!job->done)
+		if (pthread_cond_timedwait(&w->changed, &w->lock, &ts) == ETIMEDOUT)
+			break;
+	return job->done;
+}
+
+/* Read /proc/self/task/TID/NAME into @text without allocating. Returns its length. */
+static size_t thread_file(int tid, const char *name, char *text, size_t bytes)
+{
+	char path[64];
+	ssize_t n = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/%s", tid, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0) {
+		n = read(fd, text, bytes - 1);
+		close(fd);
+	}
+	text[n > 0 ? n : 0] = '\0';
+	return n > 0 ? (size_t)n : 0;
+}
+
+static uint64_t status_number(const char *text, const char *key)
+{
+	const char *at = strstr(text, key);
+
+	return at ? strtoull(at + strlen(key), NULL, 10) : 0;
+}
+
+/* The state letter of thread @tid and how often it gave up the CPU. '?' if it cannot be read. */
+static char thread_state(int tid, uint64_t *switches)
+{
+	char text[4096];
+	const char *state;
+
+	thread_file(tid, "status", text, sizeof(text));
+	*switches = status_number(text, "\nvoluntary_ctxt_switches:") +
+		    status_number(text, "\nnonvoluntary_ctxt_switches:");
+	state = strstr(text, "\nState:\t");
+	return state ? state[8] : '?';
+}
+
+static void thread_wchan(int tid, char *out, size_t bytes)
+{
+	if (!thread_file(tid, "wchan", out, bytes) || !strcmp(out, "0"))
+		snprintf(out, bytes, "unknown");
+}
+
+void thread_stack(int tid, char *out, size_t bytes)
+{
+	thread_file(tid, "stack", out, bytes);
+}
+
+enum job_state workers_wait(struct workers *w, struct job *job, unsigned int grace_ms,
+			    unsigned int deadline_ms, char *where, size_t where_bytes)
+{
+	uint64_t start_ns = pf_now_ns(), before = 0, after;
+	uint64_t deadline_ns = start_ns + deadline_ms * PF_NS_PER_MS;
+	enum job_state state = JOB_DONE;
+	char letter = '?', wchan[80];
+
+	pthread_mutex_lock(&w->lock);
+	if (grace_ms && wait_until(w, job, start_ns + grace_ms * PF_NS_PER_MS))
+		goto out;
+	while (grace_ms && pf_now_ns() < deadline_ns) {
+		letter = thread_state(job->tid, &before);
+		if (wait_until(w, job, pf_now_ns() + QUIET_MS * PF_NS_PER_MS))
+			goto out;
+		if ((letter == 'S' || letter == 'D') &&
+		    thread_state(job->tid, &after) == letter && after == before) {
+			state = JOB_ASLEEP;
+			goto out;
+		}
+	}
+	if (!wait_until(w, job, deadline_ns)) {
+		letter = thread_state(job->tid, &before);
+		state = JOB_LATE;
+	}
+out:
+	if (state != JOB_DONE && where) {
+		thread_wchan(job->tid, wchan, sizeof(wchan));
+		snprintf(where, where_bytes, "%c %s", letter, wchan);
+	}
+	pthread_mutex_unlock(&w->lock);
+	return state;
+}

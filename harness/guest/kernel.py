@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: GPL-2.0
+"""From a KernelConf to a Kernel that can be booted: found in the cache, fetched, or made by hand."""
+
+import json
+import lzma
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from . import debian
+from .cache import Log, cache_dir, locked, need_space, plain_errors
+from .conf import KernelConf
+from .errors import GuestError
+from .initramfs import build_initramfs
+from .modules import unzstd
+
+WISHES = Path(__file__).parent / "kernel.config"
+META = "pinfault-kernel.json"
+UNPACKED_BYTES = 900 << 20  # packages and their contents, for a moment both
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel ready to boot."""
+
+    name: str  # as listed in kernels/, or the image's file name
+    version: str  # upstream version, such as 6.12.107
+    release: str  # what `uname -r` says
+    image: Path
+    modules: Path | None  # a folder with lib/modules/RELEASE; None: everything is built in
+    initramfs: Path
+    origin: str = ""  # suite and package version, or "by hand"
+    plain_image: Path | None = None  # the same kernel decompressed, which boots sooner
+
+
+def obtain(conf: KernelConf, log: Log, refresh: bool = False) -> Kernel:
+    """Make conf bootable: fetch and unpack what is missing, and build its initramfs.
+
+    The first call of a distribution kernel takes the time of a 70 to 110 MB download; later ones
+    touch no network, unless conf wants its suites asked again after some days, or refresh is set.
+    Raises GuestError, one line, for everything that can go wrong.
+    """
+    if conf.path is not None:
+        return _by_hand(conf, log)
+    with locked(f"kernel-{conf.name}", log), plain_errors(f"kernel {conf.name}"):
+        kept = _newest_kept(conf.name)
+        if kept and not refresh and not _is_stale(conf, kept[1]):
+            folder, meta = kept
+        else:
+            folder, meta = _refetch(conf, kept, log)
+        release = meta["release"]
+        initramfs = build_initramfs(conf.name, folder / "lib/modules" / release, log)
+        plain = _plain_image(folder, meta)
+    return Kernel(conf.name, meta["version"], release, folder / meta["image"], folder, initramfs,
+                  f"{meta['suite']} {meta['package_version']}", plain)
+
+
+def _plain_image(folder: Path, meta: dict) -> Path | None:
+    """The ELF image inside the bzImage, unpacked once, if the kernel can be entered that way (PVH).
+
+    A guest under emulation takes 1 to 5 s to decompress itself; here it is a fraction of that.
+    """
+    plain = folder / "vmlinux"
+    if plain.exists():
+        return plain
+    config = (folder / f"boot/config-{meta['release']}").read_text(errors="replace")
+    if missing_options(config, ("CONFIG_PVH=y",)):
+        return None
+    payload = image_payload(folder / meta["image"])
+    if payload[:4] != b"\x7fELF":
+        return None
+    temp = folder / f".vmlinux.{os.getpid()}"
+    temp.write_bytes(payload)
+    temp.rename(plain)
+    return plain
+
+
+def _kernels_dir() -> Path:
+    return cache_dir() / "kernels"
+
+
+def _newest_kept(name: str) -> tuple[Path, dict] | None:
+    """The kernel kept under name that was asked for last, with its description."""
+    found = []
+    for path in _kernels_dir().glob(f"{name}-*/{META}"):
+        try:
+            meta = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue
+        if meta.get("name") == name and (path.parent / meta.get("image", "-")).is_file():
+            found.append((meta["checked_s"], path.parent, meta))
+    if not found:
+        return None
+    _, folder, meta = max(found, key=lambda entry: entry[0])
+    return folder, meta
+
+
+def _is_stale(conf: KernelConf, meta: dict) -> bool:
+    if conf.recheck_days is None:
+        return False
+    return time.time() - meta["checked_s"] > conf.recheck_days * 86400
+
+
+def _refetch(conf: KernelConf, kept: tuple[Path, dict] | None, log: Log) -> tuple[Path, dict]:
+    """Ask the suites; fall back to what is kept when they cannot be asked."""
+    try:
+        return _fetch(conf, log)
+    except GuestError as err:
+        if not kept:
+            raise
+        log(f"kernel {conf.name}: {err}; the one from the cache is used")
+        return kept
+
+
+def _fetch(conf: KernelConf, log: Log) -> tuple[Path, dict]:
+    _kernels_dir().mkdir(exist_ok=True)
+    need_space(cache_dir(), UNPACKED_BYTES)
+    why_not = []
+    for suite, candidate in _candidates(conf, log, why_not):
+        folder = _kernels_dir() / f"{conf.name}-{candidate.release}"
+        if not (folder / META).exists():
+            _download(conf, suite, candidate, folder, log)
+        config = (folder / f"boot/config-{candidate.release}").read_text(errors="replace")
+        lacking = missing_options(config, conf.require)
+        if not lacking:
+            return folder, _remember(folder)
+        why_not.append(f"{candidate.release} has no {', '.join(lacking)}")
+        shutil.rmtree(folder, ignore_errors=True)
+    raise GuestError(f"kernel {conf.name}: " + "; ".join(why_not))
+
+
+def _remember(folder: Path) -> dict:
+    """Note in the kernel's description that the mirror was asked just now."""
+    meta = json.loads((folder / META).read_text())
+    meta["checked_s"] = time.time()
+    temp = folder / (META + f".{os.getpid()}")
+    temp.write_text(json.dumps(meta, indent=1) + "\n")
+    temp.rename(folder / META)
+    return meta
+
+
+def _candidates(conf: KernelConf, log: Log, why_not: list[str]):
+    """What conf's suites offer and is new enough, the highest version first."""
+    found: list[tuple[debian.Suite, debian.Candidate]] = []
+    mirrors = debian.configured_mirrors()
+    for name in conf.suites:
+        log(f"kernel {conf.name}: asking {name}")
+        for mirror in mirrors:
+            suite = debian.Suite(name, mirror)
+            try:
+                suite.update()
+                candidate = suite.kernel()
+            except GuestError as err:
+                why_not.append(str(err))
+                continue
+            if conf.min_version and not debian.version_ge(candidate.version, conf.min_version):
+                why_not.append(f"{name} has {candidate.version}, older than {conf.min_version}")
+            else:
+                found.append((suite, candidate))
+            break
+    while found:
+        best = found[0]
+        for entry in found[1:]:
+            if not debian.version_ge(best[1].package_version, entry[1].package_version):
+                best = entry
+        found.remove(best)
+        yield best
+
+
+def _download(conf: KernelConf, suite: debian.Suite, candidate: debian.Candidate, folder: Path,
+              log: Log) -> None:
+    """Fetch and unpack into a temporary folder beside folder; what is finished is renamed."""
+    log(f"kernel {conf.name}: fetching {candidate.release} ({candidate.package_version}) "
+        f"from {candidate.suite}")
+    for stale in _kernels_dir().glob(f".{conf.name}-*"):
+        shutil.rmtree(stale, ignore_errors=True)  # the lock says that nobody works in it
+    temp = Path(tempfile.mkdtemp(prefix=f".{conf.name}-", dir=_kernels_dir()))
+    try:
+        temp.chmod(0o755)
+        debs = suite.download(candidate.packages, temp)
+        debian.unpack(debs, temp)
+        for deb in debs:
+            deb.unlink()
+        image = _settle(temp, candidate.release)
+        meta = {**asdict(candidate), "name": conf.name, "version": candidate.version,
+                "image": image, "checked_s": time.time()}
+        (temp / META).write_text(json.dumps(meta, indent=1) + "\n")
+        temp.rename(folder)
+    except BaseException:
+        shutil.rmtree(temp, ignore_errors=True)
+        raise
+
+
+def _settle(root: Path, release: str) -> str:
+    """Bring an unpacked kernel into one shape, run depmod, and say where the image is."""
+    if not (root / "lib").exists() and (root / "usr/lib/modules").is_dir():
+        (root / "lib").symlink_to("usr/lib")
+    if not (root / "lib/modules" / release).is_dir():
+        raise GuestError(f"the packages of {release} hold no lib/modules/{release}")
+    config = root / f"boot/config-{release}"
+    if not config.exists():
+        other = root / "lib/modules" / release / "config"
+        if not other.exists():
+            raise GuestError(f"the packages of {release} hold no config")
+        config.parent.mkdir(exist_ok=True)
+        shutil.copyfile(other, config)
+    run_depmod(root, release)
+    for image in (f"boot/vmlinuz-{release}", f"lib/modules/{release}/vmlinuz"):
+        if (root / image).is_file():
+            return image
+    raise GuestError(f"the packages of {release} hold no vmlinuz")
+
+
+def run_depmod(root: Path, release: str) -> None:
+    """Make modules.dep and its kin of root/lib/modules/RELEASE. Raises GuestError."""
+    tool = shutil.which("depmod", path=os.environ.get("PATH", "") + ":/sbin:/usr/sbin")
+    if not tool:
+        raise GuestError("depmod is not installed (Debian's package kmod)")
+    try:
+        done = subprocess.run([tool, "-b", str(root), release], timeout=300, text=True,
+                              stdin=subprocess.DEVNULL, capture_output=True)
+    except subprocess.TimeoutExpired:
+        raise GuestError("depmod took longer than 300 s") from None
+    if done.returncode:
+        raise GuestError("depmod: " + debian.first_error(done.stderr, done.returncode))
+
+
+# A kernel somebody built.
+
+
+def _by_hand(conf: KernelConf, log: Log) -> Kernel:
+    assert conf.path is not None
+    release = image_release(conf.path)
+    folder = None
+    if conf.modules:
+        folder = _module_folder(conf.modules, release)
+    for source, config in find_configs(conf.path, conf.modules, release):
+        lacking = missing_options(config, _listed(wish=False))
+        if lacking:
+            raise GuestError(f"{conf.path} cannot boot as a guest: {source} has no "
+                             f"{', '.join(lacking)}")
+        wished = missing_options(config, _listed(wish=True))
+        if wished:
+            log(f"{source} has no {', '.join(wished)}: what needs it will be missing")
+        break
+    else:
+        log(f"no configuration of {conf.path} found: what it lacks shows when it boots")
+    if folder is None and _config_has_modules(conf.path, release):
+        log(f"no --modules given: {conf.path} must have everything it needs built in")
+    initramfs = build_initramfs(conf.name, folder and folder / "lib/modules" / release, log)
+    return Kernel(conf.name, release.split("-")[0].split("+")[0], release, conf.path, folder,
+                  initramfs, "by hand")
+
+
+def _config_has_modules(path: Path, release: str) -> bool:
+    return any("CONFIG_MODULES=y" in text for _, text in find_configs(path, None, release))
+
+
+def _module_folder(modules: Path, release: str) -> Path:
+    """The folder above lib/modules/RELEASE. Takes lib/modules and the leaf itself as well."""
+    tries = [modules]
+    if modules.name == release:
+        tries.append(modules.parent.parent.parent)
+    if modules.name == "modules":
+        tries.append(modules.parent.parent)
+    for folder in tries:
+        if (folder / "lib/modules" / release).is_dir():
+            return folder
+    raise GuestError(f"{modules} has no lib/modules/{release}, which the image says it is "
+                     f"(make modules_install INSTALL_MOD_PATH={modules})")
+
+
+def image_release(path: Path) -> str:
+    """The release that a bzImage's header names. Raises GuestError.
+
+    Layout: Documentation/arch/x86/boot.rst: "HdrS" at 0x202, kernel_version at 0x20e, an offset
+    from 0x200 to a string that begins with the release.
+    """
+    with plain_errors(str(path)), open(path, "rb") as file:
+        head = file.read(0x10000)
+    if head[0x202:0x206] != b"HdrS":
+        raise GuestError(f"{path} is no bzImage")
+    start = int.from_bytes(head[0x20e:0x210], "little") + 0x200
+    words = head[start:start + 256].split(b"\0")[0].decode(errors="replace").split()
+    if not words:
+        raise GuestError(f"{path} does not say which release it is")
+    return words[0]
+
+
+def image_payload(path: Path) -> bytes:
+    """The decompressed kernel inside a bzImage, b"" if its compression is unknown."""
+    data = path.read_bytes()
+    sectors = data[0x1f1] or 4
+    start = (sectors + 1) * 512 + int.from_bytes(data[0x248:0x24c], "little")
+    packed = data[start:start + int.from_bytes(data[0x24c:0x250], "little")]
+    try:
+        if packed[:2] == b"\x1f\x8b":
+            return zlib.decompressobj(31).decompress(packed)
+        if packed[:6] == b"\xfd7zXZ\0":
+            return lzma.LZMADecompressor().decompress(packed)
+        if packed[:4] == b"\x28\xb5\x2f\xfd":
+            return unzstd(packed)
+    except (zlib.error, lzma.LZMAError, GuestError):
+        pass
+    return b""
+
+
+def find_configs(image: Path, modules: Path | None, release: str):
+    """(where, text) of the configurations that can be found for an image, the surest first."""
+    places = [image.parent / f"config-{release}", Path(f"/boot/config-{release}")]
+    # arch/x86/boot/bzImage lies in the tree that .config is the root of.
+    places[:0] = [parent / ".config" for parent in list(image.parents)[1:4]]
+    if modules:
+        places += [modules / ".config", modules.parent / ".config",
+                   modules / f"boot/config-{release}", modules / "lib/modules" / release / "config"]
+    inside = _ikconfig(image_payload(image))
+    if inside:
+        yield str(image), inside
+    for place in places:
+        try:
+            yield str(place), place.read_text(errors="replace")
+        except OSError:
+            continue
+
+
+def _ikconfig(kernel: bytes) -> str:
+    start = kernel.find(b"IKCFG_ST\x1f\x8b")
+    if start < 0:
+        return ""
+    try:
+        return zlib.decompressobj(31).decompress(kernel[start + 8:]).decode(errors="replace")
+    except zlib.error:
+        return ""
+
+
+def _listed(wish: bool) -> tuple[str, ...]:
+    """The options of kernel.config: those that must be, or the wishes."""
+    lines = [line.split("#")[0].strip() for line in WISHES.read_text().splitlines()]
+    return tuple(line.lstrip("?") for line in lines if line and line.startswith("?") == wish)
+
+
+def missing_options(config: str, wanted: tuple[str, ...]) -> list[str]:
+    """Those of wanted (CONFIG_X=y: built in; =m: a module or built in) that a .config lacks."""
+    have = dict(re.findall(r"^(CONFIG_\w+)=([ym])$", config, re.M))
+    out = []
+    for option in wanted:
+        key, _, value = option.partition("=")
+        if have.get(key) != "y" and not (value == "m" and have.get(key) == "m"):
+            out.append(option)
+    return out

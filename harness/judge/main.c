@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * main.c - pinfault-judge: histories in, answers out (harness/README.md, "The judge's answer").
+ *
+ *	pinfault-judge FILE...		judge each
+ *	pinfault-judge --stdin		one path a line on stdin, an answer each, until end of file
+ *
+ * Exit: 0 when every history could be judged, 2 when one could not (its answer says broken).
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../core/token.h"
+#include "judge.h"
+
+static int broken(const char *path, const char *why)
+{
+	char text[600], token[1900];
+
+	snprintf(text, sizeof(text), "%.250s: %.300s", path, why);
+	pf_token_encode(token, sizeof(token), text);
+	printf("resolution none\nverdict broken\nwhy %s\nchecked 0\nend\n", token);
+	fflush(stdout);
+	return 2;
+}
+
+static int judge_file(const char *path)
+{
+	struct j_reader r = { .path = path };
+	struct judge *j;
+	struct j_event ev;
+	int rc, status = 0;
+
+	r.in = fopen(path, "re");
+	if (!r.in)
+		return broken(path, strerror(errno));
+	j = judge_new();
+	if (!j) {
+		fclose(r.in);
+		return broken(path, "out of memory");
+	}
+	while ((rc = j_read(&r, &ev)) > 0) {
+		rc = judge_event(j, &ev);
+		if (rc) {
+			snprintf(r.err, sizeof(r.err), "line %u: %.200s", r.line_nr, j->err);
+			break;
+		}
+	}
+	if (rc) {
+		status = broken(path, *r.err ? r.err : "out of memory");
+	} else {
+		judge_finish(j);
+		judge_answer(j, stdout);
+		fflush(stdout);
+	}
+	judge_free(j);
+	j_reader_free(&r);
+	fclose(r.in);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	char path[4096];
+	int status = 0;
+
+	if (argc == 2 && !strcmp(argv[1], "--stdin")) {
+		while (fgets(path, sizeof(path), stdin)) {
+			path[strcspn(path, "\n")] = '\0';
+			status |= judge_file(path);
+		}
+		return status;
+	}
+	if (argc < 2 || argv[1][0] == '-') {
+		fprintf(stderr, "usage: pinfault-judge FILE... | --stdin\n");
+		return 64;
+	}
+	for (int i = 1; i < argc; i++)
+		status |= judge_file(argv[i]);
+	return status;
+}

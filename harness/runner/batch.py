@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: GPL-2.0
+"""One filesystem configuration on one machine: its cases, the checks around them, and what to do when
+one of them takes the machine or the filesystem down.
+
+Phase 1 runs every case that disturbs nobody in one mounted filesystem, each in a folder of its own,
+with fio as a neighbour. Phase 2 runs the exclusive ones singly. When a check of the whole batch fails,
+the batch is redone by halves, on a fresh filesystem each, down to the case at fault.
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from .errors import AgentDied, AgentTimeout, EnvironmentFailed
+from .fsconfig import FsConfig
+from .fsops import Filesystem, NotCovered
+from .judge import Judgement
+from .neighbour import Neighbour
+from .plan import Case
+from .store import utc_now
+
+if TYPE_CHECKING:
+    from .execute import KernelRun
+
+BATCH_CASES = 64
+CASE_TIMEOUT_S = 90.0
+PIN_PATIENCE_S = 2.0
+
+
+class CaseLost(Exception):
+    """The machine went down in a case; the case is recorded already."""
+
+
+class BatchFailed(Exception):
+    """A check over the whole batch failed: kind and text of the finding."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+        self.text = text
+
+
+@dataclass
+class Running:
+    """A case that ran and is not judged yet."""
+
+    case: Case
+    began: float
+    started: str
+    history: list[str] = field(default_factory=list)
+    status: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    findings: list[dict[str, str]] = field(default_factory=list)
+    forced: Judgement | None = None  # what is known without the judge
+    ended: float = 0.0
+
+    @property
+    def viewable(self) -> bool:
+        return self.forced is None
+
+
+class FsRun:
+    """All cases of one filesystem configuration on one kernel."""
+
+    def __init__(self, kernel: "KernelRun", config: FsConfig) -> None:
+        self.k = kernel
+        self.config = config
+        self.fs: Filesystem | None = None
+        self.dirty = True  # make the filesystem anew before the next use
+
+    def run(self, cases: list[Case]) -> None:
+        shared = [c for c in cases if not c.exclusive]
+        try:
+            for at in range(0, len(shared), BATCH_CASES):
+                self.run_batch(shared[at:at + BATCH_CASES])
+            for case in (c for c in cases if c.exclusive):
+                self.run_single(case)
+            if self.fs and self.k.up:
+                self.fs.umount()
+        except NotCovered as why:
+            for case in cases:
+                if not self.k.is_done(case):
+                    self.k.record_skip(case, str(why))
+
+    # --- the filesystem ---------------------------------------------------------------------
+
+    def _prepare(self) -> Filesystem:
+        """A mounted, proven filesystem, made anew if need be. NotCovered when it cannot be had."""
+        for _ in range(3):
+            try:
+                self.k.ensure_up()
+                if self.fs is None or self.fs.agent is not self.k.agent:
+                    self.fs = Filesystem(self.k.agent, self.config, self.k.device_for(self.config), self.k.mnt)
+                    self.dirty = True
+                if self.dirty:
+                    self.k.unmount_leftovers()
+                    self.fs.mounted = False
+                    self.fs.mkfs()
+                if not self.fs.mounted:
+                    self.fs.mount()
+                self.fs.prove()
+                self.dirty = False
+                return self.fs
+            except (AgentDied, AgentTimeout) as err:
+                self.k.down(f"{self.config.name}: while preparing the filesystem: {err}")
+        raise EnvironmentFailed(f"{self.k.name}/{self.config.name}: the machine died three times while "
+                                "the filesystem was prepared")
+
+    # --- phase 1 ----------------------------------------------------------------------------
+
+    def run_batch(self, cases: list[Case]) -> None:
+        todo = [c for c in cases if not self.k.is_done(c)]
+        losses = 0
+        while todo:
+            self.dirty = True
+            ran: list[Running] = []
+            try:
+                self._batch_once(todo, ran)
+            except CaseLost:
+                losses += 1
+                todo = [c for c in todo if not self.k.is_done(c)]
+                if losses >= 3 and len(todo) > 1:
+                    break
+                continue
+            except BatchFailed as failure:
+                self.dirty = True
+                self._blame(todo, ran, failure)
+                return
+            for running in ran:
+                self.k.conclude(running)
+            return
+        # Many cases of this batch kill the machine: smaller ones lose less each time.
+        if todo:
+            half = len(todo) // 2
+            self.run_batch(todo[:half])
+            self.run_batch(todo[half:])
+
+    def _blame(self, todo: list[Case], ran: list[Running], failure: BatchFailed) -> None:
+        """Find the case of `todo` that makes the batch check fail."""
+        if len(todo) == 1:
+            for running in ran:
+                running.findings.append({"kind": failure.kind, "text": failure.text})
+                self.k.conclude(running)
+            return
+        before = self.k.count_findings(failure.kind, todo)
+        self.k.say(f"{self.config.name}: {failure.kind}: {failure.text[:160]}; "
+                   f"redoing {len(todo)} cases by halves")
+        half = len(todo) // 2
+        self.run_batch(todo[:half])
+        self.run_batch(todo[half:])
+        if self.k.count_findings(failure.kind, todo) == before:
+            self.k.store.add_note(failure.kind, f"{failure.text} (not seen again when the batch was redone "
+                                  "by halves)", [c.id for c in todo])
+
+    def _batch_once(self, todo: list[Case], ran: list[Running]) -> None:
+        fs = self._prepare()
+        neighbour = Neighbour(self.k.agent, self.k.fio_job, fs.mnt, self.k.machine.work_dir)
+        try:
+            self.k.agent.kmsg()
+            neighbour.start()
+            if neighbour.why:
+                self.k.note_once("neighbour", neighbour.why)
+            baseline = self.k.agent.pins()
+        except (AgentDied, AgentTimeout) as err:
+            self.k.down(str(err))
+            raise CaseLost from None
+        for case in todo:
+            ran.append(self._run_case(case, baseline))
+            if not self.config.persistent:
+                self._safely(lambda nr=case.nr: self.k.agent.sh("rm", "-rf", f"{fs.mnt}/c{nr}"))
+        try:
+            self._raise_if(neighbour.stop(), "neighbour")
+            if self.config.persistent:
+                self._remount_and_view(fs, ran, crashed=False)
+                self._raise_if(neighbour.verify(), "neighbour")
+            else:
+                self._umount(fs)
+            self._grade_batch_log()
+        except (AgentDied, AgentTimeout) as err:
+            self.k.down(str(err))
+            raise BatchFailed("crash" if isinstance(err, AgentDied) else "hang", str(err)) from None
+
+    @staticmethod
+    def _raise_if(complaints: list[str], kind: str) -> None:
+        if complaints:
+            raise BatchFailed(kind, " | ".join(complaints[:4]))
+
+    def _grade_batch_log(self) -> None:
+        """The kernel log of what came after the cases: unmount, fsck, mount."""
+        lines = [text for _, _, text in self.k.agent.kmsg()]
+        self._raise_if([f.text for f in self.k.klog.grade(lines)], "kernel-log")
+
+    def _safely(self, what) -> None:
+        try:
+            what()
+        except (AgentDied, AgentTimeout) as err:
+            self.k.down(str(err))
+            raise CaseLost from None
+
+    def _umount(self, fs: Filesystem) -> None:
+        why = fs.umount()
+        if why:
+            self.k.down(f"umount of {fs.mnt} failed: {why}")
+            raise BatchFailed("umount", why)
+
+    def _remount_and_view(self, fs: Filesystem, ran: list[Running], crashed: bool) -> None:
+        """Unmount, check, mount again, and look at every file of every case. A dead filesystem is
+        checked after its log was replayed by the mount, for before it the checkers complain."""
+        self._umount(fs)
+        complaint = "" if crashed else fs.fsck()
+        if complaint:
+            self.dirty = True
+            raise BatchFailed("fsck", complaint)
+        try:
+            fs.mount()
+        except NotCovered as why:
+            self.dirty = True
+            raise BatchFailed("mount", str(why)) from None
+        for running in ran:
+            if running.viewable:
+                seq = self.k.sequences[running.case.sequence]
+                reply = self.k.agent.views(60, nr=running.case.nr, run=self.k.nonce,
+                                           dir=f"{fs.mnt}/c{running.case.nr}", files=",".join(seq.files),
+                                           label="crash" if crashed else "remount")
+                running.history += reply.history()
+        if crashed:
+            self._umount(fs)
+            complaint = fs.fsck()
+            if complaint:
+                self.dirty = True
+                raise BatchFailed("fsck", complaint)
+
+    # --- phase 2 ----------------------------------------------------------------------------
+
+    def run_single(self, case: Case) -> None:
+        if self.k.is_done(case):
+            return
+        fs = self._prepare()
+        ran: list[Running] = []
+        try:
+            self.k.agent.kmsg()
+            ran.append(self._run_case(case, self.k.agent.pins()))
+            if self.config.persistent:
+                self._remount_and_view(fs, ran, case.crashes)
+            self._grade_batch_log()
+            if fs.mounted:
+                self.k.agent.sh("rm", "-rf", f"{fs.mnt}/c{case.nr}")
+        except CaseLost:
+            self.dirty = True
+            return
+        except BatchFailed as failure:
+            self.dirty = True
+            self._blame([case], ran, failure)
+            return
+        except (AgentDied, AgentTimeout) as err:
+            self.dirty = True
+            self.k.down(str(err))
+            kind = "crash" if isinstance(err, AgentDied) else "hang"
+            self._blame([case], ran or [self.k.lost(case, err)], BatchFailed(kind, str(err)))
+            return
+        self.k.conclude(ran[0])
+
+    # --- one case ---------------------------------------------------------------------------
+
+    def _run_case(self, case: Case, pins_before: int | None) -> Running:
+        """Run it and fetch its kernel log and pins. Raises CaseLost when the machine went down."""
+        running = Running(case, time.monotonic(), utc_now())
+        try:
+            reply = self.k.agent.case(
+                CASE_TIMEOUT_S, nr=case.nr, run=self.k.nonce, dir=f"{self.k.mnt}/c{case.nr}", mnt=self.k.mnt,
+                scratch=self.k.scratch, channel=case.channel, seq=self.k.sequences[case.sequence].text,
+                deadline_ms=self.k.deadline_ms, grace_ms=self.k.grace_ms)
+            running.history = reply.history()
+            running.status = reply.last
+            log = self.k.agent.kmsg()
+            running.log = [f"[{s:12.6f}] <{p}> {text}" for s, p, text in log]
+            self._check_log(running, [text for _, _, text in log])
+            self._read_status(running)
+            if self.k.machine.guest and reply.last[:2] != ["ok", "stuck"]:
+                self._check_pins(running, pins_before)
+        except (AgentDied, AgentTimeout) as err:
+            self.k.down(str(err))
+            self.k.conclude(self.k.lost(case, err, running))
+            raise CaseLost from None
+        running.ended = time.monotonic()
+        if reply.last[:2] == ["ok", "stuck"]:
+            self.k.down("a case's process cannot be killed")
+            self.k.conclude(running)
+            raise CaseLost
+        return running
+
+    def _check_log(self, running: Running, lines: list[str]) -> None:
+        for finding in self.k.klog.grade(lines):
+            running.findings.append({"kind": "kernel-log", "text": finding.text,
+                                     "severity": finding.severity})
+
+    def _read_status(self, running: Running) -> None:
+        status = running.status
+        how, rest = (status[1:2] or [""])[0], " ".join(status[2:])
+        if status[0] == "err":
+            running.forced = Judgement(verdict="broken", why="executor: " + " ".join(status[2:]))
+        elif how == "skip":
+            running.forced = Judgement(verdict="skipped", why=rest)
+        elif how in ("hung", "stuck"):
+            running.forced = Judgement(verdict="hung", resolution="hung", why=rest)
+        elif how == "died":
+            oopsed = any(f.get("severity") in ("oops", "panic", "bug") for f in running.findings)
+            running.forced = (Judgement(verdict="crashed", resolution="crashed", why=f"killed by signal {rest}")
+                              if oopsed else
+                              Judgement(verdict="broken", why=f"the case's process died of signal {rest}"))
+        elif how != "ran":
+            running.forced = Judgement(verdict="broken", why="executor: " + " ".join(status))
+
+    def _check_pins(self, running: Running, before: int | None) -> None:
+        """Pins must be back where they were; those of an exiting process may take a moment."""
+        until = time.monotonic() + PIN_PATIENCE_S
+        while before is not None:
+            held = self.k.agent.pins()
+            if held is None or held <= before:
+                return
+            if time.monotonic() > until:
+                running.findings.append({"kind": "pin-leak", "text": f"{held - before} pages still pinned "
+                                         "after everything was released"})
+                return

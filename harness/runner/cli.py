@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The commands and their options. Every way out ends in one clear line and one of four exit codes."""
+
+import argparse
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+from . import deps, main as runs, report, selftest
+from .errors import EXIT_BROKEN, EXIT_EXPECTED, EXIT_USAGE, EnvironmentFailed, UsageError, nearest
+from .plan import Filters, parse_case_id
+from .store import load_run
+
+COMMANDS = {
+    "run": "run the named sequences over the matrix (the default command)",
+    "seq": "run one sequence file over the matrix",
+    "repro": "run one recorded case again: a case's folder, or RUN:KERNEL/FS/CHANNEL/SEQUENCE",
+    "list": "what there is: kernels, filesystems, channels, faults, sequences",
+    "report": "print a run's tables again",
+    "compare": "what changed between two runs",
+    "selftest": "break things on purpose and see whether the harness notices",
+}
+EPILOG = """exit: 0 everything as expected; 1 something differed from what was expected (a fix too);
+      2 the harness or its environment failed, or nothing was tested; 64 usage"""
+
+
+_OPTIONS = ("kernel modules fs channel fault sequence seed out json resume no-install jobs device "
+            "overwrite-device local-config section markdown help")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises instead of exiting with 2, which means something else here."""
+
+    def error(self, message: str):
+        unknown = re.match(r"unrecognized arguments: (--[^ =]+)", message)
+        if unknown:
+            known = ["--" + o for o in _OPTIONS.split()]
+            raise UsageError(nearest(unknown[1], known, "option"))
+        raise UsageError(f"{message} (./run.sh {self.prog.split()[-1]} --help)"
+                         if " " in self.prog else f"{message} (./run.sh --help)")
+
+
+def _path(text: str) -> Path:
+    """Relative to where the caller stood: run.sh went to the checkout."""
+    return Path(os.path.normpath(Path(os.environ.get("PINFAULT_CALLER_DIR", "."), text)))
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    def add(*names: str, **how: object) -> None:
+        parser.add_argument(*names, **how)  # type: ignore[arg-type]
+    add("--kernel", action="append", default=[], metavar="NAME",
+        help="6.1, 6.12, newest, ..., native, or the path of a bzImage; may be repeated")
+    add("--modules", type=_path, metavar="DIR", help="lib/modules/RELEASE (or its parents) for --kernel PATH")
+    add("--fs", action="append", default=[], metavar="NAME", help="a filesystem configuration, or a glob")
+    add("--channel", action="append", default=[], metavar="NAME", help="a channel or channel/variant, or a glob")
+    add("--fault", action="append", default=[], metavar="NAME", help="only sequences that use this fault")
+    add("--sequence", action="append", default=[], metavar="NAME", help="a named sequence, or a glob")
+    add("--seed", type=lambda text: int(text, 0), help="of the run; printed, and random by default")
+    add("--out", type=_path, metavar="DIR", help="results folder (default: results/<time>)")
+    add("--json", action="store_true", help="run.json on stdout instead of the tables")
+    add("--resume", type=_path, metavar="DIR", help="go on with a run that was stopped")
+    add("--no-install", action="store_true", help="never install packages")
+    add("--jobs", type=int, default=2, metavar="N", help="guests at once (default 2)")
+    add("--device", metavar="DEV", help="native: make filesystems on this block device")
+    add("--overwrite-device", metavar="DEV", help="the same name again: what DEV holds may be destroyed")
+    add("--local-config", type=_path, metavar="FILE", help="a filesystem from an xfstests local.config")
+    add("--section", metavar="NAME", help="its section")
+
+
+def parser() -> Parser:
+    top = Parser(prog="run.sh", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+                 description="pinfault: who loses when pinned pages of a file meet a truncate?")
+    sub = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    made = {name: sub.add_parser(name, help=text, description=text, epilog=EPILOG,
+                                 formatter_class=argparse.RawDescriptionHelpFormatter)
+            for name, text in COMMANDS.items()}
+    for name in ("run", "seq", "repro", "selftest", "list"):
+        _common(made[name])
+    made["seq"].add_argument("file", type=_path, metavar="FILE")
+    made["repro"].add_argument("result", metavar="RESULT")
+    made["report"].add_argument("run", type=_path, metavar="RUN")
+    made["report"].add_argument("--markdown", action="store_true", help="as results/reference wants it")
+    made["report"].add_argument("--json", action="store_true")
+    made["compare"].add_argument("a", type=_path, metavar="A")
+    made["compare"].add_argument("b", type=_path, metavar="B")
+    made["compare"].add_argument("--json", action="store_true")
+    return top
+
+
+def _options(args: argparse.Namespace) -> runs.Options:
+    if args.jobs < 1:
+        raise UsageError("--jobs wants a number from 1 up")
+    if args.overwrite_device and not args.device:
+        raise UsageError("--overwrite-device confirms a --device, and there is none")
+    if args.section and not args.local_config:
+        raise UsageError("--section belongs to --local-config FILE")
+    if args.device and "native" not in args.kernel:
+        raise UsageError("--device is for --kernel native; guests have devices of their own")
+    return runs.Options(
+        kernels=list(dict.fromkeys(args.kernel)), modules=args.modules,
+        filters=Filters(args.fs, args.channel, args.sequence, args.fault), seed=args.seed, out=args.out,
+        json=args.json, resume=args.resume, install=not args.no_install, jobs=args.jobs, device=args.device,
+        overwrite_device=args.overwrite_device, local_config=args.local_config, section=args.section)
+
+
+def _repro(args: argparse.Namespace, options: runs.Options, argv: list[str]) -> int:
+    """RESULT is a case's folder, or RUN:ID."""
+    folder = _path(args.result)
+    if (folder / "case.json").exists():
+        run_dir = next((p for p in folder.parents if (p / "run.json").exists()), None)
+        if run_dir is None:
+            raise UsageError(f"{folder}: no run.json above it")
+        case_id = str(folder.relative_to(run_dir / "cases"))
+    else:
+        run_text, colon, case_id = args.result.partition(":")
+        run_dir = _path(run_text)
+        if not (run_dir / "run.json").exists():
+            run_dir = runs.ROOT / "results" / run_text
+        if not colon or not (run_dir / "run.json").exists():
+            raise UsageError(f"{args.result}: is neither a case's folder nor RUN:KERNEL/FS/CHANNEL/SEQUENCE")
+    kernel, fs, channel, sequence = parse_case_id(case_id)
+    meta, results = load_run(run_dir)
+    known = {r.id: r for r in results}
+    if case_id not in known:
+        raise UsageError(nearest(case_id, list(known), "case"))
+    options.kernels = options.kernels or [kernel]
+    options.filters = Filters([fs], [channel], [sequence])
+    options.sequence_file = run_dir / "cases" / case_id / "sequence.seq"
+    options.seed = meta["seed"] if options.seed is None else options.seed
+    print(f"recorded: {known[case_id].resolution or known[case_id].verdict} ({known[case_id].verdict}) "
+          f"on {known[case_id].kernel_version}", file=sys.stderr)
+    return runs.run(options, argv)
+
+
+def _list(options: runs.Options) -> int:
+    deps.ensure(False, options.install)
+    deps.build(runs.ROOT)
+    everything = runs.world(options)
+
+    def section(title: str, rows: list[tuple[str, str]]) -> None:
+        print(title)
+        for name, text in rows:
+            print(f"  {name:24} {text}"[:130])
+    section("kernels", [(n, "default run" if c.default else "by name only")
+                        for n, c in everything.kernels.items()] + [("native", f"{os.uname().release}, root only")])
+    section("filesystems", [(n, c.summary or c.fstype) for n, c in everything.configs.items()])
+    section("channels (name/variant, class, hold; here: can it run on this machine)",
+            [(n, f"{c.cls:10} {c.hold:9} " + ("runs here" if c.available else f"not here: {c.why}"))
+             for n, c in everything.hello.channels.items()])
+    section("faults", [(n, f"{f.args:11} {f.summary}" + (f" [{' '.join(sorted(f.flags))}]" if f.flags else ""))
+                       for n, f in everything.hello.faults.items()])
+    section("sequences", [(n, s.title + (" [selftest]" if s.selftest else ""))
+                          for n, s in everything.sequences.items()])
+    return EXIT_EXPECTED
+
+
+def dispatch(argv: list[str]) -> int:
+    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
+        argv = ["run", *argv]
+    if not argv[0].startswith("-") and argv[0] not in COMMANDS:
+        raise UsageError(nearest(argv[0], list(COMMANDS), "command"))
+    args = parser().parse_args(argv)
+    if getattr(args, "resume", None):
+        # What the run was asked for is what it goes on with; only how it runs may be said again.
+        resumed = parser().parse_args(load_run(args.resume)[0]["argv"])
+        for name in ("resume", "jobs", "no_install", "json"):
+            setattr(resumed, name, getattr(args, name))
+        args = resumed
+    if args.command == "report":
+        return report.report(args.run, args.markdown, args.json)
+    if args.command == "compare":
+        return report.compare(args.a, args.b, args.json)
+    options = _options(args)
+    if args.command == "list":
+        return _list(options)
+    if args.command == "selftest":
+        return selftest.run(options, argv)
+    if args.command == "repro":
+        return _repro(args, options, argv)
+    if args.command == "seq":
+        options.sequence_file = args.file
+    return runs.run(options, argv)
+
+
+def main(argv: list[str]) -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_BROKEN))  # so that finally blocks run
+    try:
+        return dispatch(argv)
+    except UsageError as err:
+        print(f"pinfault: {err}", file=sys.stderr)
+        return EXIT_USAGE
+    except EnvironmentFailed as err:
+        print(f"pinfault: {err}", file=sys.stderr)
+        return EXIT_BROKEN
+    except KeyboardInterrupt:
+        print("pinfault: stopped; finished cases are kept, --resume goes on", file=sys.stderr)
+        return EXIT_BROKEN
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN

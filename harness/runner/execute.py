@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-2.0
+"""One kernel: its machine, kept up through whatever the cases do to it, and the judging of results."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .agent import Agent, Hello
+from .batch import FsRun, Running
+from .errors import AgentDied, AgentTimeout, EnvironmentFailed
+from .expect import Expectations, outcome
+from .fsconfig import FsConfig
+from .fsops import NotCovered
+from .judge import Judge, Judgement
+from .klog import KernelLog, classify_console
+from .machines import Machine
+from .plan import Case, Sequence
+from .store import CaseResult, Store, utc_now
+
+BOOTS_WITHOUT_PROGRESS_MAX = 3
+
+
+@dataclass
+class RunContext:
+    """What all kernels of a run share. Read-only, but for the store, which locks."""
+
+    store: Store
+    expectations: Expectations
+    klog: KernelLog
+    sequences: dict[str, Sequence]
+    configs: dict[str, FsConfig]
+    judge_program: Path
+    fio_job: Path
+    nonce: int
+    say: Callable[[str], None]
+    done: Callable[[CaseResult], None]
+
+
+class KernelRun:
+    """All cases of one kernel, in one thread."""
+
+    def __init__(self, machine: Machine, context: RunContext) -> None:
+        self.machine = machine
+        self.context = context
+        self.store, self.klog, self.sequences = context.store, context.klog, context.sequences
+        self.fio_job, self.nonce = context.fio_job, context.nonce
+        self.name = machine.kernel
+        self.mnt = f"{machine.work_dir}/mnt"
+        self.scratch = f"{machine.work_dir}/scratch"
+        # An emulated machine is ten times slower; "asleep" must not mean "slow".
+        self.deadline_ms, self.grace_ms = (6000, 250) if machine.guest else (3000, 120)
+        self.judge = Judge(context.judge_program)
+        self.agent = Agent(machine)
+        self.hello = Hello()
+        self.up = False
+        self.boots_idle = 0
+        self.boots = 0
+        self.noted: set[str] = set()
+
+    def say(self, text: str) -> None:
+        self.context.say(f"{self.name}: {text}")
+
+    # --- the machine ------------------------------------------------------------------------
+
+    def ensure_up(self) -> None:
+        """Boot if it is not up. EnvironmentFailed after too many boots without a finished case."""
+        while not self.up:
+            if self.boots_idle >= BOOTS_WITHOUT_PROGRESS_MAX:
+                raise EnvironmentFailed(f"kernel {self.name}: {self.boots_idle} boots in a row without one "
+                                        "finished case")
+            self.boots_idle += 1
+            self.boots += 1
+            self.machine.start()
+            self.agent = Agent(self.machine)
+            try:
+                self.hello = self.agent.hello()
+                self.agent.sh("mkdir", "-p", self.mnt, self.scratch)
+                self.up = True
+            except (AgentDied, AgentTimeout) as err:
+                self.say(f"died before the first case ({err}); booting again")
+                self.machine.kill()
+        if self.boots == 1:
+            self.store.set_kernel(self.name, version=self.version, boot_s=round(self.machine.boot_s, 1),
+                                  guest=self.machine.guest, env=self.hello.env, error="")
+
+    @property
+    def version(self) -> str:
+        return self.machine.version or self.hello.env.get("kernel", "")
+
+    def down(self, why: str) -> None:
+        """The machine is gone, or must go: kill it. The next ensure_up boots it again."""
+        if self.up:
+            self.say(why)
+        self.up = False
+        self.machine.kill()
+
+    def unmount_leftovers(self) -> None:
+        """On this machine a mount outlives the executor that made it."""
+        self.agent.sh("sh", "-c", 'while mountpoint -q "$1"; do umount "$1" || exit 1; done', "sh", self.mnt,
+                      timeout_s=60)
+
+    def device_for(self, config: FsConfig) -> str:
+        """NotCovered when this machine has no such device."""
+        if config.requires == "pmem":
+            if not self.machine.pmem_dev:
+                raise NotCovered("needs persistent memory (natively: --device with DAX support)")
+            return self.machine.pmem_dev
+        return "" if config.requires == "none" else self.machine.disk_dev
+
+    # --- results ----------------------------------------------------------------------------
+
+    def is_done(self, case: Case) -> bool:
+        return case.id in self.store.results
+
+    def note_once(self, kind: str, text: str) -> None:
+        if text not in self.noted:
+            self.noted.add(text)
+            self.say(text)
+
+    def count_findings(self, kind: str, cases: list[Case]) -> int:
+        results = [self.store.results.get(c.id) for c in cases]
+        return sum(any(f["kind"] == kind for f in r.findings) for r in results if r)
+
+    def lost(self, case: Case, err: Exception, running: Running | None = None) -> Running:
+        """What is known of a case in which the machine went down."""
+        running = running or Running(case, time.monotonic(), utc_now())
+        if isinstance(err, AgentDied):
+            title = classify_console(err.console) or err.reason
+            running.forced = Judgement(verdict="crashed", resolution="crashed", why=title)
+            running.log += err.console.splitlines()[-200:]
+        else:
+            running.forced = Judgement(verdict="hung", resolution="hung", why=str(err))
+        running.ended = time.monotonic()
+        return running
+
+    def record_skip(self, case: Case, why: str) -> None:
+        self.conclude(Running(case, time.monotonic(), utc_now(), forced=Judgement(verdict="skipped", why=why)))
+
+    def conclude(self, running: Running) -> None:
+        """Judge a case whose history is complete, compare, store."""
+        case = running.case
+        judgement = running.forced
+        if running.history:
+            path = self.store.write_history(case.id, running.history)
+            if judgement is None:
+                judgement = self.judge.judge(path)
+            elif judgement.verdict in ("hung", "crashed"):
+                judgement.evidence += self.judge.judge(path).evidence
+        if judgement is None:
+            judgement = Judgement(why="the executor sent no history")
+        crash = [f for f in running.findings if f["kind"] in ("crash", "hang")]
+        if crash and judgement.verdict not in ("hung", "crashed"):
+            word = "crashed" if crash[0]["kind"] == "crash" else "hung"
+            judgement.verdict = judgement.resolution = word
+            judgement.why = crash[0]["text"]
+        findings = [f for f in running.findings if f not in crash]
+        expected = self.context.expectations.of(self.version, case.fs, case.channel, case.sequence)
+        kinds = sorted({f["kind"] for f in findings})
+        result = CaseResult(
+            id=case.id, nr=case.nr, kernel=case.kernel, kernel_version=self.version, fs=case.fs,
+            channel=case.channel, sequence=case.sequence, resolution=judgement.resolution,
+            detail=judgement.detail, verdict=judgement.verdict, why=judgement.why, errno=judgement.errno,
+            kinds=judgement.kinds, evidence=judgement.evidence, findings=findings,
+            checked_cells=judgement.checked, blocked_ns=judgement.blocked_ns,
+            expected={"class": expected.cls, "resolutions": expected.resolutions,
+                      "reference": expected.reference, "rule": expected.rule},
+            outcome=outcome(expected, judgement.verdict, judgement.resolution, judgement.errno, kinds),
+            started=running.started, took_s=round((running.ended or time.monotonic()) - running.began, 3),
+            repeat=case.repeat())
+        self.store.finish(result, self.sequences[case.sequence].text, running.log)
+        self.boots_idle = 0
+        self.context.done(result)
+
+    # --- all of it --------------------------------------------------------------------------
+
+    def run(self, cases: list[Case]) -> None:
+        """Run what is not done yet. EnvironmentFailed when this kernel cannot go on."""
+        todo = [c for c in cases if not self.is_done(c)]
+        try:
+            if todo:
+                self.ensure_up()
+            for fs in dict.fromkeys(c.fs for c in todo):
+                mine = []
+                for case in (c for c in todo if c.fs == fs):
+                    channel = self.hello.channels.get(case.channel)
+                    if channel is None or not channel.available:
+                        self.record_skip(case, f"{case.channel}: "
+                                         f"{channel.why if channel else 'unknown to this executor'}")
+                    else:
+                        mine.append(case)
+                if mine:
+                    self.say(f"{fs}: {len(mine)} cases")
+                    FsRun(self, self.context.configs[fs]).run(mine)
+        finally:
+            self.judge.close()
+            self.machine.close()
+
+
+def run_kernels(makers: dict[str, Callable[[], Machine]], cases: list[Case], context: RunContext,
+                jobs: int) -> dict[str, str]:
+    """Every kernel in a thread of its own, `jobs` at once. Returns the kernels that failed, with why."""
+    gate = threading.Semaphore(jobs)
+    failed: dict[str, str] = {}
+
+    def one(name: str) -> None:
+        with gate:
+            try:
+                KernelRun(makers[name](), context).run([c for c in cases if c.kernel == name])
+            except EnvironmentFailed as err:
+                failed[name] = str(err)
+            except Exception as err:  # pylint: disable=broad-except  # a bug of ours: one kernel's loss
+                failed[name] = f"the runner failed: {type(err).__name__}: {err}"
+                context.say(traceback_of(err))
+            if name in failed:
+                context.store.set_kernel(name, error=failed[name])
+
+    threads = [threading.Thread(target=one, args=(name,), name=name, daemon=True) for name in makers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(1.0)
+    return failed
+
+
+def traceback_of(err: Exception) -> str:
+    import traceback
+    return "".join(traceback.format_exception(err)).rstrip()

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Expected outcomes: harness/expected/*.conf, and how a result compares with them.
+
+A rule is one line: KERNELRANGE FS CHANNEL SEQUENCE CLASS RESOLUTIONS REFERENCE...
+The last matching rule wins; files are read in the order of their names.
+"""
+
+import fnmatch
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import UsageError, nearest
+
+CLASSES = ("guaranteed", "refused", "unsupported", "bug")
+RESOLUTIONS = ("landed", "faulted", "overtaken", "blocked", "denied", "refused", "reported", "lost",
+               "hung", "crashed")
+DEFAULT_RESOLUTIONS = ("landed", "faulted", "overtaken", "blocked", "reported", "denied")
+_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+
+Version = tuple[int, ...]
+
+
+def version_of(text: str) -> Version:
+    """(major, minor, patch) of a kernel release such as 6.1.0-41-amd64; () if there is none."""
+    match = _VERSION.search(text)
+    return tuple(int(p or 0) for p in match.groups()) if match else ()
+
+
+@dataclass(frozen=True)
+class Range:
+    low: Version = ()
+    high: Version = ()
+
+    def __contains__(self, version: Version) -> bool:
+        """Bounds compare on as many numbers as they name: ..6.4 takes in 6.4.16."""
+        if not version:
+            return not self.low and not self.high
+        return (version[:len(self.low)] >= self.low
+                and (not self.high or version[:len(self.high)] <= self.high))
+
+
+def parse_range(text: str) -> Range:
+    """Raises ValueError."""
+    if text == "*":
+        return Range()
+    low, dots, high = text.partition("..")
+    bounds = []
+    for bound in (low, high if dots else low):
+        if bound and not re.fullmatch(r"\d+\.\d+(\.\d+)?", bound):
+            raise ValueError(f"'{text}' is not a kernel range (6.5.. ..6.4 6.1..6.12 or *)")
+        bounds.append(tuple(int(p) for p in bound.split(".")) if bound else ())
+    if not any(bounds):
+        raise ValueError(f"'{text}' is not a kernel range (6.5.. ..6.4 6.1..6.12 or *)")
+    return Range(*bounds)
+
+
+@dataclass(frozen=True)
+class Rule:
+    range: Range
+    fs: tuple[str, ...]
+    channel: tuple[str, ...]
+    sequence: tuple[str, ...]
+    cls: str
+    resolutions: tuple[str, ...]
+    reference: str
+    where: str
+
+    def matches(self, version: Version, fs: str, channel: str, sequence: str) -> bool:
+        return (version in self.range and _any(self.fs, fs) and _any(self.sequence, sequence)
+                and (_any(self.channel, channel)))
+
+
+def _any(globs: tuple[str, ...], name: str) -> bool:
+    return any(fnmatch.fnmatchcase(name, g) for g in globs)
+
+
+@dataclass
+class Expectation:
+    cls: str = "guaranteed"
+    resolutions: list[str] = field(default_factory=lambda: list(DEFAULT_RESOLUTIONS))
+    reference: str = ""
+    rule: str = ""
+
+    def text(self) -> str:
+        return ",".join(self.resolutions)
+
+
+def parse_rule(line: str, where: str) -> Rule:
+    words = line.split()
+    if len(words) < 6:
+        raise UsageError(f"{where}: a rule is KERNELS FS CHANNEL SEQUENCE CLASS RESOLUTIONS REFERENCE...")
+    try:
+        kernels = parse_range(words[0])
+    except ValueError as err:
+        raise UsageError(f"{where}: {err}") from None
+    if words[4] not in CLASSES:
+        raise UsageError(f"{where}: " + nearest(words[4], list(CLASSES), "class"))
+    resolutions = tuple(words[5].split(","))
+    for token in resolutions:
+        if token.startswith("+"):
+            continue  # a finding that may come along, such as +kernel-log
+        if token.split(":")[0] not in RESOLUTIONS:
+            raise UsageError(f"{where}: " + nearest(token.split(":")[0], list(RESOLUTIONS), "resolution"))
+    reference = " ".join(words[6:])
+    if words[4] != "guaranteed" and not reference:
+        raise UsageError(f"{where}: class {words[4]} wants a reference")
+    split = [tuple(w.split(",")) for w in words[1:4]]
+    return Rule(kernels, split[0], split[1], split[2], words[4], resolutions, reference, where)
+
+
+class Expectations:
+    def __init__(self, rules: list[Rule]) -> None:
+        self.rules = rules
+
+    @classmethod
+    def load(cls, directory: Path) -> "Expectations":
+        rules = []
+        for path in sorted(directory.glob("*.conf")):
+            for number, raw in enumerate(path.read_text().splitlines(), 1):
+                line = raw.split(" #")[0].strip()
+                if line and not line.startswith("#"):
+                    rules.append(parse_rule(line, f"{path.name}:{number}"))
+        return cls(rules)
+
+    def of(self, kernel_version: str, fs: str, channel: str, sequence: str) -> Expectation:
+        version = version_of(kernel_version)
+        for rule in reversed(self.rules):
+            if rule.matches(version, fs, channel, sequence):
+                return Expectation(rule.cls, list(rule.resolutions), rule.reference, rule.where)
+        return Expectation()
+
+
+def _listed(resolution: str, errno: str, resolutions: list[str]) -> bool:
+    return resolution in resolutions or bool(errno) and f"{resolution}:{errno}" in resolutions
+
+
+def outcome(expected: Expectation, verdict: str, resolution: str, errno: str, findings: list[str]) -> str:
+    """expected, differs, fixed, not-covered, inconclusive or broken.
+
+    `findings` are the kinds the other checks found (fsck, kernel-log, pin-leak, neighbour)."""
+    if verdict == "skipped":
+        return "not-covered"
+    if verdict in ("inconclusive", "broken") and not findings:
+        return verdict
+    listed = _listed(resolution, errno, expected.resolutions)
+    if any("+" + kind not in expected.resolutions for kind in findings):
+        return "differs"
+    if expected.cls in ("guaranteed", "refused"):
+        return "expected" if listed and verdict == "coherent" else "differs"
+    if listed:
+        return "expected"
+    return "fixed" if expected.cls == "bug" and verdict == "coherent" else "differs"

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Filesystem configurations: fs-configs/NAME.conf and sections of an xfstests local.config.
+
+Both use xfstests' variable names. Ours add REQUIRES (pmem, disk or none: what to make the
+filesystem on) and PROVES (KEY=VALUE words checked before the configuration counts as covered).
+"""
+
+import re
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import UsageError
+
+REQUIRES = ("pmem", "disk", "none")
+_KEYS = ("FSTYP", "MKFS_OPTIONS", "MOUNT_OPTIONS", "REQUIRES", "PROVES", "SUMMARY")
+_NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+
+
+@dataclass(frozen=True)
+class FsConfig:
+    name: str
+    fstype: str
+    mkfs_options: tuple[str, ...] = ()
+    mount_options: tuple[str, ...] = ()
+    requires: str = "disk"
+    proves: dict[str, str] = field(default_factory=dict, hash=False)
+    summary: str = ""
+
+    @property
+    def persistent(self) -> bool:
+        """Does what was written outlive the mount?"""
+        return self.fstype != "tmpfs"
+
+
+def _words(value: str, where: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(value))
+    except ValueError as err:
+        raise UsageError(f"{where}: {err}") from None
+
+
+def _make(name: str, values: dict[str, tuple[str, str]], path: str) -> FsConfig:
+    """values: KEY -> (value, file:line)."""
+    if "FSTYP" not in values or not values["FSTYP"][0]:
+        raise UsageError(f"{path}:1: FSTYP is missing")
+    get = {k: v for k, (v, _) in values.items()}
+    at = {k: w for k, (_, w) in values.items()}
+    requires = get.get("REQUIRES", "none" if get["FSTYP"] == "tmpfs" else "disk")
+    if requires not in REQUIRES:
+        raise UsageError(f"{at['REQUIRES']}: REQUIRES is '{requires}', not {', '.join(REQUIRES)}")
+    proves = {}
+    for word in _words(get.get("PROVES", ""), at.get("PROVES", path)):
+        key, eq, value = word.partition("=")
+        if not eq or not key:
+            raise UsageError(f"{at['PROVES']}: PROVES wants KEY=VALUE words, not '{word}'")
+        proves[key] = value
+    return FsConfig(name=name, fstype=get["FSTYP"],
+                    mkfs_options=_words(get.get("MKFS_OPTIONS", ""), at.get("MKFS_OPTIONS", path)),
+                    mount_options=_words(get.get("MOUNT_OPTIONS", ""), at.get("MOUNT_OPTIONS", path)),
+                    requires=requires, proves=proves, summary=get.get("SUMMARY", ""))
+
+
+def parse(path: Path) -> FsConfig:
+    """Raises UsageError with file:line."""
+    values: dict[str, tuple[str, str]] = {}
+    for number, raw in enumerate(path.read_text().splitlines(), 1):
+        where = f"{path}:{number}"
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        key, eq, value = line.partition("=")
+        key = key.removeprefix("export ").strip()
+        if not eq or not _NAME.match(key):
+            raise UsageError(f"{where}: not NAME=VALUE: {line}")
+        if key not in _KEYS:
+            raise UsageError(f"{where}: unknown variable {key}; there are {' '.join(_KEYS)}")
+        if key in values:
+            raise UsageError(f"{where}: {key} is set twice")
+        values[key] = (" ".join(_unquote(value, where)), where)
+    return _make(path.stem, values, str(path))
+
+
+def _unquote(value: str, where: str) -> list[str]:
+    try:
+        return shlex.split(value, comments=True)
+    except ValueError as err:
+        raise UsageError(f"{where}: {err}") from None
+
+
+def load_all(directory: Path) -> dict[str, FsConfig]:
+    """Every configuration by name: persistent memory first, memory only last."""
+    all_of_them = [parse(p) for p in sorted(directory.glob("*.conf"))]
+    return {c.name: c for c in sorted(all_of_them, key=lambda c: (REQUIRES.index(c.requires), c.name))}
+
+
+def import_local_config(path: Path, section: str | None) -> FsConfig:
+    """A section of a user's xfstests local.config, as xfstests itself would see it.
+
+    Options carry over from section to section; MKFS_OPTIONS and MOUNT_OPTIONS are forgotten when
+    FSTYP changes. Devices and directories named there are never touched: we make our own.
+    """
+    try:
+        text = path.read_text()
+    except OSError as err:
+        raise UsageError(f"{path}: {err.strerror}") from None
+    carried: dict[str, tuple[str, str]] = {}
+    seen: dict[str, dict[str, tuple[str, str]]] = {}
+    current = "default"
+    fresh: set[str] = set()
+    for number, raw in enumerate(text.splitlines(), 1):
+        where = f"{path}:{number}"
+        line = raw.strip()
+        if not line or line[0] in "#;":
+            continue
+        if line.startswith("["):
+            if not line.endswith("]"):
+                raise UsageError(f"{where}: section without ']': {line}")
+            current = line[1:-1].strip()
+            fresh = set()
+            seen[current] = dict(carried)
+            continue
+        key, eq, value = line.removeprefix("export ").strip().partition("=")
+        key = key.strip()
+        if not eq or not _NAME.match(key):
+            raise UsageError(f"{where}: not NAME=VALUE: {line}")
+        value = " ".join(_unquote(value.strip(), where))
+        if key == "FSTYP" and carried.get("FSTYP", (value,))[0] != value:
+            for option in {"MKFS_OPTIONS", "MOUNT_OPTIONS"} - fresh:
+                carried.pop(option, None)
+        carried[key] = (value, where)
+        fresh.add(key)
+        seen[current] = dict(carried)
+    if section is None and len(seen) == 1:
+        section = next(iter(seen))
+    if section not in seen:
+        raise UsageError(f"{path}: no section [{section}]; there are: {' '.join(seen) or '(none)'}"
+                         if section else f"{path}: name one with --section: {' '.join(seen)}")
+    values = {k: v for k, v in seen[section].items() if k in ("FSTYP", "MKFS_OPTIONS", "MOUNT_OPTIONS")}
+    mount = values.get("MOUNT_OPTIONS", ("", ""))[0]
+    if re.search(r"(^|[ ,])dax(=always)?([ ,]|$)", mount):
+        values["REQUIRES"] = ("pmem", str(path))
+        values["PROVES"] = ("dax=1", str(path))
+    return _make(re.sub(r"[^A-Za-z0-9_.-]", "-", section), values, str(path))
+
+

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0
+"""mkfs, mount, prove, umount and fsck, through the agent's `sh` on whatever machine it sits."""
+
+from dataclasses import dataclass, field
+
+from .agent import Agent
+from .errors import EnvironmentFailed
+from .fsconfig import FsConfig
+
+_MKFS = {
+    "xfs": ("mkfs.xfs", "-f", "-q"),
+    "ext4": ("mkfs.ext4", "-F", "-q", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"),
+    "ext3": ("mkfs.ext3", "-F", "-q"),
+    "ext2": ("mkfs.ext2", "-F", "-q"),
+    "btrfs": ("mkfs.btrfs", "-f", "-q"),
+}
+_FSCK = {
+    "xfs": ("xfs_repair", "-n"),
+    "ext4": ("e2fsck", "-fn"),
+    "ext3": ("e2fsck", "-fn"),
+    "ext2": ("e2fsck", "-fn"),
+    "btrfs": ("btrfs", "check", "--readonly", "--check-data-csum"),
+}
+
+
+class NotCovered(Exception):
+    """This configuration cannot be had on this machine; the text says why."""
+
+
+@dataclass
+class Filesystem:
+    """One configuration on one machine, made and mounted as often as it takes."""
+
+    agent: Agent
+    config: FsConfig
+    device: str  # "" for tmpfs
+    mnt: str
+    mounted: bool = False
+    proven: bool = False
+    notes: list[str] = field(default_factory=list)
+
+    def mkfs(self) -> None:
+        """NotCovered when it cannot be made. tmpfs is made by mounting it."""
+        config = self.config
+        if not config.persistent:
+            return
+        if config.fstype not in _MKFS:
+            raise NotCovered(f"FSTYP {config.fstype} is none the harness can make")
+        done = self.agent.sh(*_MKFS[config.fstype], *config.mkfs_options, self.device, timeout_s=120)
+        if not done.ok:
+            raise NotCovered(f"mkfs: {_last(done.out) or done.how}")
+
+    def mount(self) -> None:
+        """NotCovered when the kernel refuses."""
+        source = self.device if self.config.persistent else "pinfault-" + self.config.name
+        self.agent.sh("mkdir", "-p", self.mnt)
+        done = self.agent.sh("mount", "-t", self.config.fstype, *self.config.mount_options, source,
+                             self.mnt, timeout_s=60)
+        if not done.ok:
+            raise NotCovered(f"mount: {_last(done.out) or done.how}")
+        self.mounted = True
+
+    def umount(self, patience_s: int = 20) -> str:
+        """"" or why not. EBUSY is retried for a while: pins of a dying process go asynchronously."""
+        if not self.mounted:
+            return ""
+        script = ('i=0; until out=$(umount "$1" 2>&1); do i=$((i+1)); '
+                  '[ $i -ge $2 ] && { echo "$out"; exit 1; }; sleep 0.1; done')
+        done = self.agent.sh("sh", "-c", script, "sh", self.mnt, str(patience_s * 10),
+                             timeout_s=patience_s + 40)
+        if done.ok:
+            self.mounted = False
+            return ""
+        return _last(done.out) or done.how
+
+    def fsck(self) -> str:
+        """"" when clean, else what the checker said (its last lines)."""
+        if not self.config.persistent:
+            return ""
+        done = self.agent.sh(*_FSCK[self.config.fstype], self.device, timeout_s=180)
+        if done.ok:
+            return ""
+        if done.exit is None or done.exit == 127:
+            raise EnvironmentFailed(f"{_FSCK[self.config.fstype][0]}: {done.how}")
+        return " | ".join(done.out.splitlines()[-6:]) or done.how
+
+    def prove(self) -> None:
+        """Check the configuration's claims on the mounted filesystem. NotCovered if one is false."""
+        if self.proven:
+            return
+        probe = f"{self.mnt}/.pinfault-probe"
+        made = self.agent.sh("sh", "-c", 'head -c 65536 /dev/zero > "$1" && sync "$1"', "sh", probe)
+        if not made.ok:
+            raise NotCovered(f"cannot write a first file: {_last(made.out)}")
+        seen = self.agent.statx(probe)
+        for key, want in self.config.proves.items():
+            if key == "reflink":
+                clone = self.agent.sh("cp", "--reflink=always", probe, probe + "2")
+                self.agent.sh("rm", "-f", probe + "2")
+                seen[key] = "1" if clone.ok else "0"
+            if seen.get(key) != want:
+                raise NotCovered(f"not proven: {key} is {seen.get(key, 'unknown')}, not {want}")
+        self.agent.sh("rm", "-f", probe)
+        self.proven = True
+
+
+def _last(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if "dmesg(1)" not in line] or lines
+    return lines[-1] if lines else ""

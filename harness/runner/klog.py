@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Kernel log lines by severity, and a constant title for a crash seen on a console.
+
+The patterns follow what xfstests' _check_dmesg and syzkaller's reports look for; what is known to be
+harmless is data, in harness/expected/klog.allow.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UsageError
+
+# Worst first. The first that matches names the severity.
+_SEVERITIES = (
+    ("panic", re.compile(r"Kernel panic - not syncing")),
+    ("oops", re.compile(r"Oops:|BUG: kernel NULL pointer|BUG: unable to handle|kernel BUG at|"
+                        r"general protection fault|double fault|stack guard page was hit")),
+    ("bug", re.compile(r"\bBUG:|\bBUG .* remaining|Bad page state|nonzero mapcount|"
+                       r"KASAN:|KFENCE:|KCSAN:|UBSAN:|soft lockup|hard LOCKUP|"
+                       r"rcu.*detected stalls|blocked for more than \d+ seconds")),
+    ("lock", re.compile(r"possible recursive locking|possible circular locking|suspicious RCU usage|"
+                        r"inconsistent lock state|bad unlock balance")),
+    ("warning", re.compile(r"WARNING:")),
+    ("corrupt", re.compile(r"Metadata corruption|Metadata CRC error|Corruption of in-memory data|"
+                           r"EXT4-fs error|EXT4-fs \(.*\): .*inconsisten|BTRFS (error|critical)|"
+                           r"does not have buffers attached|dirty without notifying|"
+                           r"checksum verify failed|csum failed|Buffer I/O error|"
+                           r"Internal error .* at line")),
+    ("memory", re.compile(r"invoked oom-killer|Out of memory|Killed process|page allocation failure")),
+)
+_TRACE = re.compile(r"^\s*(\? )?[A-Za-z0-9_.]+\+0x[0-9a-f]+/0x|^\s*(Call Trace|Code|R[A-Z0-9]{2,3}|CPU):")
+_NOISE = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,16}\b|\b\d+\b")
+
+
+@dataclass(frozen=True)
+class Finding:
+    severity: str
+    text: str
+
+
+class KernelLog:
+    def __init__(self, allow: list[re.Pattern[str]]) -> None:
+        self.allow = allow
+
+    @classmethod
+    def load(cls, path: Path) -> "KernelLog":
+        """One regular expression a line; blank lines and # comments are skipped."""
+        allow = []
+        for number, raw in enumerate(path.read_text().splitlines() if path.exists() else [], 1):
+            line = raw.strip()
+            if not line or line.startswith("#"):
+                continue
+            try:
+                allow.append(re.compile(line))
+            except re.error as err:
+                raise UsageError(f"{path}:{number}: {err}") from None
+        return cls(allow)
+
+    def grade(self, lines: list[str]) -> list[Finding]:
+        """What in `lines` is not allowed, one finding a report (its trace is not graded)."""
+        out = []
+        for text in lines:
+            if _TRACE.match(text):
+                continue
+            for severity, pattern in _SEVERITIES:
+                if pattern.search(text):
+                    if not any(a.search(text) for a in self.allow):
+                        out.append(Finding(severity, text.strip()))
+                    break
+        return out
+
+
+_TITLES = (
+    re.compile(r"(Kernel panic - not syncing: .*)"),
+    re.compile(r"(kernel BUG at \S+)"),
+    re.compile(r"(BUG: .*)"),
+    re.compile(r"(Oops: .*)"),
+    re.compile(r"(general protection fault.*)"),
+    re.compile(r"(WARNING: .*)"),
+)
+_RIP = re.compile(r"RIP: 0010:(\w+)")
+
+
+def classify_console(text: str) -> str:
+    """A title that stays the same from run to run (addresses and numbers out), "" if nothing is
+    recognised. A panic that follows an oops is named by the oops."""
+    lines = text.splitlines()
+    for pattern in (*_TITLES[1:5], _TITLES[0]):
+        for line in lines:
+            match = pattern.search(line)
+            if match:
+                title = _NOISE.sub("N", match[1]).strip()
+                rip = _RIP.search(text)
+                return f"{title} in {rip[1]}" if rip and rip[1] not in title else title
+    return ""

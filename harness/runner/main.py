@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What a run is made of: names, plan, machines, store, tables. cli.py decides which run."""
+
+import hashlib
+import os
+import secrets
+import select
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import deps, native, store, table
+from .agent import Agent, Hello
+from .errors import (EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, AgentDied, AgentTimeout, EnvironmentFailed,
+                     UsageError, nearest)
+from .execute import RunContext, run_kernels
+from .expect import Expectations
+from .fsconfig import FsConfig, import_local_config, load_all
+from .klog import KernelLog
+from .machines import GuestMachine, Machine, NativeMachine
+from .plan import Case, Filters, Sequence, load_sequences, parse_sequence, plan
+from .progress import Progress
+
+ROOT = Path(__file__).resolve().parents[2]
+EXECUTOR = ROOT / "build" / "pinfault-exec"
+JUDGE = ROOT / "build" / "pinfault-judge"
+
+
+@dataclass
+class Options:
+    """The common options, after the command line was understood."""
+
+    kernels: list[str] = field(default_factory=list)
+    modules: Path | None = None
+    filters: Filters = field(default_factory=Filters)
+    seed: int | None = None
+    out: Path | None = None
+    json: bool = False
+    resume: Path | None = None
+    install: bool = True
+    jobs: int = 2
+    device: str | None = None
+    overwrite_device: str | None = None
+    local_config: Path | None = None
+    section: str | None = None
+    sequence_file: Path | None = None
+    selftest: bool = False
+
+
+class _Local:
+    """The executor on this machine, asked for its names only."""
+
+    def __init__(self) -> None:
+        self.child = subprocess.Popen([str(EXECUTOR), "--stdio"], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.buffer = b""
+
+    def send(self, line: str) -> None:
+        assert self.child.stdin
+        self.child.stdin.write(line.encode() + b"\n")
+        self.child.stdin.flush()
+
+    def recv(self, timeout_s: float) -> str:
+        assert self.child.stdout
+        fd = self.child.stdout.fileno()
+        while b"\n" not in self.buffer:
+            if not select.select([fd], [], [], timeout_s)[0]:
+                raise AgentTimeout("the executor is silent")
+            data = os.read(fd, 1 << 16)
+            if not data:
+                raise AgentDied("the executor ended")
+            self.buffer += data
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        return line.decode()
+
+
+def local_hello() -> Hello:
+    """Names of channels and faults, from the executor's own list."""
+    try:
+        local = _Local()
+        try:
+            return Agent(local).hello()
+        finally:
+            local.child.kill()
+            local.child.communicate()
+    except (OSError, AgentDied, AgentTimeout) as err:
+        raise EnvironmentFailed(f"{EXECUTOR}: {err}") from None
+
+
+@dataclass
+class World:
+    """Everything that has a name."""
+
+    hello: Hello
+    sequences: dict[str, Sequence]
+    configs: dict[str, FsConfig]
+    kernels: dict[str, Any]  # harness.guest's KernelConf by name
+
+
+def world(options: Options) -> World:
+    hello = local_hello()
+    sequences = load_sequences(ROOT / "workloads" / "sequences", hello.faults)
+    if options.sequence_file:
+        own = parse_sequence(options.sequence_file, hello.faults)
+        sequences[own.name] = own
+        options.filters.sequences = [own.name]
+    configs = load_all(ROOT / "fs-configs")
+    if options.local_config:
+        own_fs = import_local_config(options.local_config, options.section)
+        configs[own_fs.name] = own_fs
+        options.filters.fs = [own_fs.name]
+    from ..guest import GuestError, load_kernels
+    try:
+        kernels = load_kernels(ROOT / "harness" / "guest" / "kernels")
+    except GuestError as err:
+        raise UsageError(str(err)) from None
+    return World(hello, sequences, configs, kernels)
+
+
+def choose_kernels(names: list[str], known: dict[str, Any], modules: Path | None) -> dict[str, Any]:
+    """Name -> KernelConf (None for native). The default ones when none is named."""
+    if not names:
+        return {n: c for n, c in known.items() if c.default}
+    chosen: dict[str, Any] = {}
+    for name in names:
+        if name == "native":
+            chosen[name] = None
+        elif name in known:
+            chosen[name] = known[name]
+        elif "/" in name:
+            path = Path(os.environ.get("PINFAULT_CALLER_DIR", "."), name)
+            if not path.is_file():
+                raise UsageError(f"--kernel {name}: no such file")
+            from ..guest import handmade
+            conf = handmade(path, modules)
+            chosen[conf.name] = conf
+        else:
+            raise UsageError(nearest(name, [*known, "native"], "kernel"))
+    return chosen
+
+
+def nonce_of(seed: int) -> int:
+    """The run's number in every cell: from the seed's stream of that name, never 0."""
+    digest = hashlib.sha256(f"{seed}:run-nonce".encode()).digest()
+    return int.from_bytes(digest[:4], "little") or 1
+
+
+def environment() -> dict[str, Any]:
+    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True,
+                            timeout=20).stdout.strip() if (ROOT / ".git").exists() else ""
+    return {"host_kernel": os.uname().release, "machine": os.uname().machine, "cpus": os.cpu_count(),
+            "python": sys.version.split()[0], "commit": commit}
+
+
+def _stage(options: Options, names: dict[str, Any], run_name: str, folder: Path, say: Callable[[str], None],
+           stack: ExitStack) -> dict[str, Callable[[], Machine]]:
+    """A maker for each kernel's machine. Kernels are fetched here, so that a run that cannot have one
+    says so before anything else."""
+    makers: dict[str, Callable[[], Machine]] = {}
+    if "native" in names:
+        if os.getuid() != 0:
+            raise EnvironmentFailed("--kernel native mounts filesystems and needs root; without it, use a guest")
+        if options.device:
+            native.check_device(options.device, options.overwrite_device)
+        setup = stack.enter_context(native.NativeSetup(run_name, say, options.device))
+        makers["native"] = lambda: NativeMachine(setup, EXECUTOR)
+    guests = {n: c for n, c in names.items() if c is not None}
+    if guests:
+        from ..guest import GuestError, obtain
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"pinfault-{run_name}-",
+                                                                    dir="/var/tmp")))
+        for name, conf in guests.items():
+            try:
+                kernel = obtain(conf, say)
+            except GuestError as err:
+                raise EnvironmentFailed(f"kernel {name}: {err}") from None
+            makers[name] = lambda k=kernel: GuestMachine(k, EXECUTOR, work, say)
+    return makers
+
+
+def prepare(options: Options) -> tuple[World, dict[str, Any], list[Case]]:
+    """Dependencies, build, names, plan."""
+    guests = options.kernels != ["native"]
+    deps.ensure(guests, options.install)
+    deps.build(ROOT)
+    everything = world(options)
+    names = choose_kernels(options.kernels, everything.kernels, options.modules)
+    cases = plan(list(names), everything.configs, everything.hello.channels, everything.hello.faults,
+                 everything.sequences, options.filters, options.selftest)
+    if not cases:
+        raise UsageError("no case is left by these options: the sequences do not belong on these channels "
+                         "or filesystems")
+    return everything, names, cases
+
+
+def run(options: Options, argv: list[str]) -> int:
+    """Plan, run, report. Returns the exit code."""
+    state = native.private_dir(native.state_dir())
+    plain = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
+    if os.getuid() == 0:
+        native.cleanup_stale(plain, state)
+    everything, names, cases = prepare(options)
+    results = _open_store(options, argv, everything, names, cases)
+    progress = Progress(len(cases))
+    progress.finished = sum(c.id in results.results for c in cases)
+    progress.say(f"{len(cases)} cases on {', '.join(names)}; seed {results.meta['seed']}; "
+                 f"results in {_relative(results.folder)}")
+    failed: dict[str, str] = {}
+    try:
+        with ExitStack() as stack:
+            makers = _stage(options, names, results.meta["run"], results.folder, progress.say, stack)
+            context = RunContext(
+                store=results, expectations=Expectations.load(ROOT / "harness" / "expected"),
+                klog=KernelLog.load(ROOT / "harness" / "expected" / "klog.allow"),
+                sequences=everything.sequences, configs=everything.configs, judge_program=JUDGE,
+                fio_job=ROOT / "workloads" / "fio" / "neighbour.fio", nonce=nonce_of(results.meta["seed"]),
+                say=progress.say, done=progress.done)
+            failed = run_kernels(makers, cases, context, options.jobs)
+    except EnvironmentFailed as err:
+        failed["run"] = str(err)
+    finally:
+        progress.end()
+        results.write_run(complete=not failed)
+    meta, outcomes = store.load_run(results.folder)
+    if options.json:
+        sys.stdout.write((results.folder / "run.json").read_text())
+    else:
+        sys.stdout.write(table.render(meta, outcomes, _relative(results.folder)))
+    for name, why in failed.items():
+        plain(f"pinfault: {why}" if name in why or name == "run" else f"pinfault: {name}: {why}")
+    return exit_code(outcomes, bool(failed), bool(meta["notes"]))
+
+
+def exit_code(outcomes: list[store.CaseResult], failed: bool, notes: bool) -> int:
+    """1 is news and goes before 2; a run in which nothing was concluded is 2."""
+    words = {r.outcome for r in outcomes}
+    if words & {"differs", "fixed"} or notes:
+        return EXIT_DIFFERS
+    if failed or "broken" in words or "expected" not in words:
+        return EXIT_BROKEN
+    return EXIT_EXPECTED
+
+
+def _relative(path: Path) -> str:
+    try:
+        return str(path.relative_to(ROOT))
+    except ValueError:
+        return str(path)
+
+
+def _open_store(options: Options, argv: list[str], everything: World, names: dict[str, Any],
+                cases: list[Case]) -> store.Store:
+    if options.resume:
+        return store.Store.resume(options.resume)
+    folder = options.out or ROOT / "results" / store.new_run_name()
+    seed = options.seed if options.seed is not None else secrets.randbits(32)
+    used = list(dict.fromkeys(c.fs for c in cases))
+    return store.Store.create(folder, {
+        "tool": "pinfault", "argv": argv, "seed": seed, "environment": environment(), "planned": len(cases),
+        "kernels_wanted": list(names),
+        "filesystems": {n: {"fstype": everything.configs[n].fstype,
+                            "mkfs_options": " ".join(everything.configs[n].mkfs_options),
+                            "mount_options": " ".join(everything.configs[n].mount_options),
+                            "requires": everything.configs[n].requires,
+                            "proves": everything.configs[n].proves} for n in used},
+        "channels": {c.name: {"class": c.cls, "hold": c.hold} for c in everything.hello.channels.values()},
+        "sequences": {s.name: s.title for s in everything.sequences.values()
+                      if s.name in {c.sequence for c in cases}},
+        "time_ns": time.time_ns()})

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0
+"""fio as a neighbour on the same filesystem: workloads/fio/neighbour.fio, through the agent.
+
+The `still` files are written once before the cases and verified after them and again after the
+remount: data of a case that lands in somebody else's blocks shows there. The `live` job keeps
+allocating, writing back and verifying while the cases run.
+"""
+
+from pathlib import Path
+
+from .agent import Agent
+
+_START = r'''
+mkdir -p "$1/neighbour" && cd "$2" || exit 1
+fio --directory="$1/neighbour" --section=still neighbour.fio || exit 1
+rm -f live.pid
+setsid sh -c 'echo $$ > live.pid; exec fio --directory="$1/neighbour" --section=live neighbour.fio' \
+	sh "$1" > live.log 2>&1 < /dev/null &
+i=0
+until [ -s live.pid ]; do i=$((i+1)); [ $i -ge 100 ] && exit 1; sleep 0.05; done
+'''
+_STOP = r'''
+cd "$1" || exit 0
+[ -s live.pid ] || exit 0
+pid=$(cat live.pid); rm -f live.pid
+kill -INT "$pid" 2>/dev/null
+timeout 20 tail --pid="$pid" -s 0.1 -f /dev/null || kill -KILL "$pid"
+grep -a -E '^(verify|crc32c|fio: pid=)' live.log || true
+'''
+_VERIFY = r'''
+cd "$2" && fio --directory="$1/neighbour" --section=still-check --readonly neighbour.fio
+'''
+
+
+class Neighbour:
+    """fio beside one mounted filesystem. Does nothing if fio cannot start; `why` says so."""
+
+    def __init__(self, agent: Agent, job: Path, mnt: str, work_dir: str) -> None:
+        self.agent, self.job, self.mnt, self.work_dir = agent, job, mnt, work_dir
+        self.running = False
+        self.why = ""
+
+    def start(self) -> None:
+        text = self.job.read_text()
+        self.agent.sh("sh", "-c", 'mkdir -p "$2" && printf %s "$1" > "$2/neighbour.fio"', "sh", text,
+                      self.work_dir)
+        done = self.agent.sh("sh", "-c", _START, "sh", self.mnt, self.work_dir, timeout_s=60)
+        self.running = done.ok
+        if not done.ok:
+            self.why = f"fio did not start: {done.out.strip().splitlines()[-1:] or done.how}"
+
+    def stop(self) -> list[str]:
+        """Stop the live job; returns its complaints, then those of a verification of `still`."""
+        if not self.running:
+            return []
+        done = self.agent.sh("sh", "-c", _STOP, "sh", self.work_dir, timeout_s=40)
+        complaints = [line for line in done.out.splitlines() if line.strip()]
+        return complaints + self.verify()
+
+    def verify(self) -> list[str]:
+        """Read `still` and compare; also after a remount."""
+        if not self.running:
+            return []
+        done = self.agent.sh("sh", "-c", _VERIFY, "sh", self.mnt, self.work_dir, timeout_s=60)
+        if done.ok:
+            return []
+        return [line for line in done.out.splitlines() if line.strip()][:6] or [done.how]

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-2.0
+"""From names and filters to cases: kernel x filesystem x channel(/variant) x sequence."""
+
+import fnmatch
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .agent import ChannelInfo, FaultInfo
+from .errors import UsageError, nearest
+from .fsconfig import FsConfig
+
+# Steps of a sequence that are not faults.
+STEPS = frozenset("file pin unpin hold land write store pwrite read look".split())
+_HEADER = re.compile(r"^#\s*(variants|channels|needs|fs):\s*(.*)$")
+NEEDS = ("guest",)
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A sequence as the runner sees it: its text goes to the executor unread but for this."""
+
+    name: str
+    text: str
+    path: str
+    title: str
+    variants: bool = False
+    channels: tuple[str, ...] = ()
+    filesystems: tuple[str, ...] = ()
+    needs: frozenset[str] = frozenset()
+    files: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ()
+
+    @property
+    def selftest(self) -> bool:
+        return Path(self.path).parent.name == "selftest"
+
+
+def parse_sequence(path: Path, faults: dict[str, FaultInfo] | None = None) -> Sequence:
+    """Header and step names; the executor parses the rest. UsageError with file:line."""
+    try:
+        text = path.read_text()
+    except OSError as err:
+        raise UsageError(f"{path}: {err.strerror}") from None
+    title = ""
+    head: dict[str, str] = {}
+    files: list[str] = []
+    verbs: list[str] = []
+    for number, raw in enumerate(text.splitlines(), 1):
+        line = raw.strip()
+        header = _HEADER.match(line)
+        if header:
+            head[header[1]] = header[2].strip()
+        elif line.startswith("#"):
+            title = title or line.lstrip("# ")
+        words = line.split("#", 1)[0].split()
+        if not words:
+            continue
+        verbs.append(words[0])
+        if words[0] == "file":
+            if len(words) != 4:
+                raise UsageError(f"{path}:{number}: file wants NAME SIZE STATE")
+            files.append(words[1])
+        elif words[0] not in STEPS:
+            if faults and words[0] not in faults:
+                raise UsageError(f"{path}:{number}: "
+                                 + nearest(words[0], sorted(STEPS | set(faults)), "step"))
+            files += _new_names(words, faults)
+    if not files:
+        raise UsageError(f"{path}:1: a sequence names at least one file")
+    needs = frozenset(w.lower() for w in head.get("needs", "").replace(",", " ").split())
+    for need in needs - set(NEEDS):
+        raise UsageError(f"{path}:1: " + nearest(need, list(NEEDS), "need"))
+    return Sequence(name=path.stem, text=text, path=str(path), title=title or path.stem,
+                    variants=head.get("variants", "no") == "yes",
+                    channels=tuple(head.get("channels", "").replace(",", " ").split()),
+                    filesystems=tuple(head.get("fs", "").replace(",", " ").split()),
+                    needs=needs, files=tuple(dict.fromkeys(files)), verbs=tuple(verbs))
+
+
+def _new_names(words: list[str], faults: dict[str, FaultInfo] | None) -> list[str]:
+    """The second name of `clone A B` or `rename A B`: a file that may exist only from then on."""
+    fault = (faults or {}).get(words[0])
+    takes_two = fault.args == "file-file" if fault else len(words) == 3 and words[2][0].isalpha()
+    return [words[2]] if takes_two and len(words) >= 3 else []
+
+
+def load_sequences(directory: Path, faults: dict[str, FaultInfo] | None = None) -> dict[str, Sequence]:
+    """Every *.seq below `directory`, by name; names are unique over the whole tree."""
+    out: dict[str, Sequence] = {}
+    for path in sorted(directory.rglob("*.seq")):
+        seq = parse_sequence(path, faults)
+        if seq.name in out:
+            raise UsageError(f"{path}:1: the name '{seq.name}' is taken by {out[seq.name].path}")
+        out[seq.name] = seq
+    return out
+
+
+@dataclass(frozen=True)
+class Case:
+    kernel: str
+    fs: str
+    channel: str
+    sequence: str
+    nr: int
+    exclusive: bool = field(compare=False, default=False)
+    crashes: bool = field(compare=False, default=False)
+
+    @property
+    def id(self) -> str:
+        return f"{self.kernel}/{self.fs}/{self.channel}/{self.sequence}"
+
+    def repeat(self) -> str:
+        return (f"./run.sh run --kernel {self.kernel} --fs {self.fs} --channel {self.channel} "
+                f"--sequence {self.sequence}")
+
+
+def parse_case_id(text: str) -> tuple[str, str, str, str]:
+    """KERNEL/FS/CHANNEL[/VARIANT]/SEQUENCE. Raises UsageError."""
+    parts = text.strip("/").split("/")
+    if len(parts) not in (4, 5):
+        raise UsageError(f"'{text}' is not KERNEL/FS/CHANNEL/SEQUENCE")
+    return parts[0], parts[1], "/".join(parts[2:-1]), parts[-1]
+
+
+@dataclass
+class Filters:
+    """Empty means all of it. Each entry is a name or a glob."""
+
+    fs: list[str] = field(default_factory=list)
+    channels: list[str] = field(default_factory=list)
+    sequences: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+def _matching(patterns: list[str], known: list[str], what: str) -> list[str]:
+    """Names that any pattern selects; a pattern that selects none is a UsageError."""
+    if not patterns:
+        return known
+    chosen = set()
+    for pattern in patterns:
+        hits = fnmatch.filter(known, pattern)
+        if not hits:
+            raise UsageError(nearest(pattern, known, what))
+        chosen.update(hits)
+    return [name for name in known if name in chosen]
+
+
+def wanted(seq: Sequence, channel: ChannelInfo, fs: str, faults: dict[str, FaultInfo]) -> bool:
+    """Does this sequence belong on this channel and filesystem at all?"""
+    if not channel.plain and not seq.variants:
+        return False
+    base = channel.name.split("/")[0]
+    if seq.channels and not any(fnmatch.fnmatchcase(channel.name, g) or fnmatch.fnmatchcase(base, g)
+                                for g in seq.channels):
+        return False
+    if seq.filesystems and not any(fnmatch.fnmatchcase(fs, g) for g in seq.filesystems):
+        return False
+    return True
+
+
+def flags_of(seq: Sequence, faults: dict[str, FaultInfo]) -> frozenset[str]:
+    return frozenset(flag for verb in seq.verbs if verb in faults for flag in faults[verb].flags)
+
+
+def plan(kernels: list[str], configs: dict[str, FsConfig], channels: dict[str, ChannelInfo],
+         faults: dict[str, FaultInfo], sequences: dict[str, Sequence], filters: Filters,
+         selftest: bool = False) -> list[Case]:
+    """Cases in the order they run. Numbers count the whole matrix before the filters, so a case
+    has the same number however it was selected (and on every kernel). Raises UsageError."""
+    fs_names = _matching(filters.fs, list(configs), "filesystem")
+    plain_first = sorted(channels, key=lambda n: (n.split("/")[0], "/" in n, n))
+    channel_names = set(_matching(filters.channels, plain_first, "channel"))
+    usable = {n: s for n, s in sequences.items() if s.selftest == selftest or n in filters.sequences}
+    sequence_names = set(_matching(filters.sequences, sorted(usable), "sequence"))
+    fault_names = set(_matching(filters.faults, sorted(faults), "fault")) if filters.faults else set()
+    out: list[Case] = []
+    nr = 0
+    rows: list[tuple[int, str, str, str]] = []
+    for fs in configs:
+        for channel in plain_first:
+            for name in sorted(sequences):
+                if not wanted(sequences[name], channels[channel], fs, faults):
+                    continue
+                nr += 1
+                if (fs in fs_names and channel in channel_names and name in sequence_names
+                        and (not fault_names or fault_names & set(sequences[name].verbs))):
+                    rows.append((nr, fs, channel, name))
+    for kernel in kernels:
+        for number, fs, channel, name in rows:
+            seq = sequences[name]
+            flags = flags_of(seq, faults)
+            if kernel == "native" and ("guest-only" in flags or "guest" in seq.needs):
+                continue
+            out.append(Case(kernel, fs, channel, name, number,
+                            exclusive=bool({"exclusive", "last"} & flags),
+                            crashes="last" in flags or any(v.startswith("crash") for v in seq.verbs)))
+    return out

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0
+"""`report RUN` and `compare A B`, from run.json and the case files alone."""
+
+import json
+import sys
+from pathlib import Path
+
+from . import store, table
+from .errors import EXIT_DIFFERS, EXIT_EXPECTED
+
+
+def report(folder: Path, markdown: bool, as_json: bool) -> int:
+    meta, results = store.load_run(folder)
+    if as_json:
+        from dataclasses import asdict
+        json.dump({**meta, "cases": [asdict(r) for r in results]}, sys.stdout, indent=1)
+        print()
+    else:
+        sys.stdout.write(table.render(meta, results, str(folder), markdown))
+    return EXIT_EXPECTED
+
+
+def _told(result: store.CaseResult) -> tuple[str, str, str]:
+    return (result.resolution + (f":{result.errno}" if result.errno else ""), result.verdict,
+            ",".join(sorted({f["kind"] for f in result.findings})))
+
+
+def _text(told: tuple[str, str, str]) -> str:
+    resolution, verdict, findings = told
+    return " ".join(w for w in (resolution or verdict, f"({verdict})" if resolution else "",
+                                f"+{findings}" if findings else "") if w)
+
+
+def compare(old: Path, new: Path, as_json: bool) -> int:
+    """What changed from `old` to `new`. 1 when a case that both have came out differently."""
+    before = {r.id: r for r in store.load_run(old)[1]}
+    after = {r.id: r for r in store.load_run(new)[1]}
+    both = [i for i in before if i in after]
+    changed = [i for i in both if _told(before[i]) != _told(after[i])]
+    if as_json:
+        json.dump({"changed": [{"id": i, "before": _told(before[i]), "after": _told(after[i])} for i in changed],
+                   "only_before": sorted(set(before) - set(after)),
+                   "only_after": sorted(set(after) - set(before)), "same": len(both) - len(changed)},
+                  sys.stdout, indent=1)
+        print()
+        return EXIT_DIFFERS if changed else EXIT_EXPECTED
+    for case_id in changed:
+        print(f"{case_id}: {_text(_told(before[case_id]))} -> {_text(_told(after[case_id]))}"
+              f" - repeat: {after[case_id].repeat}")
+    print(f"{len(both)} cases in both, {len(changed)} changed; {len(before) - len(both)} only in {old}, "
+          f"{len(after) - len(both)} only in {new}")
+    return EXIT_DIFFERS if changed else EXIT_EXPECTED

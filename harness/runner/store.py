@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0
+"""results/<run>/: every finished case on the disk at once, and run.json over all of them.
+
+results/README.md describes the schema. A case is finished when its case.json exists, which is
+written last and atomically; so a run that was killed can be reported and resumed.
+"""
+
+import errno
+import json
+import os
+import secrets
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .errors import EnvironmentFailed, UsageError
+
+SCHEMA = 1
+REWRITE_S = 20.0
+
+
+def utc_now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def new_run_name() -> str:
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime()) + "-" + secrets.token_hex(2)
+
+
+@dataclass
+class CaseResult:
+    """What became of one case. Everything a report says about it is in here."""
+
+    id: str
+    nr: int
+    kernel: str
+    kernel_version: str
+    fs: str
+    channel: str
+    sequence: str
+    resolution: str = ""
+    detail: str = ""
+    verdict: str = "broken"
+    why: str = ""
+    errno: str = ""
+    kinds: list[str] = field(default_factory=list)
+    evidence: list[str] = field(default_factory=list)
+    findings: list[dict[str, str]] = field(default_factory=list)  # kind, text
+    checked_cells: int = 0
+    blocked_ns: int = 0
+    expected: dict[str, Any] = field(default_factory=dict)  # class, resolutions, reference, rule
+    outcome: str = ""
+    started: str = ""
+    took_s: float = 0.0
+    repeat: str = ""
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Whole or not at all. EnvironmentFailed with one line when the disk is full."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+        os.replace(temporary, path)
+    except OSError as err:
+        try:
+            temporary.unlink(missing_ok=True)
+        except OSError:
+            pass
+        if err.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise EnvironmentFailed(f"the disk of {path.parent} is full; every case finished before is "
+                                    "kept, and --resume goes on from there") from None
+        raise EnvironmentFailed(f"{path}: {err.strerror}") from None
+
+
+class Store:
+    """The folder of one run. Threads may call finish, add_note and set_kernel at the same time."""
+
+    def __init__(self, folder: Path, meta: dict[str, Any]) -> None:
+        self.folder = folder
+        self.meta = meta
+        self.results: dict[str, CaseResult] = {}
+        self.lock = threading.Lock()
+        self.written = time.monotonic()
+
+    @classmethod
+    def create(cls, folder: Path, meta: dict[str, Any]) -> "Store":
+        if (folder / "run.json").exists():
+            raise UsageError(f"{folder}: holds a run already; --resume {folder} goes on with it")
+        store = cls(folder, {"schema": SCHEMA, "run": folder.name, "started": utc_now(), "finished": None,
+                             "complete": False, **meta, "kernels": {}, "notes": []})
+        store.write_run()
+        return store
+
+    @classmethod
+    def resume(cls, folder: Path) -> "Store":
+        meta, results = load_run(folder)
+        store = cls(folder, meta)
+        store.results = {r.id: r for r in results}
+        store.meta.update(complete=False, finished=None)
+        return store
+
+    def case_dir(self, case_id: str) -> Path:
+        return self.folder / "cases" / case_id
+
+    def history_path(self, case_id: str) -> Path:
+        return self.case_dir(case_id) / "history"
+
+    def write_history(self, case_id: str, lines: list[str]) -> Path:
+        path = self.history_path(case_id)
+        write_atomic(path, "".join(line + "\n" for line in lines))
+        return path
+
+    def finish(self, result: CaseResult, sequence: str, kernel_log: list[str]) -> None:
+        folder = self.case_dir(result.id)
+        write_atomic(folder / "sequence.seq", sequence)
+        if kernel_log:
+            write_atomic(folder / "kernel.log", "".join(line + "\n" for line in kernel_log))
+        write_atomic(folder / "case.json", json.dumps(asdict(result), indent=1) + "\n")
+        with self.lock:
+            self.results[result.id] = result
+            due = time.monotonic() - self.written > REWRITE_S
+            if due:
+                self.written = time.monotonic()
+        if due:
+            self.write_run()
+
+    def add_note(self, kind: str, text: str, cases: list[str]) -> None:
+        """A finding that no single case can be blamed for."""
+        with self.lock:
+            self.meta["notes"].append({"kind": kind, "text": text, "cases": cases})
+
+    def set_kernel(self, name: str, **facts: Any) -> None:
+        with self.lock:
+            self.meta["kernels"].setdefault(name, {}).update(facts)
+
+    def write_run(self, complete: bool = False) -> None:
+        with self.lock:
+            if complete:
+                self.meta.update(complete=True, finished=utc_now())
+            cases = [asdict(r) for r in sorted(self.results.values(), key=lambda r: (r.kernel, r.nr))]
+            write_atomic(self.folder / "run.json", json.dumps({**self.meta, "cases": cases}, indent=1) + "\n")
+
+
+def load_run(folder: Path) -> tuple[dict[str, Any], list[CaseResult]]:
+    """A run's facts and results, also of a run that was killed: the case.json files are what counts
+    when run.json has fewer. Raises UsageError."""
+    if folder.name == "run.json":
+        folder = folder.parent
+    try:
+        meta = json.loads((folder / "run.json").read_text())
+    except FileNotFoundError:
+        raise UsageError(f"{folder}: is not a run (no run.json)") from None
+    except (OSError, ValueError) as err:
+        raise UsageError(f"{folder / 'run.json'}: {err}") from None
+    if meta.get("schema") != SCHEMA:
+        raise UsageError(f"{folder}: run.json has schema {meta.get('schema')}, this program reads {SCHEMA}")
+    results = {c["id"]: CaseResult(**c) for c in meta.pop("cases", [])}
+    if not meta.get("complete"):
+        for path in sorted((folder / "cases").rglob("case.json")):
+            try:
+                case = CaseResult(**json.loads(path.read_text()))
+            except (ValueError, TypeError) as err:
+                raise UsageError(f"{path}: {err}") from None
+            results[case.id] = case
+    return meta, sorted(results.values(), key=lambda r: (r.kernel, r.nr))

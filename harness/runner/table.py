@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The tables, made from a run's facts and results alone."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from .store import CaseResult
+
+# Strongest first: what a maintainer must see of a cell before anything else.
+STRENGTH = ("crashed", "hung", "lost", "reported", "refused", "denied", "blocked", "faulted", "overtaken",
+            "landed")
+LETTERS = {"landed": ".", "faulted": "f", "overtaken": "o", "blocked": "B", "refused": "R", "denied": "D",
+           "reported": "r", "lost": "L", "hung": "H", "crashed": "C"}
+NOT_COVERED, INCONCLUSIVE = "-", "?"
+NEWS = ("differs", "fixed")
+LEGEND = ("letters: " + "  ".join(f"{letter} {word}" for word, letter in LETTERS.items())
+          + "\n         - not covered  ? inconclusive or broken"
+          + "\ncells:   the strongest resolution, its count of those that came to one; ! something not as expected")
+
+
+def letter(result: CaseResult | None) -> str:
+    if result is None or result.outcome == "not-covered":
+        return NOT_COVERED
+    return LETTERS.get(result.resolution, INCONCLUSIVE) if result.outcome not in ("inconclusive", "broken") \
+        else INCONCLUSIVE
+
+
+def cell(results: list[CaseResult]) -> str:
+    """The strongest resolution, how often, of how many; `!` where one differs from expected."""
+    counted = [r for r in results if letter(r) not in (NOT_COVERED, INCONCLUSIVE)]
+    mark = "!" if any(r.outcome in NEWS for r in results) else ""
+    if not counted:
+        return (INCONCLUSIVE if any(letter(r) == INCONCLUSIVE for r in results) else NOT_COVERED) + mark
+    counts = Counter(r.resolution for r in counted)
+    word = min(counts, key=STRENGTH.index)
+    return f"{word} {counts[word]}/{len(counted)}{mark}"
+
+
+def _grid(head: list[str], rows: list[list[str]], markdown: bool) -> list[str]:
+    if markdown:
+        return ["| " + " | ".join(head) + " |", "|" + "---|" * len(head),
+                *("| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows)]
+    widths = [max(len(r[i]) for r in [head, *rows]) for i in range(len(head))]
+    return ["  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in [head, *rows]]
+
+
+def _short(channels: Iterable[str]) -> list[list[str]]:
+    """Columns in groups that fit about 130 characters."""
+    groups: list[list[str]] = [[]]
+    used = 0
+    for name in channels:
+        width = max(len(name), 14) + 2
+        if groups[-1] and used + width > 114:
+            groups.append([])
+            used = 0
+        groups[-1].append(name)
+        used += width
+    return groups
+
+
+def _names(results: list[CaseResult], key: str) -> list[str]:
+    return list(dict.fromkeys(getattr(r, key) for r in results))
+
+
+def _collapse(values: list[str]) -> str:
+    return values[0] if len(set(values)) == 1 else "/".join(values)
+
+
+def kernel_tables(kernel: str, facts: dict[str, Any], results: list[CaseResult], markdown: bool) -> list[str]:
+    """Both tables of one kernel."""
+    by = {(r.fs, r.channel, r.sequence): r for r in results}
+    filesystems, sequences = _names(results, "fs"), sorted(_names(results, "sequence"))
+    channels = _names(results, "channel")
+    covered = {r.channel for r in results if r.outcome != "not-covered"}
+    shown = [c for c in channels if c in covered]
+    version = facts.get("version", "")
+    title = f"kernel {kernel}" + (f" ({version})" if version and version != kernel else "")
+    out = [("## " if markdown else "") + title, ""]
+    if facts.get("error"):
+        out += [f"not finished: {facts['error']}", ""]
+    if not shown:
+        return out + ["nothing was covered", ""]
+    for group in _short(shown):
+        rows = [[fs, *(cell([r for r in results if r.fs == fs and r.channel == c]) for c in group)]
+                for fs in filesystems]
+        out += [*_grid(["filesystem", *group], rows, markdown), ""]
+    out += [f"filesystems in the letters below, in this order: {' '.join(filesystems)}", ""]
+    for group in _short(shown):
+        rows = [[seq, *("".join(letter(by.get((fs, c, seq))) for fs in filesystems) for c in group)]
+                for seq in sequences]
+        rows = [row for row in rows if any(set(c) != {NOT_COVERED} for c in row[1:])]
+        if markdown:
+            rows = [[row[0], *(f"`{c}`" for c in row[1:])] for row in rows]
+        out += [*_grid(["conflict", *group], rows, markdown), ""]
+    return out
+
+
+def difference(result: CaseResult) -> str:
+    """One line that says what differs and how to see it again."""
+    got = result.resolution or "nothing"
+    if result.errno:
+        got += f":{result.errno}"
+    if result.verdict not in ("coherent", result.resolution):
+        got += f" ({result.verdict}{': ' + ','.join(result.kinds) if result.kinds else ''})"
+    got += "".join(f" +{kind}" for kind in sorted({f['kind'] for f in result.findings}))
+    expected = result.expected
+    wanted = ",".join(expected.get("resolutions", []))
+    why = expected.get("class", "") + (f", {expected['reference']}" if expected.get("reference") else "")
+    word = "FIXED  " if result.outcome == "fixed" else "DIFFERS"
+    return (f"{word} {result.kernel} {result.fs} {result.channel} {result.sequence}: got {got}, "
+            f"expected {wanted} ({why}) - repeat: {result.repeat}")
+
+
+def grouped_reasons(results: list[CaseResult], outcome: str) -> list[str]:
+    """Why cases ended in `outcome`, counted, the most frequent first."""
+    reasons: dict[str, list[CaseResult]] = {}
+    for result in results:
+        if result.outcome == outcome:
+            reasons.setdefault(result.why or "(no reason given)", []).append(result)
+    lines = []
+    for why, hit in sorted(reasons.items(), key=lambda item: -len(item[1])):
+        where = "; ".join(f"{key} {_few(_names(hit, attr))}" for key, attr in
+                          (("kernels", "kernel"), ("fs", "fs"), ("channels", "channel")))
+        lines.append(f"{len(hit):6} {why} [{where}]")
+    return lines
+
+
+def _few(names: list[str]) -> str:
+    return " ".join(names[:5]) + (f" +{len(names) - 5}" if len(names) > 5 else "")
+
+
+def _section(title: str, lines: list[str], markdown: bool) -> list[str]:
+    if not lines:
+        return []
+    body = ["```", *lines, "```"] if markdown else lines
+    return [("### " if markdown else "") + title, *([""] if markdown else []), *body, ""]
+
+
+def render(meta: dict[str, Any], results: list[CaseResult], folder: str, markdown: bool = False) -> str:
+    """The whole report of a run."""
+    out: list[str] = []
+    if markdown:
+        out += [f"# pinfault run {meta['run']}", ""]
+    for kernel in dict.fromkeys([*meta.get("kernels", {}), *_names(results, "kernel")]):
+        mine = [r for r in results if r.kernel == kernel]
+        out += kernel_tables(kernel, meta.get("kernels", {}).get(kernel, {}), mine, markdown)
+    out += [*(["```", LEGEND, "```"] if markdown else [LEGEND]), ""]
+    news = [r for r in results if r.outcome in NEWS]
+    out += _section("not as expected", [difference(r) for r in news], markdown)
+    notes = [f"{n['kind']}: {n['text']} ({len(n['cases'])} cases, first {n['cases'][0]})"
+             for n in meta.get("notes", []) if n.get("cases")]
+    out += _section("findings of whole batches", notes, markdown)
+    out += _section("not covered", grouped_reasons(results, "not-covered"), markdown)
+    out += _section("inconclusive", grouped_reasons(results, "inconclusive"), markdown)
+    out += _section("broken (the harness failed)", grouped_reasons(results, "broken"), markdown)
+    counts = Counter(r.outcome for r in results)
+    words = ", ".join(f"{counts[w]} {w}" for w in ("expected", "differs", "fixed", "inconclusive",
+                                                   "not-covered", "broken") if counts[w])
+    missing = meta.get("planned", len(results)) - len(results)
+    out.append(f"{len(results)} cases: {words or 'none'}" + (f", {missing} not run" if missing > 0 else "")
+               + f"; seed {meta.get('seed')}; results in {folder}")
+    out.append("repeat a cell: ./run.sh run --kernel K --fs F --channel C --sequence S"
+               f"  (or ./run.sh repro {folder}/cases/K/F/C/S)")
+    return "\n".join(out) + "\n"

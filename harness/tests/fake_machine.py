@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A machine made of Python, for the runner's tests: answers the executor's protocol in memory and
+breaks where it is told to."""
+
+from collections.abc import Callable
+
+from harness.runner.agent import decode, encode
+from harness.runner.errors import AgentDied, AgentTimeout
+
+HELLO = ["env kernel 6.1.0-test", "channel store pte trivial yes %-", "channel dio-read short-pin inflight yes %-",
+         "channel rdma-odp faulting trivial no no%20device", "fault punch file-range - x",
+         "fault crash file exclusive,last x", "ok"]
+
+
+class FakeMachine:
+    """`on_case(nr, machine)` returns the last line of a case's reply, "die" or "silent".
+    `fsck_bad(set of case numbers on the disk)` and `umount_dies` break what follows a batch."""
+
+    guest = True
+    work_dir = "/run/fake"
+    pmem_dev = ""
+    disk_dev = "/dev/fake"
+
+    def __init__(self, on_case: Callable[[int, "FakeMachine"], str] | None = None,
+                 fsck_bad: Callable[[set[int]], bool] = lambda _: False, kernel: str = "6.1") -> None:
+        self.kernel = kernel
+        self.version = "6.1.0-test"
+        self.on_case = on_case or (lambda nr, machine: "ok ran")
+        self.fsck_bad = fsck_bad
+        self.umount_dies: Callable[[set[int]], bool] = lambda _: False
+        self.boot_s = 1.0
+        self.boots = 0
+        self.mkfs = 0
+        self.on_disk: set[int] = set()
+        self.ran: list[int] = []
+        self.kmsg: list[str] = []
+        self.leak = 0
+        self.replies: list[str] = []
+        self.alive = False
+        self.console = "Kernel panic - not syncing: test"
+
+    def start(self) -> None:
+        self.boots += 1
+        self.alive = True
+        self.replies = []
+        self.leak = 0
+
+    def kill(self) -> None:
+        self.alive = False
+
+    def close(self) -> None:
+        self.kill()
+
+    def recv(self, timeout_s: float) -> str:
+        if not self.alive:
+            raise AgentDied("gone", self.console)
+        if not self.replies:
+            raise AgentTimeout("silent")
+        return self.replies.pop(0)
+
+    def send(self, line: str) -> None:
+        if not self.alive:
+            raise AgentDied("gone", self.console)
+        words = [decode(w) for w in line.split(" ")]
+        keys = dict(w.partition("=")[::2] for w in words[1:])
+        self.replies = getattr(self, "do_" + words[0])(words[1:], keys)
+
+    def do_hello(self, *_: object) -> list[str]:
+        return list(HELLO)
+
+    def do_kmsg(self, *_: object) -> list[str]:
+        lines, self.kmsg = self.kmsg, []
+        return [f"k 1.0 4 {encode(text)}" for text in lines] + ["ok"]
+
+    def do_pins(self, *_: object) -> list[str]:
+        return [f"env nr_foll_pin_acquired {10 + self.leak}", "env nr_foll_pin_released 10", "ok"]
+
+    def do_statx(self, *_: object) -> list[str]:
+        return ["env dax 0", "env fstype xfs", "ok"]
+
+    def do_sh(self, words: list[str], _: object) -> list[str]:
+        argv = words[1:]
+        if argv[0].startswith("mkfs"):
+            self.mkfs += 1
+            self.on_disk = set()
+        if argv[0] == "xfs_repair" and self.fsck_bad(self.on_disk):
+            return ["out agno%200%20is%20bad", "ok exit 1"]
+        if argv[0] == "sh" and "until out=$(umount" in argv[2] and self.umount_dies(self.on_disk):
+            self.alive = False
+        return ["ok exit 0"]
+
+    def do_case(self, _: object, keys: dict[str, str]) -> list[str]:
+        nr = int(keys["nr"])
+        self.ran.append(nr)
+        self.on_disk.add(nr)
+        last = self.on_case(nr, self)
+        if last == "die":
+            self.alive = False
+        return [] if last in ("die", "silent") else [f"h {encode('case ' + keys['nr'])}", last]
+
+    def do_views(self, _: object, keys: dict[str, str]) -> list[str]:
+        return [f"h {encode('view ' + keys['label'])}", "ok"]

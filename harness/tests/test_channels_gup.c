@@ -1,0 +1,543 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * test_channels_gup.c - the channels that need no RDMA, driven on tmpfs and on ext4.
+ *
+ * Everything is mounted in a mount namespace of the test's own, on images of its own, so that
+ * nothing is left whatever becomes of it. What cannot be tested here says why, on stderr, and passes.
+ */
+#define _GNU_SOURCE
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../core/channel.h"
+#include "../core/clock.h"
+
+#define FILE_BYTES (64u << 10)
+#define BIG_BYTES (2 * PF_IO_MAX_BYTES)
+#define DEADLINE_MS 5000u
+
+static char root_dir[] = "/tmp/pf-gup-XXXXXX";
+static const char *no_mounts; /* why there is no filesystem to test on; NULL: there is */
+
+/* Every channel and variant that takes part, and what this kernel said to its probe. */
+static struct subject {
+	const char *name, *variant;
+	const struct pf_channel_ops *ops;
+	int probe_rc;
+	char why[160];
+} subjects[] = {
+	{ .name = "store", .variant = "" },	 { .name = "copyout", .variant = "" },
+	{ .name = "dio-read", .variant = "" },	 { .name = "dio-read", .variant = "loop" },
+	{ .name = "uring-read", .variant = "" }, { .name = "uring-fixed", .variant = "" },
+	{ .name = "pvm-writev", .variant = "" }, { .name = "proc-mem", .variant = "" },
+};
+#define NR_SUBJECTS ((int)(sizeof(subjects) / sizeof(subjects[0])))
+
+static const char *const fs_names[] = { "tmpfs", "ext4" };
+
+/* One file on one filesystem, mapped, with a channel open on it. */
+struct bench {
+	struct pf_channel ch;
+	struct pf_file file;
+	uint8_t *data;
+};
+
+static void skip(const char *what, const char *why)
+{
+	fprintf(stderr, "skip: %s: %s\n", what, why);
+}
+
+static bool usable(const struct subject *s)
+{
+	if (no_mounts)
+		skip(s->name, no_mounts);
+	else if (s->probe_rc)
+		skip(s->name, s->why);
+	return !no_mounts && !s->probe_rc;
+}
+
+static bool holds(const struct subject *s)
+{
+	return s->ops->hold_kind == PF_HOLD_INFLIGHT && usable(s);
+}
+
+/* Bytes that depend on their place and on @salt, so that a misplaced one shows. */
+static void fill(uint8_t *p, size_t len_bytes, unsigned int salt)
+{
+	for (size_t i = 0; i < len_bytes; i++)
+		p[i] = (uint8_t)(1 + (i * 2654435761u >> 13) % 251 + salt);
+}
+
+/* 0, or the channel's refusal to pin, in which case everything is closed again. */
+static int bench_open(struct bench *b, const struct subject *s, const char *fs, size_t file_bytes)
+{
+	struct pf_file *f = &b->file;
+	int rc;
+
+	*b = (struct bench){ .ch = { .ops = s->ops, .variant = s->variant, .scratch_dir = root_dir,
+				     .deadline_ms = DEADLINE_MS } };
+	f->id = 1;
+	snprintf(f->path, sizeof(f->path), "%s/%s/file", root_dir, fs);
+	f->fd = open(f->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ck_assert_int_ge(f->fd, 0);
+	ck_assert_int_eq(posix_fallocate(f->fd, 0, (off_t)file_bytes), 0);
+	f->map_bytes = file_bytes;
+	f->map = mmap(NULL, file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
+	ck_assert_ptr_ne(f->map, MAP_FAILED);
+	b->data = malloc(PF_IO_MAX_BYTES);
+	ck_assert_ptr_nonnull(b->data);
+	fill(b->data, PF_IO_MAX_BYTES, 0);
+	rc = s->ops->open ? s->ops->open(&b->ch) : 0;
+	ck_assert_msg(!rc, "%s open: %s", s->name, strerror(-rc));
+	return s->ops->pin ? s->ops->pin(&b->ch, f) : 0;
+}
+
+static void bench_close(struct bench *b)
+{
+	if (b->ch.ops->close)
+		b->ch.ops->close(&b->ch);
+	munmap(b->file.map, b->file.map_bytes);
+	close(b->file.fd);
+	unlink(b->file.path);
+	free(b->data);
+}
+
+static void check_arrived(const struct bench *b, const struct pf_io *io)
+{
+	uint8_t *seen = malloc(io->len_bytes);
+
+	ck_assert_ptr_nonnull(seen);
+	ck_assert_int_eq(pread(b->file.fd, seen, io->len_bytes, (off_t)io->off_bytes),
+			 (ssize_t)io->len_bytes);
+	ck_assert_mem_eq(seen, io->data, io->len_bytes);
+	ck_assert_mem_eq(b->file.map + io->off_bytes, io->data, io->len_bytes);
+	free(seen);
+}
+
+/* FOLL_PIN pages of the whole machine right now; -1 if the kernel does not count. */
+static long pins_held(void)
+{
+	char key[64];
+	long value, acquired = -1, released = 0;
+	int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY | O_CLOEXEC);
+	FILE *f;
+
+	if (fd >= 0) {
+		ck_assert_int_eq(write(fd, "1", 1), 1);
+		close(fd);
+	}
+	f = fopen("/proc/vmstat", "re");
+	while (f && fscanf(f, "%63s %ld", key, &value) == 2) {
+		if (!strcmp(key, "nr_foll_pin_acquired"))
+			acquired = value;
+		else if (!strcmp(key, "nr_foll_pin_released"))
+			released = value;
+	}
+	if (f)
+		fclose(f);
+	return acquired < 0 ? -1 : acquired - released;
+}
+
+START_TEST(test_plain_writes)
+{
+	static const struct {
+		uint64_t off_bytes;
+		size_t len_bytes;
+	} where[] = {
+		{ 0, 4096 },	    { 0, 64 },	      { 64, 64 },	{ 4096 - 64, 128 },
+		{ 4096 - 64, 8256 }, { 512, 1024 },   { 8192, 12288 }, { 64, 4032 },
+		{ 0, FILE_BYTES },  { 128, FILE_BYTES - 192 },
+	};
+	const struct subject *s = &subjects[_i / 2];
+	const char *fs = fs_names[_i % 2];
+	struct bench b;
+	int rc;
+
+	if (!usable(s))
+		return;
+	rc = bench_open(&b, s, fs, FILE_BYTES);
+	if (rc) { /* long pins of file mappings: EFAULT, EOPNOTSUPP before 6.5 */
+		ck_assert_int_eq(s->ops->class, PF_CLASS_LONG_PIN);
+		ck_assert_str_eq(fs, "ext4");
+		ck_assert(rc == -EFAULT || rc == -EOPNOTSUPP);
+		fprintf(stderr, "note: %s on %s refused: %s\n", s->name, fs, strerror(-rc));
+	}
+	for (size_t i = 0; !rc && i < sizeof(where) / sizeof(where[0]); i++) {
+		struct pf_io io = { .file = &b.file, .off_bytes = where[i].off_bytes,
+				    .len_bytes = where[i].len_bytes, .data = b.data };
+		long n;
+
+		fill(b.data, io.len_bytes, (unsigned int)i);
+		n = s->ops->write(&b.ch, &io);
+		if (n == -EINVAL && !strcmp(s->variant, "loop") &&
+		    (io.off_bytes % 512 || io.len_bytes % 512))
+			continue; /* the block layer's right */
+		ck_assert_msg(n == (long)io.len_bytes, "%s/%s on %s: %zu at %lu: %ld %s", s->name,
+			      s->variant, fs, io.len_bytes, (unsigned long)io.off_bytes, n, io.detail);
+		check_arrived(&b, &io);
+	}
+	if (!rc && s->ops->unpin)
+		ck_assert_int_eq(s->ops->unpin(&b.ch, &b.file), 0);
+	bench_close(&b);
+}
+END_TEST
+
+/* After hold: nothing arrived, pages pinned. After land: everything did, and the pins are gone. */
+START_TEST(test_hold_and_land)
+{
+	const struct subject *s = &subjects[_i / 2];
+	struct bench b;
+	struct pf_io io;
+	long before, during, n;
+	int rc;
+
+	if (!holds(s))
+		return;
+	rc = bench_open(&b, s, fs_names[_i % 2], BIG_BYTES);
+	ck_assert_int_eq(rc, 0);
+	for (size_t len_bytes = 8192; len_bytes <= PF_IO_MAX_BYTES; len_bytes *= 8) {
+		io = (struct pf_io){ .file = &b.file, .off_bytes = 4096, .len_bytes = len_bytes,
+				     .data = b.data };
+		memset(b.file.map, 0, BIG_BYTES);
+		before = pins_held();
+		rc = s->ops->hold(&b.ch, &io);
+		ck_assert_msg(!rc, "%s/%s hold: %s %s", s->name, s->variant, strerror(-rc), io.detail);
+		ck_assert_str_eq(io.detail, "");
+		during = pins_held();
+		for (size_t i = 0; i < len_bytes; i++)
+			ck_assert_uint_eq(b.file.map[4096 + i], 0);
+		n = s->ops->land(&b.ch, &io);
+		ck_assert_int_eq(n, (long)len_bytes);
+		check_arrived(&b, &io);
+		fprintf(stderr, "note: %s/%s %zu bytes: pinned pages %ld -> %ld -> %ld\n", s->name,
+			s->variant, len_bytes, before, during, pins_held());
+	}
+	bench_close(&b);
+}
+END_TEST
+
+/* The kernel's own count shows the pin: FOLL_PIN for process_vm_writev and, from 6.15, for FUSE. */
+START_TEST(test_pin_is_counted)
+{
+	const struct subject *s = &subjects[_i];
+	struct bench b;
+	struct pf_io io = { .file = &b.file, .len_bytes = 32768 };
+	long before = pins_held(), during;
+
+	if (!holds(s))
+		return;
+	if (before < 0) {
+		skip(s->name, "this kernel does not count FOLL_PIN");
+		return;
+	}
+	ck_assert_int_eq(bench_open(&b, s, "ext4", FILE_BYTES), 0);
+	io.data = b.data;
+	before = pins_held();
+	ck_assert_int_eq(s->ops->hold(&b.ch, &io), 0);
+	during = pins_held();
+	ck_assert_int_eq(s->ops->land(&b.ch, &io), 32768);
+	if (during == before && strcmp(s->name, "pvm-writev"))
+		skip(s->name, "plain references here, not FOLL_PIN");
+	else
+		ck_assert_int_ge(during - before, 8);
+	bench_close(&b);
+}
+END_TEST
+
+static int fault_punch(int fd)
+{
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 16384);
+}
+
+static int fault_truncate(int fd)
+{
+	return ftruncate(fd, 0);
+}
+
+/* The page cache waits for no pin: the fault completes under the hold, and land claims success. */
+START_TEST(test_fault_while_held)
+{
+	static int (*const faults[])(int fd) = { fault_punch, fault_truncate, fsync };
+	const struct subject *s = &subjects[_i / 3];
+	struct bench b;
+	struct pf_io io = { .file = &b.file, .len_bytes = 16384 };
+	struct stat st;
+
+	if (!holds(s))
+		return;
+	ck_assert_int_eq(bench_open(&b, s, "ext4", FILE_BYTES), 0);
+	io.data = b.data;
+	ck_assert_int_eq(s->ops->hold(&b.ch, &io), 0);
+	ck_assert_int_eq(faults[_i % 3](b.file.fd), 0);
+	ck_assert_int_eq(fstat(b.file.fd, &st), 0);
+	ck_assert_int_eq(st.st_size, _i % 3 == 1 ? 0 : FILE_BYTES);
+	ck_assert_int_eq(s->ops->land(&b.ch, &io), 16384);
+	bench_close(&b);
+}
+END_TEST
+
+/* All holds at once, landed in another order than they began; the last is left to close. */
+START_TEST(test_many_holds)
+{
+	static const unsigned int order[] = { 2, 0, 3 };
+	const struct subject *s = &subjects[_i];
+	struct bench b;
+	struct pf_io io[PF_HOLDS_MAX + 1];
+
+	if (!holds(s))
+		return;
+	ck_assert_int_eq(bench_open(&b, s, "ext4", FILE_BYTES), 0);
+	for (unsigned int i = 0; i <= PF_HOLDS_MAX; i++) {
+		io[i] = (struct pf_io){ .file = &b.file, .off_bytes = i * 8192, .len_bytes = 8192,
+					.data = b.data + i * 8192 };
+		ck_assert_int_eq(s->ops->hold(&b.ch, &io[i]), i < PF_HOLDS_MAX ? 0 : -EBUSY);
+	}
+	ck_assert_int_eq(s->ops->write(&b.ch, &io[PF_HOLDS_MAX]), 8192);
+	check_arrived(&b, &io[PF_HOLDS_MAX]);
+	for (unsigned int i = 0; i < 3; i++) {
+		ck_assert_int_eq(s->ops->land(&b.ch, &io[order[i]]), 8192);
+		check_arrived(&b, &io[order[i]]);
+		ck_assert_int_eq(s->ops->hold(&b.ch, &io[order[i]]), 0); /* and once more */
+		ck_assert_int_eq(s->ops->land(&b.ch, &io[order[i]]), 8192);
+	}
+	ck_assert_mem_ne(b.file.map + 8192, io[1].data, 8192);
+	s->ops->close(&b.ch);
+	check_arrived(&b, &io[1]);
+	bench_close(&b);
+}
+END_TEST
+
+/* Where only the first page can be had the hold is a short one, soon, and says so. */
+START_TEST(test_hold_past_end)
+{
+	const struct subject *s = &subjects[_i];
+	struct bench b;
+	struct pf_io io = { .file = &b.file, .len_bytes = 8192 };
+	uint64_t start_ns;
+	int rc;
+
+	if (!holds(s))
+		return;
+	ck_assert_int_eq(bench_open(&b, s, "ext4", FILE_BYTES), 0);
+	io.data = b.data;
+	ck_assert_int_eq(ftruncate(b.file.fd, 4096), 0);
+	start_ns = pf_now_ns();
+	rc = s->ops->hold(&b.ch, &io);
+	fprintf(stderr, "note: %s/%s hold past the end: %d \"%s\" after %lu ms\n", s->name,
+		s->variant, rc, io.detail,
+		(unsigned long)((pf_now_ns() - start_ns) / PF_NS_PER_MS));
+	ck_assert_int_lt(pf_now_ns() - start_ns, DEADLINE_MS * PF_NS_PER_MS);
+	if (!rc)
+		ck_assert_int_eq(s->ops->land(&b.ch, &io), 4096);
+	io = (struct pf_io){ .file = &b.file, .off_bytes = 8192, .len_bytes = 8192, .data = b.data };
+	ck_assert_int_eq(s->ops->hold(&b.ch, &io), -EFAULT);
+	bench_close(&b);
+}
+END_TEST
+
+START_TEST(test_store_past_end)
+{
+	const struct subject *s = &subjects[0];
+	struct bench b;
+	struct pf_io io = { .file = &b.file, .off_bytes = 8192, .len_bytes = 64 };
+
+	if (!usable(s))
+		return;
+	ck_assert_int_eq(bench_open(&b, s, "ext4", FILE_BYTES), 0);
+	io.data = b.data;
+	ck_assert_int_eq(ftruncate(b.file.fd, 4096), 0);
+	ck_assert_int_eq(s->ops->write(&b.ch, &io), -EFAULT);
+	ck_assert_str_eq(io.detail, "SIGBUS");
+	bench_close(&b);
+}
+END_TEST
+
+/* Is @text on some line of @path? */
+static bool grep(const char *path, const char *text)
+{
+	char line[1024];
+	bool found = false;
+	FILE *f = fopen(path, "re");
+
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = strstr(line, text) != NULL;
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* Reap @pid within the deadline; false if it cannot die. */
+static bool reaped(pid_t pid)
+{
+	uint64_t until_ns = pf_now_ns() + DEADLINE_MS * PF_NS_PER_MS;
+
+	while (pf_now_ns() < until_ns) {
+		if (waitpid(pid, NULL, WNOHANG) == pid)
+			return true;
+		sched_yield();
+	}
+	return false;
+}
+
+/* A process that dies with a hold out dies at once, and leaves no mount behind. */
+START_TEST(test_killed_while_held)
+{
+	const struct subject *s = &subjects[_i / 2];
+	int sig = _i % 2 ? SIGSEGV : SIGKILL, pipe_fd[2];
+	char word = 0;
+	pid_t pid;
+
+	if (!holds(s))
+		return;
+	ck_assert_int_eq(pipe(pipe_fd), 0);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		struct bench b;
+		struct pf_io io = { .file = &b.file, .len_bytes = 16384 };
+
+		if (bench_open(&b, s, "ext4", FILE_BYTES))
+			_exit(1);
+		io.data = b.data;
+		word = s->ops->hold(&b.ch, &io) ? 'n' : 'y';
+		signal(SIGSEGV, SIG_DFL);
+		if (write(pipe_fd[1], &word, 1) == 1)
+			for (;;)
+				pause();
+		_exit(1);
+	}
+	close(pipe_fd[1]);
+	ck_assert_int_eq(read(pipe_fd[0], &word, 1), 1);
+	ck_assert_int_eq(word, 'y');
+	kill(pid, sig);
+	ck_assert_msg(reaped(pid), "%s/%s cannot be killed while held", s->name, s->variant);
+	ck_assert(!grep("/proc/self/mountinfo", "fuse pinfault"));
+	close(pipe_fd[0]);
+}
+END_TEST
+
+/* What a case pays: open and close without I/O, and with one held write. */
+START_TEST(test_cost)
+{
+	const struct subject *s = &subjects[_i];
+	enum { ROUNDS = 50 };
+	uint64_t bare_ns, held_ns, at_ns;
+	struct bench b;
+
+	if (!holds(s))
+		return;
+	at_ns = pf_now_ns();
+	for (int i = 0; i < ROUNDS; i++) {
+		ck_assert_int_eq(bench_open(&b, s, "tmpfs", FILE_BYTES), 0);
+		bench_close(&b);
+	}
+	bare_ns = pf_now_ns() - at_ns;
+	at_ns = pf_now_ns();
+	for (int i = 0; i < ROUNDS; i++) {
+		struct pf_io io = { .file = &b.file, .len_bytes = 8192 };
+
+		ck_assert_int_eq(bench_open(&b, s, "tmpfs", FILE_BYTES), 0);
+		io.data = b.data;
+		ck_assert_int_eq(s->ops->hold(&b.ch, &io), 0);
+		ck_assert_int_eq(s->ops->land(&b.ch, &io), 8192);
+		bench_close(&b);
+	}
+	held_ns = pf_now_ns() - at_ns;
+	fprintf(stderr, "note: %s/%s: a case of nothing %lu us, of one held write %lu us\n", s->name,
+		s->variant, (unsigned long)(bare_ns / ROUNDS / 1000),
+		(unsigned long)(held_ns / ROUNDS / 1000));
+}
+END_TEST
+
+/* The mounts are the namespace's, which is this process's. NULL, or why there are none. */
+static const char *make_mounts(void)
+{
+	char path[128], cmd[512];
+
+	if (geteuid())
+		return "not root";
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return "no mount namespace";
+	if (mount("pf-gup", root_dir, "tmpfs", 0, "size=512m"))
+		return "no tmpfs";
+	snprintf(path, sizeof(path), "%s/tmpfs", root_dir);
+	mkdir(path, 0700);
+	snprintf(path, sizeof(path), "%s/ext4", root_dir);
+	mkdir(path, 0700);
+	snprintf(cmd, sizeof(cmd),
+		 "truncate -s 128M %s/image && mkfs.ext4 -q %s/image && mount -o loop %s/image %s",
+		 root_dir, root_dir, root_dir, path);
+	return system(cmd) ? "no ext4 on a loop image" : NULL;
+}
+
+static Suite *gup_suite(void)
+{
+	Suite *suite = suite_create("channels-gup");
+	TCase *tc = tcase_create("all");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_loop_test(tc, test_plain_writes, 0, 2 * NR_SUBJECTS);
+	tcase_add_loop_test(tc, test_hold_and_land, 0, 2 * NR_SUBJECTS);
+	tcase_add_loop_test(tc, test_pin_is_counted, 0, NR_SUBJECTS);
+	tcase_add_loop_test(tc, test_fault_while_held, 0, 3 * NR_SUBJECTS);
+	tcase_add_loop_test(tc, test_many_holds, 0, NR_SUBJECTS);
+	tcase_add_loop_test(tc, test_hold_past_end, 0, NR_SUBJECTS);
+	tcase_add_test(tc, test_store_past_end);
+	tcase_add_loop_test(tc, test_killed_while_held, 0, 2 * NR_SUBJECTS);
+	tcase_add_loop_test(tc, test_cost, 0, NR_SUBJECTS);
+	suite_add_tcase(suite, tc);
+	return suite;
+}
+
+static void probe_all(void)
+{
+	for (int i = 0; i < NR_SUBJECTS; i++) {
+		struct subject *s = &subjects[i];
+
+		s->ops = pf_channel_find(s->name);
+		if (!s->ops) {
+			fprintf(stderr, "%s is not registered\n", s->name);
+			exit(1);
+		}
+		if (s->ops->probe)
+			s->probe_rc = s->ops->probe(s->variant, s->why, sizeof(s->why));
+		fprintf(stderr, "note: probe %s/%s: %s %s\n", s->name, s->variant,
+			s->probe_rc ? strerror(-s->probe_rc) : "yes", s->why);
+	}
+}
+
+int main(void)
+{
+	SRunner *runner;
+	int failed;
+
+	if (!mkdtemp(root_dir))
+		return 1;
+	no_mounts = make_mounts();
+	probe_all();
+	runner = srunner_create(gup_suite());
+	srunner_run_all(runner, CK_NORMAL);
+	failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	if (!no_mounts) {
+		char path[128];
+
+		snprintf(path, sizeof(path), "%s/ext4", root_dir);
+		umount2(path, MNT_DETACH);
+	}
+	umount2(root_dir, MNT_DETACH);
+	rmdir(root_dir);
+	return failed ? 1 : 0;
+}

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Batches, bisection, deaths and hangs, on a machine that breaks where it is told to."""
+
+import stat
+import tempfile
+import unittest
+from pathlib import Path
+
+from fake_machine import FakeMachine
+from harness.runner import batch
+from harness.runner.agent import FaultInfo
+from harness.runner.errors import EnvironmentFailed
+from harness.runner.execute import KernelRun, RunContext
+from harness.runner.expect import Expectations
+from harness.runner.fsconfig import FsConfig
+from harness.runner.klog import KernelLog
+from harness.runner.plan import Case, Sequence
+from harness.runner.store import Store
+
+JUDGE = """#!/bin/sh
+[ "$1" = --stdin ] || exit 2
+while read -r path; do
+	echo "verdict coherent"; echo "resolution landed"; echo "checked 3"; echo "detail views $(grep -c view "$path")"
+	echo end
+done
+"""
+FAULTS = {"punch": FaultInfo("punch", "file-range", frozenset(), "")}
+
+
+class Kernels(unittest.TestCase):
+    def setUp(self) -> None:
+        self.dir = tempfile.TemporaryDirectory()
+        self.addCleanup(self.dir.cleanup)
+        root = Path(self.dir.name)
+        self.judge = root / "judge"
+        self.judge.write_text(JUDGE)
+        self.judge.chmod(self.judge.stat().st_mode | stat.S_IXUSR)
+        (root / "job.fio").write_text("[global]\n")
+        self.store = Store.create(root / "run", {"seed": 1, "planned": 0})
+        self.said: list[str] = []
+        sequence = Sequence("s", "file A 64K written\n", "s.seq", "t", files=("A",))
+        self.context = RunContext(self.store, Expectations([]), KernelLog([]), {"s": sequence},
+                                  {"xfs": FsConfig("xfs", "xfs"), "xfs-dax": FsConfig("xfs-dax", "xfs",
+                                                                                      requires="pmem")},
+                                  self.judge, root / "job.fio", 7, self.said.append, lambda _: None)
+        self.patience, batch.PIN_PATIENCE_S = batch.PIN_PATIENCE_S, 0.05
+        self.addCleanup(setattr, batch, "PIN_PATIENCE_S", self.patience)
+
+    def cases(self, count: int, fs: str = "xfs", channel: str = "store", exclusive: bool = False) -> list[Case]:
+        # Ids differ by the channel's variant here, so that many cases need but one sequence.
+        return [Case("6.1", fs, f"{channel}", "s", nr, exclusive) if count == 1 else
+                NumberedCase("6.1", fs, channel, "s", nr, exclusive) for nr in range(1, count + 1)]
+
+    def run_it(self, machine: FakeMachine, cases: list[Case]) -> dict[int, object]:
+        KernelRun(machine, self.context).run(cases)
+        return {r.nr: r for r in self.store.results.values()}
+
+    def test_plain(self) -> None:
+        machine = FakeMachine()
+        got = self.run_it(machine, self.cases(5))
+        self.assertEqual([r.outcome for r in got.values()], ["expected"] * 5)
+        self.assertEqual({r.detail for r in got.values()}, {"views 1"})  # judged after the remount
+        self.assertEqual((machine.boots, machine.mkfs), (1, 1))
+        self.assertTrue((self.store.case_dir(got[1].id) / "case.json").exists())
+
+    def test_panic_costs_one_case(self) -> None:
+        machine = FakeMachine(lambda nr, _: "die" if nr == 3 else "ok ran")
+        got = self.run_it(machine, self.cases(5))
+        self.assertEqual({n: r.verdict for n, r in got.items()},
+                         {1: "coherent", 2: "coherent", 3: "crashed", 4: "coherent", 5: "coherent"})
+        self.assertEqual(got[3].why, "Kernel panic - not syncing: test")
+        self.assertEqual((got[3].outcome, machine.boots), ("differs", 2))
+        self.assertEqual({r.detail for n, r in got.items() if n != 3}, {"views 1"})
+
+    def test_silence_is_hung(self) -> None:
+        got = self.run_it(FakeMachine(lambda nr, _: "silent" if nr == 2 else "ok ran"), self.cases(3))
+        self.assertEqual([got[n].verdict for n in (1, 2, 3)], ["coherent", "hung", "coherent"])
+
+    def test_all_panic_ends(self) -> None:
+        machine = FakeMachine(lambda nr, _: "die")
+        got = self.run_it(machine, self.cases(9))
+        self.assertEqual({r.verdict for r in got.values()}, {"crashed"})
+        self.assertEqual(len(machine.ran), 9)
+
+    def test_statuses(self) -> None:
+        answers = {1: "ok skip no%20reflink", 2: "ok hung D%20wait", 3: "ok died 11", 4: "err 22 bad",
+                   5: "ok stuck D"}
+        got = self.run_it(FakeMachine(lambda nr, _: answers.get(nr, "ok ran")), self.cases(6))
+        self.assertEqual({n: r.verdict for n, r in got.items()},
+                         {1: "skipped", 2: "hung", 3: "broken", 4: "broken", 5: "hung", 6: "coherent"})
+        self.assertEqual(got[1].why, "no reflink")
+
+    def test_fsck_blames_the_one(self) -> None:
+        machine = FakeMachine(fsck_bad=lambda on_disk: 4 in on_disk)
+        got = self.run_it(machine, self.cases(7))
+        self.assertEqual([n for n, r in got.items() if r.findings], [4])
+        self.assertEqual(got[4].findings[0]["kind"], "fsck")
+        self.assertEqual(got[4].outcome, "differs")
+        self.assertEqual({r.outcome for n, r in got.items() if n != 4}, {"expected"})
+
+    def test_fsck_that_does_not_come_again_is_a_note(self) -> None:
+        self.run_it(FakeMachine(fsck_bad=lambda on_disk: len(on_disk) >= 4), self.cases(4))
+        self.assertEqual([n["kind"] for n in self.store.meta["notes"]], ["fsck"])
+
+    def test_death_in_umount_blames_the_one(self) -> None:
+        machine = FakeMachine()
+        machine.umount_dies = lambda on_disk: 2 in on_disk
+        got = self.run_it(machine, self.cases(4))
+        self.assertEqual({n: r.verdict for n, r in got.items()},
+                         {1: "coherent", 2: "crashed", 3: "coherent", 4: "coherent"})
+
+    def test_exclusive_singly(self) -> None:
+        machine = FakeMachine(fsck_bad=lambda on_disk: 2 in on_disk)
+        got = self.run_it(machine, self.cases(3, exclusive=True))
+        self.assertEqual([bool(got[n].findings) for n in (1, 2, 3)], [False, True, False])
+        self.assertEqual(machine.mkfs, 2)  # again only after the bad one
+
+    def test_kernel_log(self) -> None:
+        def warn(nr: int, machine: FakeMachine) -> str:
+            machine.kmsg = ["WARNING: CPU: 0 PID: 1 at fs/dax.c:380"] if nr == 2 else ["harmless"]
+            return "ok ran"
+        got = self.run_it(FakeMachine(warn), self.cases(2))
+        self.assertEqual([r.outcome for r in got.values()], ["expected", "differs"])
+        self.assertEqual(got[2].findings[0]["severity"], "warning")
+        self.assertTrue((self.store.case_dir(got[2].id) / "kernel.log").exists())
+
+    def test_pin_leak(self) -> None:
+        def leak(nr: int, machine: FakeMachine) -> str:
+            machine.leak += nr == 2
+            return "ok ran"
+        got = self.run_it(FakeMachine(leak), self.cases(2))
+        self.assertEqual([f["kind"] for f in got[2].findings], ["pin-leak"])
+        self.assertEqual(got[1].findings, [])
+
+    def test_not_covered(self) -> None:
+        got = self.run_it(FakeMachine(), self.cases(1, channel="rdma-odp"))
+        self.assertEqual((got[1].outcome, got[1].why), ("not-covered", "rdma-odp: no device"))
+
+    def test_no_pmem(self) -> None:
+        got = self.run_it(FakeMachine(), self.cases(1, fs="xfs-dax"))
+        self.assertEqual(got[1].outcome, "not-covered")
+        self.assertIn("persistent memory", got[1].why)
+
+    def test_judge_that_dies(self) -> None:
+        self.judge.write_text("#!/bin/sh\nexit 3\n")
+        got = self.run_it(FakeMachine(), self.cases(2))
+        self.assertEqual({r.verdict for r in got.values()}, {"broken"})
+
+    def test_no_boot(self) -> None:
+        machine = FakeMachine()
+        machine.do_hello = lambda *_: []  # type: ignore[method-assign]
+        with self.assertRaisesRegex(EnvironmentFailed, "3 boots in a row"):
+            KernelRun(machine, self.context).run(self.cases(2))
+
+    def test_resume_runs_the_rest(self) -> None:
+        cases = self.cases(4)
+        self.run_it(FakeMachine(), cases[:2])
+        self.store.write_run()
+        self.store = self.context.store = Store.resume(self.store.folder)
+        machine = FakeMachine()
+        self.run_it(machine, cases)
+        self.assertEqual((machine.ran, len(self.store.results)), ([3, 4], 4))
+
+
+class NumberedCase(Case):
+    """Many cases of one sequence."""
+
+    @property
+    def id(self) -> str:
+        return f"{self.kernel}/{self.fs}/{self.channel}/{self.sequence}{self.nr}"
+
+
+if __name__ == "__main__":
+    unittest.main()

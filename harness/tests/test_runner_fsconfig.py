@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0
+"""fs-configs/*.conf and xfstests' local.config."""
+
+import tempfile
+import unittest
+from pathlib import Path
+
+from harness.runner.errors import UsageError
+from harness.runner.fsconfig import import_local_config, load_all, parse
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Files(unittest.TestCase):
+    def setUp(self) -> None:
+        self.dir = tempfile.TemporaryDirectory()
+        self.addCleanup(self.dir.cleanup)
+
+    def write(self, text: str, name: str = "x.conf") -> Path:
+        path = Path(self.dir.name, name)
+        path.write_text(text)
+        return path
+
+    def bad(self, text: str, line: int, says: str) -> None:
+        path = self.write(text)
+        with self.assertRaisesRegex(UsageError, says) as caught:
+            parse(path)
+        self.assertTrue(str(caught.exception).startswith(f"{path}:{line}:"), str(caught.exception))
+
+
+class Conf(Files):
+    def test_shipped(self) -> None:
+        configs = load_all(ROOT / "fs-configs")
+        self.assertLessEqual({"xfs-dax", "ext4-dax", "ext2-dax", "xfs", "ext4", "btrfs", "tmpfs"}, set(configs))
+        for name, config in configs.items():
+            self.assertEqual(name.endswith("-dax"), config.proves.get("dax") == "1", name)
+            self.assertEqual(name.endswith("-dax"), config.requires == "pmem", name)
+
+    def test_quoting(self) -> None:
+        config = parse(self.write("# c\nFSTYP=ext4\nMKFS_OPTIONS='-b 4096 -L \"a b\"'  # end\n"))
+        self.assertEqual(config.mkfs_options, ("-b", "4096", "-L", "a b"))
+
+    def test_errors(self) -> None:
+        self.bad("FSTYP=xfs\nMOUNT_OPTION=x\n", 2, "unknown variable")
+        self.bad("FSTYP=xfs\nFSTYP=ext4\n", 2, "twice")
+        self.bad("\nFSTYP=\"xfs\n", 2, "quotation")
+        self.bad("MOUNT_OPTIONS=\n", 1, "FSTYP is missing")
+        self.bad("FSTYP=xfs\nREQUIRES=floppy\n", 2, "floppy")
+        self.bad("FSTYP=xfs\n\nPROVES=dax\n", 3, "KEY=VALUE")
+        self.bad("nonsense\n", 1, "NAME=VALUE")
+
+
+class LocalConfig(Files):
+    TEXT = """
+export TEST_DEV=/dev/sda1
+[plain]
+FSTYP=xfs
+MKFS_OPTIONS="-m reflink=1"
+MOUNT_OPTIONS='-o noatime'
+[same]
+SCRATCH_MNT=/mnt/scratch
+[other]
+FSTYP=ext4
+[dax]
+MOUNT_OPTIONS="-o dax"
+[own]
+MKFS_OPTIONS="-O bigalloc"
+export FSTYP=ext3
+"""
+
+    def section(self, name: str):
+        return import_local_config(self.write(self.TEXT, "local.config"), name)
+
+    def test_carry_over(self) -> None:
+        self.assertEqual(self.section("same").mkfs_options, ("-m", "reflink=1"))
+        self.assertEqual(self.section("same").mount_options, ("-o", "noatime"))
+
+    def test_reset_with_fstyp(self) -> None:
+        self.assertEqual(self.section("other").mkfs_options, ())
+        self.assertEqual(self.section("other").mount_options, ())
+
+    def test_options_of_the_section_itself_survive(self) -> None:
+        self.assertEqual(self.section("own").mkfs_options, ("-O", "bigalloc"))
+        self.assertEqual(self.section("own").mount_options, ())
+
+    def test_dax_is_noticed(self) -> None:
+        self.assertEqual(self.section("dax").requires, "pmem")
+        self.assertEqual(self.section("dax").proves, {"dax": "1"})
+
+    def test_unknown_section(self) -> None:
+        with self.assertRaisesRegex(UsageError, "no section .nothere."):
+            self.section("nothere")
+
+    def test_malformed(self) -> None:
+        with self.assertRaisesRegex(UsageError, r"local.config:2: "):
+            import_local_config(self.write("[a]\nnot a setting\n", "local.config"), "a")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Sequences' headers and the plan."""
+
+import tempfile
+import unittest
+from pathlib import Path
+
+from harness.runner.agent import ChannelInfo, FaultInfo
+from harness.runner.errors import UsageError, nearest
+from harness.runner.fsconfig import FsConfig
+from harness.runner.plan import Filters, load_sequences, parse_case_id, parse_sequence, plan
+
+FAULTS = {n: FaultInfo(n, a, frozenset(f), "") for n, a, f in (
+    ("punch", "file-range", ()), ("clone", "file-file", ()), ("syncfs", "file", ("exclusive",)),
+    ("crash", "file", ("exclusive", "last")), ("panic", "file", ("selftest", "guest-only")))}
+CHANNELS = {n: ChannelInfo(n, "pte", "trivial", True, "") for n in ("store", "rdma-odp", "rdma-odp/mtu1024")}
+CONFIGS = {n: FsConfig(n, "xfs") for n in ("xfs", "xfs-dax")}
+
+
+class Plans(unittest.TestCase):
+    def setUp(self) -> None:
+        self.dir = tempfile.TemporaryDirectory()
+        self.addCleanup(self.dir.cleanup)
+        self.root = Path(self.dir.name)
+        self.write("punch-write", "# Title here.\n# variants: yes\nfile A 64K written\npin A\npunch A 0 4K\nwrite A 0 8K\n")
+        self.write("clone-write", "# T\nfile A 64K written\npin A\nclone A B\nwrite A 0 8K\n")
+        self.write("crash-write", "# T\n# channels: rdma-*\nfile A 64K written\nwrite A 0 8K\ncrash A\n")
+        self.write("selftest/panic", "# T\nfile A 64K written\npanic A\n")
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.root / f"{name}.seq"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def cases(self, kernels: tuple[str, ...] = ("6.1",), selftest: bool = False, **filters: list[str]):
+        return plan(list(kernels), CONFIGS, CHANNELS, FAULTS, load_sequences(self.root, FAULTS),
+                    Filters(**filters), selftest)
+
+    def test_header(self) -> None:
+        seq = parse_sequence(self.root / "punch-write.seq", FAULTS)
+        self.assertEqual((seq.title, seq.variants, seq.files), ("Title here.", True, ("A",)))
+        self.assertEqual(parse_sequence(self.root / "clone-write.seq", FAULTS).files, ("A", "B"))
+
+    def test_matrix(self) -> None:
+        ids = [c.id for c in self.cases()]
+        self.assertIn("6.1/xfs/rdma-odp/mtu1024/punch-write", ids)
+        self.assertNotIn("6.1/xfs/rdma-odp/mtu1024/clone-write", ids)  # variants run few sequences
+        self.assertIn("6.1/xfs/rdma-odp/crash-write", ids)
+        self.assertNotIn("6.1/xfs/store/crash-write", ids)  # # channels: rdma-*
+        self.assertFalse([i for i in ids if i.endswith("panic")])
+
+    def test_exclusive(self) -> None:
+        by = {c.id: c for c in self.cases()}
+        self.assertTrue(by["6.1/xfs/rdma-odp/crash-write"].exclusive)
+        self.assertTrue(by["6.1/xfs/rdma-odp/crash-write"].crashes)
+        self.assertFalse(by["6.1/xfs/store/punch-write"].exclusive)
+
+    def test_numbers_do_not_depend_on_filters(self) -> None:
+        everything = {c.id: c.nr for c in self.cases(("6.1", "6.12"))}
+        self.assertEqual(len({(i.split("/")[0], n) for i, n in everything.items()}), len(everything))
+        for case in self.cases(("6.12",), fs=["xfs-dax"], sequences=["punch*"], channels=["rdma-odp*"]):
+            self.assertEqual(case.nr, everything[case.id])
+
+    def test_faults_filter_and_selftest(self) -> None:
+        self.assertEqual({c.sequence for c in self.cases(faults=["clone"])}, {"clone-write"})
+        self.assertEqual({c.sequence for c in self.cases(selftest=True)}, {"panic"})
+        self.assertEqual(self.cases(("native",), selftest=True), [])  # guest-only
+
+    def test_unknown_names(self) -> None:
+        for how, says in (({"fs": ["xsf"]}, "filesystem 'xsf': did you mean xfs"),
+                          ({"channels": ["stroe"]}, "channel 'stroe': did you mean store"),
+                          ({"sequences": ["zzz"]}, "there are: clone-write"),
+                          ({"faults": ["pnch"]}, "fault 'pnch': did you mean punch")):
+            with self.assertRaisesRegex(UsageError, says):
+                self.cases(**how)
+
+    def test_malformed(self) -> None:
+        path = self.write("bad", "# t\nfile A 64K written\npinch A 0 4K\n")
+        with self.assertRaisesRegex(UsageError, r"bad.seq:3: unknown step 'pinch': did you mean punch"):
+            parse_sequence(path, FAULTS)
+        with self.assertRaisesRegex(UsageError, r"bad.seq:1: a sequence names"):
+            parse_sequence(self.write("bad", "# t\n"), FAULTS)
+        with self.assertRaisesRegex(UsageError, r"bad.seq:2: file wants"):
+            parse_sequence(self.write("bad", "# t\nfile A\n"), FAULTS)
+
+    def test_case_id(self) -> None:
+        self.assertEqual(parse_case_id("6.1/xfs/rdma-odp/mtu1024/x"), ("6.1", "xfs", "rdma-odp/mtu1024", "x"))
+        self.assertEqual(parse_case_id("6.1/xfs/store/x"), ("6.1", "xfs", "store", "x"))
+        with self.assertRaises(UsageError):
+            parse_case_id("xfs/store/x")
+
+    def test_nearest_lists_when_nothing_is_near(self) -> None:
+        self.assertEqual(nearest("qqq", ["b", "a"], "thing"), "unknown thing 'qqq'; there are: a b")
+
+
+if __name__ == "__main__":
+    unittest.main()
