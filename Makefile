@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
 # make            build/pinfault-exec, build/pinfault-judge
-# make check      everything that can fail, from a bare machine (see README)
+# make check      everything that can fail, from a bare machine (README, "Tests")
 # make lint       cppcheck, clang-tidy, a Python check
-# A new channel, fault or core file is picked up by its place; nothing here names one.
+# A new channel, fault, core file or C test is picked up by its place; nothing here names one.
 
 BUILD   ?= build
 CC      ?= gcc
 PKGS    := fuse3 liburing libibverbs
 CFLAGS  ?= -O2 -g
-ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE= -Iharness/core -Wall -Wextra -Wshadow -Werror $(CFLAGS) $(SAN) \
-	  $(shell pkg-config --cflags $(PKGS))
+ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -Iharness/core -Wall -Wextra -Wshadow -Werror \
+	  $(CFLAGS) $(SAN) $(shell pkg-config --cflags $(PKGS))
 LDLIBS  = $(shell pkg-config --libs $(PKGS)) -lpthread
 
 CORE     := $(wildcard harness/core/*.c)
@@ -17,10 +17,12 @@ EXEC     := $(wildcard harness/executor/*.c)
 JUDGE    := $(wildcard harness/judge/*.c)
 CHANNELS := $(wildcard workloads/channels/*.c)
 FAULTS   := $(wildcard workloads/faults/*.c)
+TESTS    := $(wildcard harness/tests/test_*.c)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 all: $(BUILD)/pinfault-exec $(BUILD)/pinfault-judge
+tests: all $(patsubst harness/tests/%.c,$(BUILD)/%,$(TESTS))
 
 $(BUILD)/pinfault-exec: $(call obj,$(CORE) $(EXEC) $(CHANNELS) $(FAULTS))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -28,13 +30,23 @@ $(BUILD)/pinfault-exec: $(call obj,$(CORE) $(EXEC) $(CHANNELS) $(FAULTS))
 $(BUILD)/pinfault-judge: $(call obj,$(CORE) $(JUDGE))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
 
+$(BUILD)/test_%: $(BUILD)/harness/tests/test_%.o $(call obj,$(CORE) $(CHANNELS) $(FAULTS))
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(shell pkg-config --libs check)
+
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
-clean:
-	rm -rf $(BUILD)
+check:
+	@python3 harness/tests/check.py $(CHECK)
 
-.PHONY: all clean
+lint:
+	@python3 harness/tests/lint.py
+
+clean:
+	rm -rf build build-asan
+
+.PHONY: all tests check lint clean
+.SECONDARY:

@@ -72,7 +72,8 @@ struct pf_fault_ops {
 	enum pf_args args;
 	unsigned int flags;
 
-	/* Note the state before (extents, residency); NULL: nothing. Not timed. 0 or -errno. */
+	/* Note the state before (extents, residency); NULL: nothing. Not timed. 0 or -errno;
+	 * -EOPNOTSUPP where the fault could do nothing here is a skip. */
 	int (*prepare)(struct pf_fault_call *c);
 	/* The system call or calls, nothing else: this is what is timed and may block.
 	 * 0 or -errno. Runs in a thread of its own. Required. */

@@ -189,6 +189,7 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "--port")) {
 		a.out = open(argv[2], O_RDWR | O_CLOEXEC);
 		a.in = a.out < 0 ? NULL : fdopen(dup(a.out), "r");
+		a.guest = true;
 		if (!a.in) {
 			fprintf(stderr, "pinfault-exec: %s: %s\n", argv[2], strerror(errno));
 			return 2;

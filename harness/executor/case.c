@@ -51,6 +51,8 @@ static int prepare_steps(struct case_run *c)
 		j->job.arg = j;
 		if (writes(s) && posix_memalign((void **)&j->data, 4096, bytes))
 			return -ENOMEM;
+		if (s->fault && (s->fault->flags & PF_FAULT_GUEST_ONLY) && !c->params->guest)
+			case_end(c, CASE_SKIP, "%s runs in guests only", s->fault->name);
 		if (s->verb == PF_VERB_HOLD && c->channel.ops->hold_kind == PF_HOLD_NONE)
 			case_end(c, CASE_SKIP, "%s cannot hold a write", c->params->channel);
 	}
@@ -364,6 +366,7 @@ void do_case(struct agent *a, char **words, int nr)
 		.seq = arg_find(words, nr, "seq"),
 		.deadline_ms = (unsigned int)arg_u64(words, nr, "deadline_ms", 10000),
 		.grace_ms = (unsigned int)arg_u64(words, nr, "grace_ms", 200),
+		.guest = a->guest,
 	};
 	char text[512];
 	int fds[2];

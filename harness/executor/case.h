@@ -9,6 +9,7 @@ struct case_params {
 	uint32_t nr, run;
 	const char *dir, *mnt, *scratch, *channel, *seq;
 	unsigned int deadline_ms, grace_ms;
+	bool guest; /* faults that are for guests only may run */
 };
 
 struct held {

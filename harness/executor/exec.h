@@ -17,6 +17,7 @@
 struct agent {
 	FILE *in;
 	int out;	    /* file descriptor: replies, one write(2) a line */
+	bool guest;	    /* this machine is a guest made for us: it may be crashed */
 };
 
 /* Reply with one line made of @fmt; tokens must be encoded already. */

@@ -10,6 +10,7 @@
 A Guest belongs to one thread.
 """
 
+import fcntl
 import os
 import re
 import select
@@ -31,6 +32,36 @@ BOOT_TIMEOUT_S = 120.0
 BOOT_TRIES = 3
 EXIT_WAIT_S = 10.0  # between a closed port and the end of QEMU
 GUEST_BYTES = 300 << 20
+PREFIX = "pinfault-guest-"
+STALE_S = 60.0
+
+
+def _lock_folder(folder: Path) -> int | None:
+    """Lock a folder for as long as this process lives; None if somebody else holds it."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fd
+    except BlockingIOError:
+        os.close(fd)
+        return None
+
+
+def sweep_stale(folder: Path) -> None:
+    """Remove what guests of killed runs left in folder: their folders that nobody holds locked.
+
+    One made within the last STALE_S seconds may not be locked yet, and is left alone.
+    """
+    for path in Path(folder).glob(PREFIX + "*"):
+        try:
+            if path.stat().st_uid != os.getuid() or time.time() - path.stat().st_mtime < STALE_S:
+                continue
+            fd = _lock_folder(path)
+        except OSError:
+            continue
+        if fd is not None:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(fd)
 
 
 class Guest:
@@ -59,6 +90,8 @@ class Guest:
         self.parameters = dict(parameters or {})
         self.pmem_image = pmem_image
         self.dir: Path | None = None
+        self._lock: int | None = None
+        self._started_s = 0.0
         self.boot_s = 0.0
         self.accel = ""
         self.hello: list[str] = []
@@ -127,7 +160,9 @@ class Guest:
         with plain_errors(f"guest of kernel {self.kernel.name}"):
             if self.dir is None:
                 need_space(self.workdir, GUEST_BYTES)
-                self.dir = Path(tempfile.mkdtemp(prefix="pinfault-guest-", dir=self.workdir))
+                sweep_stale(self.workdir)
+                self.dir = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self.workdir))
+                self._lock = _lock_folder(self.dir)
             if not self.pmem_image:
                 sparse_copy(pmem, self.pmem_path)
             sparse_file(self.disk_path, DISK_MIB)
@@ -317,3 +352,6 @@ class Guest:
         if self.dir is not None:
             shutil.rmtree(self.dir, ignore_errors=True)
         self.dir = None
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = None

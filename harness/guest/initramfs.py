@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The initramfs of a kernel: busybox, init, and the modules that are wanted before the root is there.
+"""The initramfs of a kernel: busybox, init, and the modules wanted before the root is there.
 
 Modules are put in decompressed and loaded by insmod from a list made here, in order: under
 emulation that is several times faster than modprobe reading compressed ones over 9p.
@@ -19,7 +19,7 @@ INIT = Path(__file__).parent / "init"
 
 # Without these there is no root filesystem and nobody to talk to.
 ROOT_MODULES = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay"]
-# These are what the tests use. A kernel without one of them boots, and the log says what is missing.
+# What the tests use. A kernel without one of them boots, and the log says what is missing.
 MORE_MODULES = ["virtio_blk", "nfit", "nd_pmem", "fuse", "loop", "ib_uverbs", "rdma_rxe"]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""From a KernelConf to a Kernel that can be booted: found in the cache, fetched, or made by hand."""
+"""From a KernelConf to a Kernel that can be booted: from the cache, fetched, or made by hand."""
 
 import json
 import lzma

@@ -32,7 +32,7 @@ class ModuleTree:
     builtin: set[str] = field(default_factory=set)
 
     def closure(self, names: list[str]) -> tuple[list[str], list[str]]:
-        """(paths in the order to load them, names there is no module for and that are not built in).
+        """(paths in the order to load them, names that are neither modules nor built in).
 
         A dependency comes before what needs it, and every path once.
         """

@@ -98,8 +98,14 @@ class KernelRun:
 
     def unmount_leftovers(self) -> None:
         """On this machine a mount outlives the executor that made it."""
-        self.agent.sh("sh", "-c", 'while mountpoint -q "$1"; do umount "$1" || exit 1; done', "sh", self.mnt,
-                      timeout_s=60)
+        done = self.agent.sh("sh", "-c", 'fsfreeze -u "$1" 2>/dev/null; i=0; while mountpoint -q "$1"; do '
+                             'umount "$1" && continue; i=$((i+1)); [ $i -ge 100 ] && exit 1; sleep 0.1; done',
+                             "sh", self.mnt, timeout_s=60)
+        if not done.ok and self.machine.guest:
+            raise AgentTimeout(f"{self.mnt} cannot be unmounted")
+        if not done.ok:
+            raise EnvironmentFailed(f"{self.mnt} cannot be unmounted: {done.out.strip() or done.how}; the next "
+                                    "start tries again, or this machine needs a reboot")
 
     def device_for(self, config: FsConfig) -> str:
         """NotCovered when this machine has no such device."""
@@ -136,9 +142,10 @@ class KernelRun:
         return running
 
     def record_skip(self, case: Case, why: str) -> None:
-        self.conclude(Running(case, time.monotonic(), utc_now(), forced=Judgement(verdict="skipped", why=why)))
+        self.conclude(Running(case, time.monotonic(), utc_now(), forced=Judgement(verdict="skipped", why=why)),
+                      on_disk=False)
 
-    def conclude(self, running: Running) -> None:
+    def conclude(self, running: Running, on_disk: bool = True) -> None:
         """Judge a case whose history is complete, compare, store."""
         case = running.case
         judgement = running.forced
@@ -169,7 +176,7 @@ class KernelRun:
             outcome=outcome(expected, judgement.verdict, judgement.resolution, judgement.errno, kinds),
             started=running.started, took_s=round((running.ended or time.monotonic()) - running.began, 3),
             repeat=case.repeat())
-        self.store.finish(result, self.sequences[case.sequence].text, running.log)
+        self.store.finish(result, self.sequences[case.sequence].text, running.log, on_disk)
         self.boots_idle = 0
         self.context.done(result)
 

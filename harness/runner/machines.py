@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
-from .native import NativeSetup
+from .native import NativeSetup, kill_neighbour
+from .proc import run
 
 
 class Machine(Protocol):
@@ -93,6 +94,7 @@ class NativeMachine:
         """SIGKILL to the executor's session. A task stuck in the kernel may outlive it."""
         if not self.child:
             return
+        kill_neighbour(self.work_dir)
         try:
             os.killpg(self.child.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -100,8 +102,13 @@ class NativeMachine:
         try:
             self.child.wait(10)
         except subprocess.TimeoutExpired:
-            raise EnvironmentFailed(f"the executor (pid {self.child.pid}) is stuck in the kernel and "
-                                    "cannot be killed: this machine needs a reboot") from None
+            # It may sleep in a filesystem that its case froze.
+            run("fsfreeze", "-u", f"{self.work_dir}/mnt", timeout_s=30)
+            try:
+                self.child.wait(10)
+            except subprocess.TimeoutExpired:
+                raise EnvironmentFailed(f"the executor (pid {self.child.pid}) is stuck in the kernel "
+                                        "and cannot be killed: this machine needs a reboot") from None
         for pipe in (self.child.stdin, self.child.stdout):
             if pipe:
                 try:

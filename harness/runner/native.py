@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import stat
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -97,20 +98,43 @@ def loops_of(image: str) -> list[str]:
     return out
 
 
+def kill_neighbour(folder: str) -> None:
+    """fio has a session of its own and would outlive the executor. Its pid file lies in the run's own
+    folder, and the process must be working in there."""
+    try:
+        pid = int((Path(folder) / "live.pid").read_text())
+        if os.readlink(f"/proc/{pid}/cwd") == folder:
+            os.kill(pid, signal.SIGKILL)
+    except (OSError, ValueError):
+        pass
+
+
+def _umount_patiently(point: str) -> bool:
+    """True if it stays mounted: a process that was just killed may need a moment to let go."""
+    until = time.monotonic() + 10
+    while run("umount", point, timeout_s=60).code:
+        if time.monotonic() > until:
+            return True
+    return False
+
+
 def cleanup_ledger(ledger: Ledger, say: Callable[[str], None]) -> bool:
     """Undo what `ledger` names. True when nothing is left of it and its file is gone too."""
     left = []
     for pid, started in ledger.agents:
         if start_time(pid) == started:
             os.kill(pid, signal.SIGKILL)
+    kill_neighbour(ledger.folder)
     loops = loops_of(ledger.image) if ledger.image else []
     folder = ledger.folder.rstrip("/") + "/"
     own_folder = folder.startswith(str(MOUNT_ROOT) + "/") and ".." not in folder
     for point, fstype, source in reversed(mounts_now()):
         ours = source in loops or (own_folder and point.startswith(folder) and point in ledger.mounts
                                    and (fstype == "tmpfs" or source in loops))
-        if ours and run("umount", point, timeout_s=60).code:
-            left.append(point)
+        if ours:
+            run("fsfreeze", "-u", point, timeout_s=30)
+            if _umount_patiently(point):
+                left.append(point)
     for loop in loops:
         if loop not in [m[2] for m in mounts_now()]:
             run("losetup", "-d", loop, timeout_s=30)

@@ -113,12 +113,14 @@ class Store:
         write_atomic(path, "".join(line + "\n" for line in lines))
         return path
 
-    def finish(self, result: CaseResult, sequence: str, kernel_log: list[str]) -> None:
+    def finish(self, result: CaseResult, sequence: str, kernel_log: list[str], on_disk: bool = True) -> None:
+        """Record a case. One that was never sent (on_disk False) stands in run.json only."""
         folder = self.case_dir(result.id)
-        write_atomic(folder / "sequence.seq", sequence)
-        if kernel_log:
-            write_atomic(folder / "kernel.log", "".join(line + "\n" for line in kernel_log))
-        write_atomic(folder / "case.json", json.dumps(asdict(result), indent=1) + "\n")
+        if on_disk:
+            write_atomic(folder / "sequence.seq", sequence)
+            if kernel_log:
+                write_atomic(folder / "kernel.log", "".join(line + "\n" for line in kernel_log))
+            write_atomic(folder / "case.json", json.dumps(asdict(result), indent=1) + "\n")
         with self.lock:
             self.results[result.id] = result
             due = time.monotonic() - self.written > REWRITE_S

@@ -7,14 +7,14 @@
  *	rdma_try geometry DIR CHANNEL[/VARIANT]...	offsets and sizes that land where they should
  *	rdma_try conflict DIR CHANNEL[/VARIANT]...	write across punch, truncate and fsync
  *	rdma_try readonly DIR CHANNEL[/VARIANT]...	write to pages that were only mapped for reading
+ *	rdma_try deadline DIR CHANNEL[/VARIANT]...	a write that is cut short, and the next one
  *	rdma_try cost DIR CHANNEL[/VARIANT]...	microseconds of open, pin, write, unpin, close
  *
- * Exit: 0 all data right, 1 some was not, 2 it could not be tried. "readonly" lets a kernel with
+ * Exit: 0 all data right, 1 some was not, 2 nothing was compared (cannot run, refused, failed). "readonly" lets a kernel with
  * the defect it is about write to write-protected pages: throwaway guests only.
  *
  * Files hold 8-byte words (generation << 40 | offset), so every word says where it belongs.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -47,6 +47,7 @@ struct trial {
 };
 
 static int bad_data; /* exit status 1 */
+static unsigned long compared;
 
 static void put_word(uint8_t *at, uint64_t gen, uint64_t off)
 {
@@ -78,6 +79,7 @@ static size_t differences(const uint8_t *buf, size_t size, uint64_t gen, uint64_
 {
 	size_t nr = 0;
 
+	compared++;
 	text[0] = '\0';
 	for (size_t i = 0; i < size; i += 8) {
 		bool inside = i >= off && i < off + len;
@@ -427,9 +429,32 @@ static void readonly(struct trial *t, const char *dir)
 	for (int hole = 0; hole < 2; hole++) {
 		readonly_one(t, dir, READ_THEN_PIN, hole);
 		readonly_one(t, dir, PIN_THEN_READ, hole);
-		if (!strcmp(t->ch.variant, "atomic"))
-			readonly_one(t, dir, PIN_THEN_FETCH, hole);
+		readonly_one(t, dir, PIN_THEN_FETCH, hole);
 	}
+}
+
+/* A write that ran out of time may have moved part of its data; the next one must be whole. */
+static void deadline(struct trial *t, const char *dir)
+{
+	char detail[96];
+	uint64_t begin_ns;
+	long n;
+
+	if (start(t, dir, BIG_BYTES) || pin(t))
+		goto out;
+	t->ch.deadline_ms = 1;
+	begin_ns = pf_now_ns();
+	n = channel_write(t, 0, PF_IO_MAX_BYTES, detail);
+	say_write(t, "4 MiB within 1 ms", n, detail);
+	say(t, "  took %" PRIu64 " us", (pf_now_ns() - begin_ns) / 1000);
+	t->ch.deadline_ms = 10000;
+	fill(t->f.map, OLD_GEN, 0, BIG_BYTES);
+	n = channel_write(t, 4096, 8192, detail);
+	say_write(t, "the next write", n, detail);
+	look(t, "buffered", false, 4096, 8192);
+	t->ch.ops->unpin(&t->ch, &t->f);
+out:
+	stop(t);
 }
 
 static uint64_t lap_us(uint64_t *since_ns)
@@ -486,18 +511,19 @@ static void probe_all(void)
 		}
 }
 
-static const struct {
+static const struct command {
 	const char *name;
 	void (*run)(struct trial *t, const char *dir);
 } commands[] = {
 	{"geometry", geometry},
 	{"conflict", conflict},
 	{"readonly", readonly},
+	{"deadline", deadline},
 	{"cost", cost},
 };
 
 /* Run one command for CHANNEL[/VARIANT]. */
-static int run(const char *command, const char *dir, char *what)
+static int run(const struct command *command, const char *dir, char *what)
 {
 	struct trial t = {.f.fd = -1, .gen = OLD_GEN, .ch.deadline_ms = 10000};
 	char *slash, why[128] = "", *text = strdup(what);
@@ -519,11 +545,8 @@ static int run(const char *command, const char *dir, char *what)
 		say(&t, "cannot run: %s", why);
 		goto out;
 	}
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (!strcmp(command, commands[i].name)) {
-			commands[i].run(&t, dir);
-			rc = 0;
-		}
+	command->run(&t, dir);
+	rc = 0;
 out:
 	free(t.seen);
 	free(t.data);
@@ -531,8 +554,17 @@ out:
 	return rc;
 }
 
+static const struct command *command_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (!strcmp(name, commands[i].name))
+			return &commands[i];
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
+	const struct command *command = argc < 4 ? NULL : command_find(argv[1]);
 	int rc = 0;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -540,12 +572,14 @@ int main(int argc, char **argv)
 		probe_all();
 		return 0;
 	}
-	if (argc < 4) {
+	if (!command) {
 		fprintf(stderr, "usage: rdma_try probe | COMMAND DIR CHANNEL[/VARIANT]...\n"
-				"commands: geometry conflict readonly cost\n");
+				"commands: geometry conflict readonly deadline cost\n");
 		return 64;
 	}
 	for (int i = 3; i < argc; i++)
-		rc |= run(argv[1], argv[2], argv[i]);
+		rc |= run(command, argv[2], argv[i]);
+	if (command->run != cost && !compared)
+		rc = 2;
 	return rc ? rc : bad_data;
 }

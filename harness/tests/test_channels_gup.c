@@ -5,7 +5,6 @@
  * Everything is mounted in a mount namespace of the test's own, on images of its own, so that
  * nothing is left whatever becomes of it. What cannot be tested here says why, on stderr, and passes.
  */
-#define _GNU_SOURCE
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>

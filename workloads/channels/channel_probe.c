@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* channel_probe.c - try a channel on memory that no filesystem has a say in. */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

@@ -11,7 +11,6 @@
  *
  * Source: read(2), memfd_create(2); xfstests generic/647 for the same file on both sides.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -18,7 +18,6 @@
  *
  * Source: Documentation/core-api/pin_user_pages.rst, case 1; xfstests generic/503; open(2), O_DIRECT.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/loop.h>

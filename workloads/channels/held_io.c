@@ -7,7 +7,6 @@
  * threads to get there may be the FUSE server that ought to answer. A thread that sleeps in read(2)
  * keeps the process's memory alive until the server is gone and the connection with it.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -15,7 +15,6 @@
  *
  * Source: Documentation/filesystems/fuse.rst, include/uapi/linux/fuse.h, fuse_direct_IO().
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>

@@ -12,7 +12,6 @@
  *
  * Source: proc(5); fs/proc/base.c; CVE-2016-5195 is this path's.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>

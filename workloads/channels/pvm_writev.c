@@ -14,7 +14,6 @@
  *
  * Source: process_vm_writev(2), userfaultfd(2); mm/process_vm_access.c.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>

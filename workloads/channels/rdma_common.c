@@ -30,7 +30,7 @@
 
 #define FILES_MAX 4
 #define BATCH_MAX 64u		     /* atomics posted at once */
-#define RD_ATOMIC_MAX 16	     /* outstanding READs and atomics asked for */
+#define RD_ATOMIC_MAX 128	     /* outstanding READs and atomics asked for */
 #define DATA_BYTES_MIN (64u << 10)   /* anonymous buffer before pin() knows the file's size */
 #define DEADLINE_MS_DEFAULT 10000u
 #define RETRY_CNT 7
@@ -167,20 +167,14 @@ static bool device_wanted(const char *want, const char *name, unsigned int *port
 	return true;
 }
 
-static int open_device(struct rdma *r, char *why, size_t why_bytes)
+/* Open the wanted one of @list; says in @why what was wrong with those tried. */
+static int open_listed(struct rdma *r, struct ibv_device **list, int nr, char *why,
+		       size_t why_bytes)
 {
 	const char *want = getenv("PINFAULT_RDMA_DEV");
-	struct ibv_device **list;
-	int nr = 0, matched = 0, rc = -ENODEV;
+	int matched = 0, rc = -ENODEV;
 
 	want = want ? want : "";
-	errno = 0;
-	list = ibv_get_device_list(&nr);
-	if (!list) {
-		rc = verbs_errno();
-		snprintf(why, why_bytes, "no RDMA: ibv_get_device_list: %s", strerror(-rc));
-		return rc;
-	}
 	for (int i = 0; i < nr && !r->ctx; i++) {
 		unsigned int port;
 
@@ -191,13 +185,39 @@ static int open_device(struct rdma *r, char *why, size_t why_bytes)
 		if (rc)
 			snprintf(why, why_bytes, "%s: %s", ibv_get_device_name(list[i]),
 				 rc == -ENODEV ? "no active port" : strerror(-rc));
+		else
+			why[0] = '\0';
 	}
 	if (!nr)
 		snprintf(why, why_bytes, "no RDMA device");
 	else if (!matched)
 		snprintf(why, why_bytes, "no RDMA device %.40s", want);
-	ibv_free_device_list(list);
 	return rc;
+}
+
+/*
+ * Looking for devices takes a third of open, so the list that the first open (the probe) made is
+ * kept, forked children included, and made anew only when nothing on it can be opened.
+ */
+static int open_device(struct rdma *r, char *why, size_t why_bytes)
+{
+	static struct ibv_device **kept;
+	static int nr_kept;
+	int rc;
+
+	if (kept) {
+		if (!open_listed(r, kept, nr_kept, why, why_bytes))
+			return 0;
+		ibv_free_device_list(kept);
+	}
+	errno = 0;
+	kept = ibv_get_device_list(&nr_kept);
+	if (!kept) {
+		rc = verbs_errno();
+		snprintf(why, why_bytes, "no RDMA: ibv_get_device_list: %s", strerror(-rc));
+		return rc;
+	}
+	return open_listed(r, kept, nr_kept, why, why_bytes);
 }
 
 /* How good a GID is for reaching oneself: RoCE v2 over IPv4 needs nothing but an address. */
@@ -329,11 +349,15 @@ static int qp_to_rtr(struct rdma *r, struct ibv_qp *qp, const struct ibv_qp *pee
 				      IBV_QP_MIN_RNR_TIMER));
 }
 
-/* The longest acknowledge timeout (4.096 us << t) whose retries still end in half of the deadline. */
+/*
+ * The longest acknowledge timeout (4.096 us << t) whose retries still end in half of the deadline,
+ * within reason: below 67 ms a busy emulator is mistaken for a lost packet. wait_done() keeps the
+ * deadline in any case.
+ */
 static uint8_t ack_timeout(unsigned int deadline_ms)
 {
 	uint64_t budget_ns = (uint64_t)deadline_ms * PF_NS_PER_MS / 2;
-	uint8_t t = 8; /* 1 ms: below that a busy machine is mistaken for a lost packet */
+	uint8_t t = 14;
 
 	while (t < 17 && (4096ull << (t + 1)) * (RETRY_CNT + 1) <= budget_ns)
 		t++;
@@ -779,6 +803,11 @@ static int transfer_atomic(struct rdma *r, const struct target *t, struct pf_io 
 	for (size_t off = 0; off < io->len_bytes && !rc; off += BATCH_MAX * ATOMIC_BYTES) {
 		size_t words = (io->len_bytes - off) / ATOMIC_BYTES;
 
+		/* Some drivers complete a batch before post returns, so waiting alone never looks. */
+		if (pf_now_ns() >= end_ns) {
+			snprintf(io->detail, sizeof(io->detail), "out of time at +%zu", off);
+			return -ETIMEDOUT;
+		}
 		rc = swap_batch(r, t, io, off, words < BATCH_MAX ? (unsigned int)words : BATCH_MAX,
 				end_ns);
 	}
@@ -847,11 +876,9 @@ long pf_rdma_fetch(struct pf_channel *ch, struct pf_io *io, void *dst)
 
 	if (rc)
 		return rc;
-	if (!r->old)
-		return -EOPNOTSUPP;
-	rc = transfer_remote(r, IBV_WR_RDMA_READ, r->old, &t, io, end_of(ch));
+	rc = transfer_remote(r, IBV_WR_RDMA_READ, r->data, &t, io, end_of(ch));
 	if (!rc && dst)
-		memcpy(dst, r->old, io->len_bytes);
+		memcpy(dst, r->data, io->len_bytes);
 	return finish(ch, io, rc);
 }
 

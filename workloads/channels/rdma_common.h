@@ -40,7 +40,7 @@ long pf_rdma_write(struct pf_channel *ch, struct pf_io *io);
 
 /*
  * RDMA READ @io's range of the mapping into anonymous memory and copy it to @dst (io->len_bytes),
- * or drop it if @dst is NULL. Only for channels of the variant "atomic", which has the room.
+ * or drop it if @dst is NULL. For tests: any variant can read what it has written.
  */
 long pf_rdma_fetch(struct pf_channel *ch, struct pf_io *io, void *dst);
 

@@ -14,16 +14,19 @@
  * "remote access error", not in success.
  *
  * Soft-RoCE has it since d03fb5c6599e ("RDMA/rxe: Allow registering MRs for On-Demand Paging") and
- * 2fae67ab63db ("RDMA/rxe: Add support for Send/Recv/Write/Read with ODP"), 6.15. Its known
- * defects are the reason for the variants:
- * - the copy ignores the offset within the page (__rxe_odp_mr_copy), so only whole, aligned pages
- *   with a path MTU of a page arrive where they belong: any other geometry, "mtu1024" above all, is
- *   misplaced, and the completion says success;
- * - the check for a page fault does not ask for write permission (rxe_check_pagefault): a WRITE
- *   after the page was mapped read-only (registered while so, or by a READ: "atomic" begins with
- *   one) dirties nothing;
- * - a fault that fails returned with umem_mutex held, and truncate hung behind it (3c68cf68233e);
- * - hmm_range_fault could starve under migration (b570f37a2ce4, 7.0).
+ * 2fae67ab63db ("RDMA/rxe: Add support for Send/Recv/Write/Read with ODP"), 6.15. Its defects are
+ * why the variants are there:
+ * - __rxe_odp_mr_copy() ignores the offset within the page and does not advance between pages: what
+ *   does not begin at a page's start lands there, packet by packet, and the completion says
+ *   success. Right are transfers that begin page-aligned with a path MTU of a page; "mtu1024" is
+ *   right up to one packet. Seen on 7.3.4 for WRITE, READ and SEND. The atomics themselves heed the
+ *   offset, but the READ before them does not, so "atomic" ends in a compare mismatch there.
+ * - rxe_check_pagefault() once did not ask for write permission: a WRITE to a page that was known
+ *   read-only (mapped so when it was registered, or by an RDMA READ) dirtied nothing and was lost
+ *   with the cache. Not so on 7.3.4.
+ * - A fault that failed returned with umem_mutex held, and truncate hung behind it (fixed by
+ *   3c68cf68233e).
+ * - hmm_range_fault() could starve under migration (fixed by b570f37a2ce4, 7.0).
  */
 #include <infiniband/verbs.h>
 

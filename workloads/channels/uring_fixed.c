@@ -13,7 +13,6 @@
  *
  * Source: io_uring_register(2); liburing test/io_uring_register.c.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <liburing.h>
 #include <stdio.h>

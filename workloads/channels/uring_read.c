@@ -14,7 +14,6 @@
  *
  * Source: io_uring_enter(2); xfstests generic/678.
  */
-#define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -3,8 +3,9 @@
  * hang - a system call that never comes back and cannot be killed (selftest, guest only).
  *
  * Kernel path: FIFREEZE, then write(2) to the frozen filesystem: sb_start_write() waits in
- * uninterruptible sleep until somebody thaws, and nobody does. SIGKILL does not end it, so the
- * case's process cannot be reaped: the same picture as a lost completion or a leaked umem_mutex.
+ * uninterruptible sleep until somebody thaws. SIGKILL does not end it, so the case's process cannot
+ * be reaped before the agent thaws, once the deadline is past: the same picture as a lost
+ * completion or a leaked umem_mutex.
  * Can show: that a deadline ends such a case, names the place, and that the rest of the run goes
  * on. EOPNOTSUPP where there is no freezing (tmpfs). Refuses (EPERM) the filesystem that / is on.
  * Source: fsfreeze(8); 3c68cf68233e (rxe ODP, missing unlock) for the real thing.

@@ -11,8 +11,8 @@
  * write is lost for the file, and is a corruption wherever it lands.
  * Effect: the frame numbers of up to three mapped pages (first, second, last) before and after,
  * from /proc/self/pagemap. Best effort: compaction moves what stands in its way and nothing else,
- * so on one node a page often stays with no pin at all. Where compaction and the pin cannot be
- * told apart, believe the pages that did move.
+ * so on one node a page often stays with no pin at all, and the effect is unknown. With a second
+ * node a page that stayed was held.
  * Source: move_pages(2); Documentation/admin-guide/sysctl/vm.rst; Documentation/core-api/
  * pin_user_pages.rst.
  */
@@ -129,9 +129,10 @@ static enum pf_effect migrate_effect(struct pf_fault_call *c, char *evidence, si
 	}
 	state_say(evidence, evidence_bytes, "%d of %d sampled pages are in another frame (%s)",
 		  moved, looked, c->before[0] ? "two nodes" : "compaction only");
-	if (!looked)
-		return PF_EFFECT_UNKNOWN;
-	return moved ? PF_EFFECT_SHOWN : PF_EFFECT_NONE;
+	if (moved)
+		return PF_EFFECT_SHOWN;
+	/* Only move_pages is told which pages: what compaction left alone says nothing. */
+	return looked && c->before[0] ? PF_EFFECT_NONE : PF_EFFECT_UNKNOWN;
 }
 
 static const struct pf_fault_ops migrate_ops = {

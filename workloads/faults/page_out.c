@@ -10,11 +10,25 @@
  * nothing happens (effect unknown).
  * Source: madvise(2); Linux 5.4.
  */
+#include <sys/sysinfo.h>
+
 #include "state.h"
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT 21
 #endif
+
+static int page_out_prepare(struct pf_fault_call *c)
+{
+	struct sysinfo info;
+
+	/* Nothing to reclaim to: DAX pages are the storage, those of tmpfs need swap. */
+	if (state_is_dax(c->file->fd))
+		return -EOPNOTSUPP;
+	if (state_is_tmpfs(c->file->fd) && (sysinfo(&info) < 0 || !info.totalswap))
+		return -EOPNOTSUPP;
+	return state_evict_prepare(c);
+}
 
 static int page_out_run(struct pf_fault_call *c)
 {
@@ -38,7 +52,7 @@ static const struct pf_fault_ops page_out_ops = {
 	.prim = PF_PRIM_NONE,
 	.args = PF_ARGS_FILE,
 	.flags = PF_FAULT_BEST_EFFORT,
-	.prepare = state_evict_prepare,
+	.prepare = page_out_prepare,
 	.run = page_out_run,
 	.effect = page_out_effect,
 };

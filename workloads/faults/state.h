@@ -57,9 +57,9 @@ static inline bool state_is_dax(int fd)
 static inline const char *state_uncached_why(int fd)
 {
 	if (state_is_tmpfs(fd))
-		return "tmpfs: the page cache is the only copy";
+		return "tmpfs";
 	if (state_is_dax(fd))
-		return "DAX: there is no page cache";
+		return "DAX";
 	return NULL;
 }
 
@@ -156,7 +156,7 @@ static inline int state_reads_zero(int fd, uint64_t off_bytes, uint64_t len_byte
 	static const uint8_t zero[STATE_PAGE_BYTES];
 	/* tmpfs knows no RWF_NOWAIT, and needs none: whatever it has is in memory. */
 	int flags = state_is_tmpfs(fd) ? 0 : RWF_NOWAIT;
-	uint8_t buf[STATE_PAGE_BYTES];
+	uint8_t buf[STATE_PAGE_BYTES] = {0};
 	struct iovec iov;
 	ssize_t n;
 
@@ -208,6 +208,28 @@ state_say(char *evidence, size_t evidence_bytes, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* Page table entries of the mapping that hold a page, by /proc/self/pagemap. */
+static inline uint64_t state_mapped_pages(const struct pf_file *f)
+{
+	uint64_t entries[512], nr = 0, page = (uint64_t)(uintptr_t)f->map / STATE_PAGE_BYTES;
+	uint64_t end = page + f->map_bytes / STATE_PAGE_BYTES;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	ssize_t n = 1;
+
+	while (f->map && fd >= 0 && n > 0 && page < end) {
+		size_t want = end - page < 512 ? end - page : 512;
+
+		n = pread(fd, entries, want * sizeof(entries[0]),
+			  (off_t)(page * sizeof(entries[0])));
+		for (size_t i = 0; n > 0 && i < (size_t)n / sizeof(entries[0]); i++)
+			nr += entries[i] >> 63;
+		page += want;
+	}
+	if (fd >= 0)
+		close(fd);
+	return nr;
+}
+
 /*
  * prepare and effect of the faults that make pages leave the page cache. A partly evicted file is
  * shown: what stayed is said, and is what the pin (or dirt) held.
@@ -217,7 +239,23 @@ static inline int state_evict_prepare(struct pf_fault_call *c)
 	long nr = state_resident_pages(c->file->fd);
 
 	c->before[0] = nr < 0 ? 0 : (uint64_t)nr;
+	c->before[1] = state_mapped_pages(c->file);
 	return 0;
+}
+
+/*
+ * Where pages cannot leave memory, what is left of an eviction is that the page table is emptied:
+ * a faulting device has to fault again, which is worth the case.
+ */
+static inline enum pf_effect state_unmap_effect(struct pf_fault_call *c, const char *why,
+						char *evidence, size_t evidence_bytes)
+{
+	uint64_t after = state_mapped_pages(c->file);
+
+	state_say(evidence, evidence_bytes,
+		  "%" PRIu64 " pages unmapped, none can leave memory (%s)",
+		  c->before[1] > after ? c->before[1] - after : 0, why);
+	return after < c->before[1] ? PF_EFFECT_SHOWN : PF_EFFECT_UNKNOWN;
 }
 
 static inline enum pf_effect state_evict_effect(struct pf_fault_call *c, char *evidence,
@@ -231,11 +269,8 @@ static inline enum pf_effect state_evict_effect(struct pf_fault_call *c, char *e
 		state_say(evidence, evidence_bytes, "mincore: %s", strerror((int)-after));
 		return PF_EFFECT_UNKNOWN;
 	}
-	/* On tmpfs and DAX nothing else was to be expected; NONE would read as the pin's doing. */
-	if (why && after >= before) {
-		state_say(evidence, evidence_bytes, "%s", why);
-		return PF_EFFECT_UNKNOWN;
-	}
+	if (why && after >= before)
+		return state_unmap_effect(c, why, evidence, evidence_bytes);
 	if (!before) {
 		state_say(evidence, evidence_bytes, "no page was resident before");
 		return PF_EFFECT_UNKNOWN;
@@ -250,31 +285,30 @@ static inline int state_sync_prepare(struct pf_fault_call *c)
 {
 	long nr = state_dirty_pages(c->file);
 
+	/* tmpfs answers every sync with 0 and has nowhere to write to: there is no such fault. */
+	if (state_is_tmpfs(c->file->fd))
+		return -EOPNOTSUPP;
 	c->before[0] = nr < 0 ? UINT64_MAX : (uint64_t)nr;
 	return 0;
 }
 
 /*
- * A sync that returned 0 has made its promise, even where nothing was dirty: that the data of a
- * pin is not seen as dirt is the defect, not a reason to doubt that fsync ran. It is NONE only if
- * dirty pages were left as they were, or where there is nowhere to write to.
+ * A sync that returned 0 has made its promise, whether anything was dirty or is dirty still: that
+ * the data of a pin is not seen as dirt, or is left behind, is the defect, not a reason to doubt
+ * that fsync ran. The numbers are the evidence.
  */
 static inline enum pf_effect state_sync_effect(struct pf_fault_call *c, char *evidence,
 					       size_t evidence_bytes)
 {
 	long after = state_dirty_pages(c->file);
 
-	if (state_is_tmpfs(c->file->fd)) {
-		state_say(evidence, evidence_bytes, "tmpfs: there is nowhere to write to");
-		return PF_EFFECT_NONE;
-	}
 	if (after < 0 || c->before[0] == UINT64_MAX) {
 		state_say(evidence, evidence_bytes, "returned 0; dirty pages cannot be counted");
 		return PF_EFFECT_SHOWN;
 	}
 	state_say(evidence, evidence_bytes, "dirty pages: %" PRIu64 " before, %ld after",
 		  c->before[0], after);
-	return c->before[0] && (uint64_t)after >= c->before[0] ? PF_EFFECT_NONE : PF_EFFECT_SHOWN;
+	return PF_EFFECT_SHOWN;
 }
 
 #endif

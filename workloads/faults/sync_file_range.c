@@ -21,11 +21,12 @@ static int sync_file_range_run(struct pf_fault_call *c)
 static enum pf_effect sync_file_range_effect(struct pf_fault_call *c, char *evidence,
 					     size_t evidence_bytes)
 {
-	enum pf_effect effect = state_sync_effect(c, evidence, evidence_bytes);
+	long after = state_dirty_pages(c->file);
 
-	if (effect == PF_EFFECT_SHOWN && c->before[0] == UINT64_MAX)
+	state_sync_effect(c, evidence, evidence_bytes);
+	if (after < 0 || c->before[0] == UINT64_MAX)
 		return PF_EFFECT_UNKNOWN;
-	return effect == PF_EFFECT_SHOWN && !c->before[0] ? PF_EFFECT_NONE : effect;
+	return (uint64_t)after < c->before[0] ? PF_EFFECT_SHOWN : PF_EFFECT_NONE;
 }
 
 static const struct pf_fault_ops sync_file_range_ops = {

@@ -1,0 +1,478 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Guests without booting one: kernel files, mirrors, packages, modules, cpio, console."""
+
+import gzip
+import lzma
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from harness.guest import GuestDied, GuestError, GuestTimeout, load_kernels
+from harness.guest import cache, debian, guest, initramfs, kernel, modules, qemu
+from harness.guest.conf import handmade, parse_kernel_conf
+from harness.guest.console import TAIL_LINES, classify_console, console_tail
+from harness.guest.cpio import CpioWriter
+
+NULL_DEREF = """\
+pinfault-init: ready
+[   12.341234] XFS (pmem0): Mounting V5 Filesystem
+[   14.123456] BUG: kernel NULL pointer dereference, address: 0000000000000008
+[   14.123460] #PF: supervisor read access in kernel mode
+[   14.123470] Oops: 0000 [#1] PREEMPT SMP NOPTI
+[   14.123480] CPU: 1 PID: 312 Comm: kworker/1:2 Not tainted 6.1.0-50-amd64 #1
+[   14.123490] RIP: 0010:rxe_mr_copy.isra.0+0x1c/0x2b0 [rdma_rxe]
+[   14.123500] Code: 0f 1f 44 00 00
+[   14.123510] Kernel panic - not syncing: Fatal exception
+"""
+SYSRQ = """\
+[   20.000000] sysrq: Trigger a crash
+[   20.000010] Kernel panic - not syncing: sysrq triggered crash
+[   20.000020] CPU: 0 PID: 400 Comm: sh Not tainted 6.12.107+deb13-amd64
+"""
+KERNEL_BUG = """\
+[    9.1][  T501] ------------[ cut here ]------------
+[    9.100000][  T501] kernel BUG at fs/dax.c:412!
+[    9.100001][  T501] Oops: invalid opcode: 0000 [#1] SMP NOPTI
+[    9.100002][  T501] RIP: 0010:dax_disassociate_entry+0xd1/0x120
+"""
+INT3 = """\
+[    0.512345] int3: 0000 [#1] PREEMPT SMP
+[    0.512346] RIP: 0010:pgd_alloc+0x5/0x10
+"""
+LOCKUP = """\
+[   61.0] watchdog: BUG: soft lockup - CPU#1 stuck for 26s! [kworker/1:1:45]
+[   61.0] RIP: 0010:smp_call_function_many_cond+0x12f/0x3b0
+"""
+HARMLESS = """\
+[    1.035665] mtrr: your CPUs had inconsistent fixed MTRR settings
+[    1.494944] acpi/hmat: failed to reserve 0x100000000 - 0x200000000 in pxm: 0
+pinfault-init: up
+[   30.1] WARNING: CPU: 0 PID: 9 at mm/gup.c:1 try_grab_page+0x1/0x2
+[   31.1] RIP: 0010:try_grab_page+0x1/0x2
+pinfault-init: failed: BUG: this is init's own word
+"""
+
+
+class Console(unittest.TestCase):
+    def title(self, text: str) -> str | None:
+        found = classify_console(text)
+        return found and found[0]
+
+    def test_titles(self) -> None:
+        for text, title in (
+                (NULL_DEREF, "BUG: NULL pointer dereference in rxe_mr_copy"),
+                (SYSRQ, "panic: sysrq triggered crash"),
+                (KERNEL_BUG, "kernel BUG in dax_disassociate_entry"),
+                (INT3, "int3 in pgd_alloc"),
+                (LOCKUP, "soft lockup in smp_call_function_many_cond"),
+                ("[ 1.0] Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b\n",
+                 "panic: Attempted to kill init! exitcode=ADDR"),
+                ("[ 1.0] BUG: KASAN: slab-use-after-free in xfs_iread+0x12/0x90\n",
+                 "KASAN: slab-use-after-free in xfs_iread"),
+                ("[ 1.0] Oops: general protection fault, probably for non-canonical address "
+                 "0xdead000000000100: 0000 [#1] SMP\n[ 1.0] RIP: 0010:__list_del+0x1/0x2\n",
+                 "general protection fault in __list_del"),
+                ("[ 1.0] BUG: Bad page state in process fio  pfn:12345\n", "BUG: Bad page state")):
+            self.assertEqual(self.title(text), title)
+
+    def test_titles_are_constant(self) -> None:
+        other = NULL_DEREF.replace("0x1c/", "0x4c/").replace("0008", "ff10")
+        self.assertEqual(self.title(other), self.title(NULL_DEREF))
+
+    def test_no_crash(self) -> None:
+        self.assertIsNone(classify_console(HARMLESS))
+        self.assertIsNone(classify_console(""))
+
+    def test_tail_begins_with_the_report(self) -> None:
+        found = classify_console(NULL_DEREF.replace("\n", "\r\n") + "x\n" * 500)
+        assert found
+        lines = found[1].splitlines()
+        self.assertIn("BUG: kernel NULL", lines[0])
+        self.assertLessEqual(len(lines), TAIL_LINES)
+        self.assertEqual(console_tail("a\n\nb\r\nc\n", 2), "b\nc")
+
+
+class Conf(unittest.TestCase):
+    def test_good(self) -> None:
+        conf = parse_kernel_conf('# c\n\nSUITE="a-b c"  # why\nDEFAULT=yes\nMIN_VERSION=6.15\n'
+                                 'REQUIRE="CONFIG_X=m CONFIG_Y=y"\nRECHECK_DAYS=7\n', "n", "n.conf")
+        self.assertEqual((conf.name, conf.suites, conf.default), ("n", ("a-b", "c"), True))
+        self.assertEqual((conf.min_version, conf.recheck_days), ("6.15", 7))
+        self.assertEqual(conf.require, ("CONFIG_X=m", "CONFIG_Y=y"))
+
+    def test_bad(self) -> None:
+        for text, message in (
+                ("SUITE=a\nnonsense\n", "k.conf:2: not KEY=VALUE: nonsense"),
+                ("SUITE=a\nSIUTE=b\n", "k.conf:2: unknown key SIUTE"),
+                ("SUITE=a\nSUITE=b\n", "k.conf:2: SUITE was already set in line 1"),
+                ("SUITE=a b\n", "k.conf:1: SUITE: quote"),
+                ("SUITE='a\n", "k.conf:1: SUITE: No closing quotation"),
+                ("DEFAULT=yes\n", "k.conf:1: SUITE is missing"),
+                ("SUITE=http://x\n", "k.conf:1: SUITE: http://x is no suite"),
+                ("SUITE=a\nDEFAULT=true\n", "k.conf:2: DEFAULT is yes or no"),
+                ("SUITE=a\n\nMIN_VERSION=new\n", "k.conf:3: MIN_VERSION"),
+                ("SUITE=a\nREQUIRE=RXE\n", "k.conf:2: REQUIRE"),
+                ("SUITE=a\nRECHECK_DAYS=-1\n", "k.conf:2: RECHECK_DAYS")):
+            with self.assertRaisesRegex(GuestError, "^" + message.replace("(", r"\(")):
+                parse_kernel_conf(text, "k", "k.conf")
+
+    def test_listed_kernels(self) -> None:
+        kernels = load_kernels()
+        self.assertEqual(list(kernels), ["5.10", "6.1", "6.12", "newest"])
+        self.assertEqual([k.name for k in kernels.values() if k.default], ["6.1", "6.12", "newest"])
+        with self.assertRaisesRegex(GuestError, "x.conf:1: not KEY=VALUE"):
+            with tempfile.TemporaryDirectory() as folder:
+                Path(folder, "x.conf").write_text("what\n")
+                load_kernels(Path(folder))
+
+
+class Mirrors(unittest.TestCase):
+    def test_own_archive_only(self) -> None:
+        text = ("Debian|Debian-Security|http://sec.example/|bookworm-security|x|main\n"
+                "Other|Other|http://other.example/|stable|stable|main\n"
+                "Debian|Debian|http://deb.example/debian/|bookworm|oldstable|main\n"
+                "Debian|Debian|http://deb.example/debian/|bookworm-updates|x|main\n"
+                "Debian|Debian|http://nonfree.example/debian/|bookworm|x|contrib\n"
+                "garbage\n")
+        self.assertEqual(debian.parse_mirrors(text), ["http://deb.example/debian/"])
+
+    def test_before_any_update(self) -> None:
+        """Without fetched lists apt leaves the names of origin and codename as they were."""
+        text = ("$(ORIGIN)|$(LABEL)|http://sec.example/|$(CODENAME)|bookworm-security|main\n"
+                "$(ORIGIN)|$(LABEL)|http://deb.example/debian/|$(CODENAME)|bookworm|main\n"
+                "$(ORIGIN)|$(LABEL)|http://js.example/|$(CODENAME)|nodistro|main\n")
+        self.assertEqual(debian.parse_mirrors(text), ["http://deb.example/debian/"])
+
+    def test_none(self) -> None:
+        with mock.patch.object(debian, "_run", return_value=""):
+            with self.assertRaisesRegex(GuestError, "no Debian mirror"):
+                debian.configured_mirrors()
+
+
+STANZAS = {
+    "linux-image-amd64": "Package: linux-image-amd64\nVersion: 7.3.4-1~bpo13+1\nDepends: "
+                         "linux-base-amd64 (= 7.3.4-1~bpo13+1), linux-image-7.3.4+deb13-amd64 "
+                         "(= 7.3.4-1~bpo13+1), linux-modules-amd64 (= 7.3.4-1~bpo13+1)\n",
+    "linux-image-7.3.4+deb13-amd64":
+        "Package: linux-image-7.3.4+deb13-amd64\nVersion: 7.3.4-1~bpo13+1\nDepends: dracut | "
+        "initramfs-tools (>= 0.120) | linux-initramfs-tool, linux-base-7.3.4+deb13-amd64 (= 1), "
+        "linux-binary-7.3.4+deb13-amd64 (= 1), linux-modules-7.3.4+deb13-amd64 (= 1)\n"
+        "Pre-Depends: linux-base (>= 4.17~)\nDescription: x\n Depends: not this\n",
+}
+
+
+class Packages(unittest.TestCase):
+    def suite(self, stanzas: dict[str, str]) -> debian.Suite:
+        with mock.patch.object(debian, "cache_dir", return_value=Path("/nonexistent")):
+            suite = debian.Suite("s", "http://deb.example/")
+        suite.show = lambda name: debian.parse_package(stanzas[name])  # type: ignore
+        return suite
+
+    def test_split_kernel(self) -> None:
+        found = self.suite(STANZAS).kernel()
+        self.assertEqual((found.release, found.version), ("7.3.4+deb13-amd64", "7.3.4"))
+        self.assertEqual(found.packages, tuple(f"linux-{part}-7.3.4+deb13-amd64" for part in (
+            "image", "base", "binary", "modules")))
+
+    def test_no_image(self) -> None:
+        with self.assertRaisesRegex(GuestError, "leads to no linux-image"):
+            self.suite({"linux-image-amd64": "Package: linux-image-amd64\nVersion: 1\n"}).kernel()
+        with self.assertRaises(GuestError):
+            debian.parse_package("")
+
+    def test_first_error(self) -> None:
+        self.assertEqual(debian.first_error("W: a\nE: Failed to fetch x\n", 100),
+                         "E: Failed to fetch x")
+        self.assertIn("no space", debian.first_error("E: Write error - write (28: No space left on "
+                                                     "device)\n", 100))
+        self.assertEqual(debian.first_error("", 3), "exit status 3")
+
+
+DEP = """\
+kernel/drivers/nd_pmem.ko.xz: kernel/drivers/nd-btt.ko.xz kernel/drivers/libnvdimm.ko.xz
+kernel/drivers/nd-btt.ko.xz: kernel/drivers/libnvdimm.ko.xz
+kernel/drivers/libnvdimm.ko.xz:
+kernel/fs/9p/9p.ko.zst: kernel/net/9p/9pnet.ko.gz
+kernel/net/9p/9pnet.ko.gz:
+kernel/a.ko: kernel/b.ko
+kernel/b.ko: kernel/a.ko
+"""
+
+
+class Modules(unittest.TestCase):
+    def tree(self) -> modules.ModuleTree:
+        tree = modules.ModuleTree(builtin={"virtio_pci"})
+        modules.parse_dep(DEP, tree)
+        modules.parse_softdep("# x\nsoftdep 9p pre: nd-pmem post: a\nsoftdep 9pnet pre:\n", tree)
+        return tree
+
+    def test_names(self) -> None:
+        for path in ("kernel/x/nd-pmem.ko", "nd_pmem.ko.xz", "a/nd-pmem.ko.gz", "nd-pmem.ko.zst"):
+            self.assertEqual(modules.module_name(path), "nd_pmem")
+
+    def test_order(self) -> None:
+        order, missing = self.tree().closure(["nd-pmem", "virtio_pci", "no-such"])
+        self.assertEqual([modules.module_name(path) for path in order],
+                         ["libnvdimm", "nd_btt", "nd_pmem"])
+        self.assertEqual(missing, ["no_such"])
+
+    def test_softdep_and_circle(self) -> None:
+        order, _ = self.tree().closure(["9p", "a", "9p"])
+        names = [modules.module_name(path) for path in order]
+        self.assertEqual(names[:5], ["libnvdimm", "nd_btt", "nd_pmem", "9pnet", "9p"])
+        self.assertEqual(sorted(names[5:]), ["a", "b"])
+
+    def test_read(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, data in (("a.ko", b"elf"), ("a.ko.xz", lzma.compress(b"elf")),
+                               ("a.ko.gz", gzip.compress(b"elf"))):
+                path = Path(folder, name)
+                path.write_bytes(data)
+                self.assertEqual(modules.read_module(path), b"elf")
+            path.write_bytes(b"no gzip at all")
+            with self.assertRaisesRegex(GuestError, "cannot read the module"):
+                modules.read_module(path)
+            with self.assertRaisesRegex(GuestError, "depmod"):
+                modules.load_tree(Path(folder))
+
+
+class Archives(unittest.TestCase):
+    def test_cpio_reads_it(self) -> None:
+        if not shutil.which("cpio"):
+            self.skipTest("cpio is not installed")
+        archive = CpioWriter()
+        archive.directory("d")
+        archive.file("d/f", b"12345", 0o755)
+        archive.symlink("s", "d/f")
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run(["cpio", "-idm", "--quiet"], input=archive.data(), cwd=folder,
+                           check=True, timeout=30)
+            self.assertEqual(Path(folder, "s").read_bytes(), b"12345")
+            self.assertTrue(os.access(Path(folder, "d/f"), os.X_OK))
+
+    def test_same_input_same_bytes(self) -> None:
+        def make() -> bytes:
+            archive = CpioWriter()
+            archive.file("f", b"x" * 4095)
+            return archive.data()
+        self.assertEqual(make(), make())
+        self.assertEqual(len(make()) % 512, 0)
+
+    def test_static(self) -> None:
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(b"#!/bin/sh\n")
+            file.flush()
+            self.assertFalse(initramfs._is_static(Path(file.name)))
+
+
+class HandMade(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+        self.image = self.root / "bzImage"
+        self.write_image(b"6.19.0-rc1-mine (me@here) #1 SMP\0")
+
+    def write_image(self, version: bytes, kernel_bytes: bytes = b"") -> None:
+        packed = gzip.compress(kernel_bytes)
+        head = bytearray(0x1000)
+        head[0x1f1] = 7  # setup sectors: the payload begins at 8 * 512
+        head[0x202:0x206] = b"HdrS"
+        head[0x20e:0x210] = (0x400).to_bytes(2, "little")
+        head[0x24c:0x250] = len(packed).to_bytes(4, "little")
+        head[0x600:0x600 + len(version)] = version
+        self.image.write_bytes(bytes(head) + packed)
+
+    def test_release(self) -> None:
+        self.assertEqual(kernel.image_release(self.image), "6.19.0-rc1-mine")
+        self.image.write_bytes(b"x" * 100)
+        with self.assertRaisesRegex(GuestError, "is no bzImage"):
+            kernel.image_release(self.image)
+        with self.assertRaisesRegex(GuestError, "No such file"):
+            kernel.image_release(self.root / "none")
+
+    def test_ikconfig(self) -> None:
+        inside = b"\x7fELF" + b"IKCFG_ST" + gzip.compress(b"CONFIG_A=y\n") + b"IKCFG_ED"
+        self.write_image(b"6.19.0\0", inside)
+        found = list(kernel.find_configs(self.image, None, "6.19.0"))
+        self.assertEqual(found[0], (str(self.image), "CONFIG_A=y\n"))
+
+    def test_missing_options(self) -> None:
+        config = "CONFIG_A=y\nCONFIG_B=m\n# CONFIG_C is not set\nCONFIG_D=\"y\"\n"
+        self.assertEqual(kernel.missing_options(config, (
+            "CONFIG_A=y", "CONFIG_A=m", "CONFIG_B=m", "CONFIG_B=y", "CONFIG_C=m", "CONFIG_D=y")),
+            ["CONFIG_B=y", "CONFIG_C=m", "CONFIG_D=y"])
+
+    def test_missing_ones_are_named_before_boot(self) -> None:
+        (self.root / "lib/modules/6.19.0-rc1-mine").mkdir(parents=True)
+        (self.root / "boot").mkdir()
+        (self.root / "boot/config-6.19.0-rc1-mine").write_text("CONFIG_PCI=y\n")
+        with self.assertRaisesRegex(GuestError, "has no .*CONFIG_DEVTMPFS=y.*CONFIG_OVERLAY_FS=m"):
+            kernel.obtain(handmade(self.image, self.root), lambda text: None)
+
+    def test_wrong_modules(self) -> None:
+        with self.assertRaisesRegex(GuestError, "has no lib/modules/6.19.0-rc1-mine"):
+            kernel.obtain(handmade(self.image, self.root), lambda text: None)
+
+    def test_lists(self) -> None:
+        must, wish = kernel._listed(wish=False), kernel._listed(wish=True)
+        self.assertIn("CONFIG_9P_FS=m", must)
+        self.assertIn("CONFIG_RDMA_RXE=m", wish)
+        for option in must + wish:
+            self.assertRegex(option, r"^CONFIG_\w+=[ym]$")
+
+
+def a_kernel() -> kernel.Kernel:
+    return kernel.Kernel("k", "6.1.1", "6.1.1-x", Path("/k/vmlinuz"), Path("/tmp/k"), Path("/k/i"),
+                         "", Path("/k/vmlinux"))
+
+
+class CommandLine(unittest.TestCase):
+    def test_parameters_are_encoded(self) -> None:
+        line = qemu.kernel_command_line({"run": "sh -c 'a b%'", "keep": "/tmp/a b\0/tmp/c"})
+        self.assertIn("pinfault.run=sh%20-c%20%27a%20b%25%27", line)
+        self.assertIn("pinfault.keep=/tmp/a%20b pinfault.keep=/tmp/c", line)
+        with self.assertRaisesRegex(GuestError, "too long"):
+            qemu.kernel_command_line({"run": "x" * 2000})
+
+    def test_host_is_read_only(self) -> None:
+        with mock.patch.object(qemu, "qemu_path", return_value="qemu"):
+            argv = qemu.qemu_argv(qemu.Machine(a_kernel(), {}, Path("/p,q"), Path("/d"), Path("/c"),
+                                               7, "tcg"))
+        host = argv[argv.index("-fsdev") + 1]
+        self.assertIn("readonly=on", host.split(","))
+        self.assertIn("/k/vmlinux", argv)
+        self.assertTrue(any("mem-path=/p,,q" in word for word in argv))
+        self.assertFalse(any(word.startswith(("-net", "virtio-net")) for word in argv))
+
+    def test_accel_override(self) -> None:
+        with mock.patch.dict(os.environ, {"PINFAULT_ACCEL": "tcg"}):
+            self.assertEqual(qemu.choose_accel(a_kernel(), print), "tcg")
+        with mock.patch.dict(os.environ, {"PINFAULT_ACCEL": "fast"}):
+            with self.assertRaisesRegex(GuestError, "PINFAULT_ACCEL"):
+                qemu.choose_accel(a_kernel(), print)
+
+
+# Stands in for QEMU: speaks the agent's protocol on the port's descriptor, and writes a console.
+FAKE_QEMU = """\
+import os, sys
+fd, console = int(sys.argv[1]), sys.argv[2]
+port = os.fdopen(fd, "r+b", buffering=0)
+print("pinfault-init: ready", file=open(console, "w"))
+for line in iter(port.readline, b""):
+    if line == b"hello\\n":
+        port.write(b"env a b\\nok\\n")
+    elif line == b"crash\\n":
+        with open(console, "a") as out:
+            out.write("[ 9.9] Kernel panic - not syncing: sysrq triggered crash\\n")
+        sys.exit(0)
+    elif line == b"quit\\n":
+        print("pinfault-init: exit 0", file=open(console, "a"))
+        sys.exit(0)
+    elif line == b"vanish\\n":
+        sys.exit("emulator: something broke")
+"""
+
+
+class FakeGuests(unittest.TestCase):
+    """The life of a Guest, with a few lines of Python in QEMU's place."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.work = Path(folder.name)
+        (self.work / "pmem").write_bytes(b"")
+        self.script = FAKE_QEMU
+        self.logged: list[str] = []
+        for target, new in (("prepared_pmem", lambda run, log: self.work / "pmem"),
+                            ("choose_accel", lambda kernel, log: "tcg"), ("launch", self.launch),
+                            ("need_space", lambda path, size: None)):
+            patch = mock.patch.object(guest, target, new)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def launch(self, machine: qemu.Machine, errors: Path) -> subprocess.Popen:
+        assert machine.port_fd is not None
+        with open(errors, "wb") as err:
+            return subprocess.Popen(["python3", "-c", self.script, str(machine.port_fd),
+                                     str(machine.console)], pass_fds=(machine.port_fd,), stderr=err)
+
+    def guest(self) -> guest.Guest:
+        made = guest.Guest(a_kernel(), Path("/bin/true"), self.work, self.logged.append)
+        self.addCleanup(made.close)
+        return made
+
+    def died(self, word: str) -> GuestDied:
+        made = self.guest()
+        made.start(20)
+        made.send(word)
+        with self.assertRaises(GuestDied) as caught:
+            made.recv(20)
+        return caught.exception
+
+    def test_hello_and_silence(self) -> None:
+        made = self.guest()
+        made.start(20)
+        self.assertEqual(made.hello, ["env a b"])
+        self.assertGreater(made.boot_s, 0)
+        self.assertEqual(made.disk_path.stat().st_size, qemu.DISK_MIB << 20)
+        with self.assertRaises(GuestTimeout):
+            made.recv(0.05)
+        own = made.dir
+        made.close()
+        made.close()
+        self.assertFalse(own and own.exists())
+
+    def test_deaths(self) -> None:
+        crash = self.died("crash")
+        self.assertEqual((crash.reason, crash.crashed), ("panic: sysrq triggered crash", True))
+        self.assertEqual(self.died("quit").reason, "the agent ended with status 0")
+        vanished = self.died("vanish")
+        self.assertIn("something broke", vanished.reason)
+        self.assertFalse(vanished.crashed)
+
+    def test_early_death_is_tried_again(self) -> None:
+        self.script = "import sys; sys.exit('no luck')"
+        with self.assertRaisesRegex(guest.BootError, "did not come up in 3 tries: .*no luck"):
+            self.guest().start(20)
+        self.assertEqual(len(self.logged), 2)
+
+    def test_stale_folders(self) -> None:
+        stale, fresh = self.work / (guest.PREFIX + "a"), self.work / (guest.PREFIX + "b")
+        held = self.work / (guest.PREFIX + "c")
+        for path in (stale, fresh, held):
+            path.mkdir()
+        for path in (stale, held):
+            os.utime(path, (1, 1))
+        fd = guest._lock_folder(held)
+        self.addCleanup(os.close, fd)
+        guest.sweep_stale(self.work)
+        self.assertEqual([path.exists() for path in (stale, fresh, held)], [False, True, True])
+
+
+class Cache(unittest.TestCase):
+    def test_place(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            with mock.patch.dict(os.environ, {"XDG_CACHE_HOME": folder}):
+                self.assertEqual(cache.cache_dir(), Path(folder, "pinfault"))
+            Path(folder, "file").write_text("")
+            with mock.patch.dict(os.environ, {"XDG_CACHE_HOME": folder + "/file"}):
+                with self.assertRaisesRegex(GuestError, "cannot make the cache folder"):
+                    cache.cache_dir()
+
+    def test_space(self) -> None:
+        with self.assertRaisesRegex(GuestError, "MiB are needed"):
+            cache.need_space(Path("/"), 1 << 60)
+
+    def test_one_line(self) -> None:
+        with self.assertRaisesRegex(GuestError, "^thing: no space left on the disk$"):
+            with cache.plain_errors("thing"):
+                raise OSError(28, "No space left on device")
+
+
+if __name__ == "__main__":
+    unittest.main()
