@@ -50,7 +50,7 @@ int pin_counters_read(struct pin_counters *out)
 
 void do_pins(struct agent *a)
 {
-	struct pin_counters c;
+	struct pin_counters c = { 0 };
 	int rc = pin_counters_read(&c);
 
 	if (rc) {

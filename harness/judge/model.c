@@ -401,7 +401,7 @@ static void settle_write(struct judge *j, struct j_op *op, uint32_t bit)
 static void apply_move(struct judge *j, const struct j_op *op)
 {
 	struct j_object *from = &j->objects[op->obj], *to = target_of(j, op);
-	struct j_cell *old = malloc(sizeof(*old) * (from->nr_cells ? from->nr_cells : 1));
+	struct j_cell *old = calloc(from->nr_cells + 1, sizeof(*old));
 	uint32_t nr_old = from->nr_cells;
 
 	if (!old) {

@@ -36,7 +36,7 @@ static int lookup(const char *word, const char *const *names, size_t nr)
 	return -1;
 }
 
-#define LOOKUP(word, names) lookup(word, names, sizeof(names) / sizeof(names[0]))
+#define LOOKUP(word, names) lookup(word, names, sizeof(names) / sizeof((names)[0]))
 
 static int number(struct j_reader *r, const char *word, uint64_t max, uint64_t *out)
 {

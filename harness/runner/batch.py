@@ -2,11 +2,14 @@
 """One filesystem configuration on one machine: its cases, the checks around them, and what to do when
 one of them takes the machine or the filesystem down.
 
-Phase 1 runs every case that disturbs nobody in one mounted filesystem, each in a folder of its own,
-with fio as a neighbour. Phase 2 runs the exclusive ones singly. When a check of the whole batch fails,
-the batch is redone by halves, on a fresh filesystem each, down to the case at fault.
+Cases run one after another in one mounted filesystem, each in a folder of its own, and the filesystem is
+checked and mounted again after a whole batch of them: first those that disturb nobody, with fio as a
+neighbour; then those that touch the whole filesystem (freeze, remount), without; then those after which
+it must be mounted again before anything can be looked at (crash). When a check of a whole batch fails, the
+batch is redone by halves, on a fresh filesystem each, down to the case at fault.
 """
 
+import enum
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -25,6 +28,16 @@ if TYPE_CHECKING:
 BATCH_CASES = 64
 CASE_TIMEOUT_S = 90.0
 PIN_PATIENCE_S = 2.0
+
+
+class Mode(enum.Enum):
+    SHARED = "with fio beside them"
+    QUIET = "alone on the filesystem"
+    CRASH = "each mounted again before it is looked at"
+
+    @classmethod
+    def of(cls, case: Case) -> "Mode":
+        return cls.CRASH if case.crashes else cls.QUIET if case.exclusive else cls.SHARED
 
 
 class CaseLost(Exception):
@@ -69,12 +82,11 @@ class FsRun:
         self.dirty = True  # make the filesystem anew before the next use
 
     def run(self, cases: list[Case]) -> None:
-        shared = [c for c in cases if not c.exclusive]
         try:
-            for at in range(0, len(shared), BATCH_CASES):
-                self.run_batch(shared[at:at + BATCH_CASES])
-            for case in (c for c in cases if c.exclusive):
-                self.run_single(case)
+            for mode in Mode:
+                mine = [c for c in cases if Mode.of(c) is mode]
+                for at in range(0, len(mine), BATCH_CASES):
+                    self.run_batch(mine[at:at + BATCH_CASES], mode)
             if self.fs and self.k.up:
                 self.fs.umount()
         except NotCovered as why:
@@ -106,16 +118,16 @@ class FsRun:
         raise EnvironmentFailed(f"{self.k.name}/{self.config.name}: the machine died three times while "
                                 "the filesystem was prepared")
 
-    # --- phase 1 ----------------------------------------------------------------------------
+    # --- a batch ----------------------------------------------------------------------------
 
-    def run_batch(self, cases: list[Case]) -> None:
+    def run_batch(self, cases: list[Case], mode: Mode) -> None:
         todo = [c for c in cases if not self.k.is_done(c)]
         losses = 0
         while todo:
             self.dirty = True
             ran: list[Running] = []
             try:
-                self._batch_once(todo, ran)
+                self._batch_once(todo, ran, mode)
             except CaseLost:
                 losses += 1
                 todo = [c for c in todo if not self.k.is_done(c)]
@@ -123,8 +135,7 @@ class FsRun:
                     break
                 continue
             except BatchFailed as failure:
-                self.dirty = True
-                self._blame(todo, ran, failure)
+                self._blame(todo, ran, failure, mode)
                 return
             for running in ran:
                 self.k.conclude(running)
@@ -132,10 +143,10 @@ class FsRun:
         # Many cases of this batch kill the machine: smaller ones lose less each time.
         if todo:
             half = len(todo) // 2
-            self.run_batch(todo[:half])
-            self.run_batch(todo[half:])
+            self.run_batch(todo[:half], mode)
+            self.run_batch(todo[half:], mode)
 
-    def _blame(self, todo: list[Case], ran: list[Running], failure: BatchFailed) -> None:
+    def _blame(self, todo: list[Case], ran: list[Running], failure: BatchFailed, mode: Mode) -> None:
         """Find the case of `todo` that makes the batch check fail."""
         if len(todo) == 1:
             for running in ran:
@@ -146,18 +157,19 @@ class FsRun:
         self.k.say(f"{self.config.name}: {failure.kind}: {failure.text[:160]}; "
                    f"redoing {len(todo)} cases by halves")
         half = len(todo) // 2
-        self.run_batch(todo[:half])
-        self.run_batch(todo[half:])
+        self.run_batch(todo[:half], mode)
+        self.run_batch(todo[half:], mode)
         if self.k.count_findings(failure.kind, todo) == before:
             self.k.store.add_note(failure.kind, f"{failure.text} (not seen again when the batch was redone "
                                   "by halves)", [c.id for c in todo])
 
-    def _batch_once(self, todo: list[Case], ran: list[Running]) -> None:
+    def _batch_once(self, todo: list[Case], ran: list[Running], mode: Mode) -> None:
         fs = self._prepare()
         neighbour = Neighbour(self.k.agent, self.k.fio_job, fs.mnt, self.k.machine.work_dir)
         try:
             self.k.agent.kmsg()
-            neighbour.start()
+            if mode is Mode.SHARED:
+                neighbour.start()
             if neighbour.why:
                 self.k.note_once("neighbour", neighbour.why)
             baseline = self.k.agent.pins()
@@ -166,19 +178,39 @@ class FsRun:
             raise CaseLost from None
         for case in todo:
             ran.append(self._run_case(case, baseline))
-            if not self.config.persistent:
-                self._safely(lambda nr=case.nr: self.k.agent.sh("rm", "-rf", f"{fs.mnt}/c{nr}"))
+            self._after_case(fs, ran[-1], mode)
         try:
             self._raise_if(neighbour.stop(), "neighbour")
-            if self.config.persistent:
-                self._remount_and_view(fs, ran, crashed=False)
+            if self.config.persistent and mode is not Mode.CRASH:
+                self._remount_and_view(fs, ran, "remount")
                 self._raise_if(neighbour.verify(), "neighbour")
-            else:
-                self._umount(fs)
+            self._umount(fs)
+            if mode is Mode.CRASH:
+                self._check_fs(fs)
             self._grade_batch_log()
         except (AgentDied, AgentTimeout) as err:
             self.k.down(str(err))
             raise BatchFailed("crash" if isinstance(err, AgentDied) else "hang", str(err)) from None
+
+    def _after_case(self, fs: Filesystem, running: Running, mode: Mode) -> None:
+        """What cannot wait for the end of the batch. Raises CaseLost, BatchFailed."""
+        folder = f"{fs.mnt}/c{running.case.nr}"
+        try:
+            if running.status[:2] == ["ok", "hung"]:
+                self.k.agent.sh("fsfreeze", "-u", fs.mnt)  # it may have hung because it froze it
+            if mode is Mode.CRASH and any(" fault crash" in line for line in running.history):
+                self._umount(fs)
+                self._mount_again(fs)
+                self._view(fs, running, "crash")
+                log = self.k.agent.kmsg()
+                running.log += [f"[{s:12.6f}] <{p}> {text}" for s, p, text in log]
+                self._check_log(running, [text for _, _, text in log])
+            if mode is Mode.CRASH or not self.config.persistent:
+                self.k.agent.sh("rm", "-rf", folder)
+        except (AgentDied, AgentTimeout) as err:
+            self.k.down(str(err))
+            self.k.conclude(self.k.lost(running.case, err, running))
+            raise CaseLost from None
 
     @staticmethod
     def _raise_if(complaints: list[str], kind: str) -> None:
@@ -190,75 +222,37 @@ class FsRun:
         lines = [text for _, _, text in self.k.agent.kmsg()]
         self._raise_if([f.text for f in self.k.klog.grade(lines)], "kernel-log")
 
-    def _safely(self, what) -> None:
-        try:
-            what()
-        except (AgentDied, AgentTimeout) as err:
-            self.k.down(str(err))
-            raise CaseLost from None
-
     def _umount(self, fs: Filesystem) -> None:
         why = fs.umount()
         if why:
             self.k.down(f"umount of {fs.mnt} failed: {why}")
             raise BatchFailed("umount", why)
 
-    def _remount_and_view(self, fs: Filesystem, ran: list[Running], crashed: bool) -> None:
-        """Unmount, check, mount again, and look at every file of every case. A dead filesystem is
-        checked after its log was replayed by the mount, for before it the checkers complain."""
-        self._umount(fs)
-        complaint = "" if crashed else fs.fsck()
+    def _check_fs(self, fs: Filesystem) -> None:
+        complaint = fs.fsck()
         if complaint:
-            self.dirty = True
             raise BatchFailed("fsck", complaint)
+
+    @staticmethod
+    def _mount_again(fs: Filesystem) -> None:
         try:
             fs.mount()
         except NotCovered as why:
-            self.dirty = True
             raise BatchFailed("mount", str(why)) from None
+
+    def _view(self, fs: Filesystem, running: Running, label: str) -> None:
+        if running.viewable:
+            files = ",".join(self.k.sequences[running.case.sequence].files)
+            running.history += self.k.agent.views(60, nr=running.case.nr, run=self.k.nonce, label=label, files=files,
+                                                  dir=f"{fs.mnt}/c{running.case.nr}").history()
+
+    def _remount_and_view(self, fs: Filesystem, ran: list[Running], label: str) -> None:
+        """Unmount, check, mount again, and look at every file of every case."""
+        self._umount(fs)
+        self._check_fs(fs)
+        self._mount_again(fs)
         for running in ran:
-            if running.viewable:
-                seq = self.k.sequences[running.case.sequence]
-                reply = self.k.agent.views(60, nr=running.case.nr, run=self.k.nonce,
-                                           dir=f"{fs.mnt}/c{running.case.nr}", files=",".join(seq.files),
-                                           label="crash" if crashed else "remount")
-                running.history += reply.history()
-        if crashed:
-            self._umount(fs)
-            complaint = fs.fsck()
-            if complaint:
-                self.dirty = True
-                raise BatchFailed("fsck", complaint)
-
-    # --- phase 2 ----------------------------------------------------------------------------
-
-    def run_single(self, case: Case) -> None:
-        if self.k.is_done(case):
-            return
-        fs = self._prepare()
-        ran: list[Running] = []
-        try:
-            self.k.agent.kmsg()
-            ran.append(self._run_case(case, self.k.agent.pins()))
-            if self.config.persistent:
-                self._remount_and_view(fs, ran, case.crashes)
-            self._grade_batch_log()
-            if fs.mounted:
-                self.k.agent.sh("rm", "-rf", f"{fs.mnt}/c{case.nr}")
-        except CaseLost:
-            self.dirty = True
-            return
-        except BatchFailed as failure:
-            self.dirty = True
-            self._blame([case], ran, failure)
-            return
-        except (AgentDied, AgentTimeout) as err:
-            self.dirty = True
-            self.k.down(str(err))
-            kind = "crash" if isinstance(err, AgentDied) else "hang"
-            self._blame([case], ran or [self.k.lost(case, err)], BatchFailed(kind, str(err)))
-            return
-        self.k.conclude(ran[0])
+            self._view(fs, running, label)
 
     # --- one case ---------------------------------------------------------------------------
 

@@ -128,6 +128,7 @@ def _repro(args: argparse.Namespace, options: runs.Options, argv: list[str]) -> 
     options.kernels = options.kernels or [kernel]
     options.filters = Filters([fs], [channel], [sequence])
     options.sequence_file = run_dir / "cases" / case_id / "sequence.seq"
+    options.sequence_name = sequence
     options.seed = meta["seed"] if options.seed is None else options.seed
     print(f"recorded: {known[case_id].resolution or known[case_id].verdict} ({known[case_id].verdict}) "
           f"on {known[case_id].kernel_version}", file=sys.stderr)

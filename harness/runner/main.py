@@ -50,6 +50,7 @@ class Options:
     local_config: Path | None = None
     section: str | None = None
     sequence_file: Path | None = None
+    sequence_name: str = ""
     selftest: bool = False
 
 
@@ -107,7 +108,7 @@ def world(options: Options) -> World:
     hello = local_hello()
     sequences = load_sequences(ROOT / "workloads" / "sequences", hello.faults)
     if options.sequence_file:
-        own = parse_sequence(options.sequence_file, hello.faults)
+        own = parse_sequence(options.sequence_file, hello.faults, options.sequence_name)
         sequences[own.name] = own
         options.filters.sequences = [own.name]
     configs = load_all(ROOT / "fs-configs")
@@ -214,7 +215,8 @@ def run(options: Options, argv: list[str]) -> int:
     failed: dict[str, str] = {}
     try:
         with ExitStack() as stack:
-            makers = _stage(options, names, results.meta["run"], results.folder, progress.say, stack)
+            # Not the folder's name: two runs may have chosen the same one with --out.
+            makers = _stage(options, names, store.new_run_name(), results.folder, progress.say, stack)
             context = RunContext(
                 store=results, expectations=Expectations.load(ROOT / "harness" / "expected"),
                 klog=KernelLog.load(ROOT / "harness" / "expected" / "klog.allow"),

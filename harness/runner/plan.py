@@ -36,8 +36,10 @@ class Sequence:
         return Path(self.path).parent.name == "selftest"
 
 
-def parse_sequence(path: Path, faults: dict[str, FaultInfo] | None = None) -> Sequence:
-    """Header and step names; the executor parses the rest. UsageError with file:line."""
+def parse_sequence(path: Path, faults: dict[str, FaultInfo] | None = None, name: str = "") -> Sequence:
+    """Header and step names; the executor parses the rest. UsageError with file:line.
+
+    Its name is the file's, unless `name` says otherwise (a recorded case's copy)."""
     try:
         text = path.read_text()
     except OSError as err:
@@ -71,7 +73,7 @@ def parse_sequence(path: Path, faults: dict[str, FaultInfo] | None = None) -> Se
     needs = frozenset(w.lower() for w in head.get("needs", "").replace(",", " ").split())
     for need in needs - set(NEEDS):
         raise UsageError(f"{path}:1: " + nearest(need, list(NEEDS), "need"))
-    return Sequence(name=path.stem, text=text, path=str(path), title=title or path.stem,
+    return Sequence(name=name or path.stem, text=text, path=str(path), title=title or path.stem,
                     variants=head.get("variants", "no") == "yes",
                     channels=tuple(head.get("channels", "").replace(",", " ").split()),
                     filesystems=tuple(head.get("fs", "").replace(",", " ").split()),

@@ -35,6 +35,7 @@ class FakeMachine:
         self.ran: list[int] = []
         self.kmsg: list[str] = []
         self.leak = 0
+        self.crashed = False
         self.replies: list[str] = []
         self.alive = False
         self.console = "Kernel panic - not syncing: test"
@@ -96,7 +97,8 @@ class FakeMachine:
         last = self.on_case(nr, self)
         if last == "die":
             self.alive = False
-        return [] if last in ("die", "silent") else [f"h {encode('case ' + keys['nr'])}", last]
+        history = ["case " + keys["nr"]] + ["inv 2 9 fault crash crash A"] * self.crashed
+        return [] if last in ("die", "silent") else [*(f"h {encode(h)}" for h in history), last]
 
     def do_views(self, _: object, keys: dict[str, str]) -> list[str]:
         return [f"h {encode('view ' + keys['label'])}", "ok"]

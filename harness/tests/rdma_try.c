@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * rdma_try.c - the rdma channels by themselves, without executor or judge. For a guest, or a machine
- * with an RDMA device.
+ * rdma_try.c - the rdma channels by themselves, without executor or judge. For a guest, or a
+ * machine with an RDMA device.
  *
  *	rdma_try probe
- *	rdma_try geometry DIR CHANNEL[/VARIANT]...	offsets and sizes that land where they should
- *	rdma_try conflict DIR CHANNEL[/VARIANT]...	write across punch, truncate and fsync
- *	rdma_try readonly DIR CHANNEL[/VARIANT]...	write to pages that were only mapped for reading
- *	rdma_try deadline DIR CHANNEL[/VARIANT]...	a write that is cut short, and the next one
- *	rdma_try cost DIR CHANNEL[/VARIANT]...	microseconds of open, pin, write, unpin, close
+ *	rdma_try COMMAND DIR CHANNEL[/VARIANT]...
  *
- * Exit: 0 all data right, 1 some was not, 2 nothing was compared (cannot run, refused, failed). "readonly" lets a kernel with
- * the defect it is about write to write-protected pages: throwaway guests only.
+ * geometry: which offsets and sizes land where they should. conflict: write across punch, truncate
+ * and fsync. readonly: write to pages that were only mapped for reading. deadline: a write that is
+ * cut short, and the next one. cost: microseconds of open, pin, write, unpin, close.
+ *
+ * Exit: 0 all data right, 1 some was not, 2 something could not run or nothing was compared
+ * (refused, failed), 64 usage. "readonly" lets a kernel with the defect it is about write to
+ * write-protected pages: throwaway guests only.
  *
  * Files hold 8-byte words (generation << 40 | offset), so every word says where it belongs.
  */
@@ -88,7 +89,8 @@ static size_t differences(const uint8_t *buf, size_t size, uint64_t gen, uint64_
 		if (got == want || nr++)
 			continue;
 		if (!got)
-			snprintf(text, text_bytes, "%s +%zu is zero", inside ? "inside" : "outside", i);
+			snprintf(text, text_bytes, "%s +%zu is zero",
+				 inside ? "inside" : "outside", i);
 		else
 			snprintf(text, text_bytes, "%s +%zu holds %s word of +%" PRIu64,
 				 inside ? "inside" : "outside", i,
@@ -285,7 +287,7 @@ static void geometry(struct trial *t, const char *dir)
 
 	if (start(t, dir, BIG_BYTES) || pin(t))
 		goto out;
-	/* Present and writable from the start: pages mapped read-only are another command's affair. */
+	/* Present and writable from the start; pages mapped read-only are for readonly(). */
 	fill(t->f.map, OLD_GEN, 0, BIG_BYTES);
 	for (size_t i = 0; i < sizeof(offs) / sizeof(offs[0]); i++)
 		for (size_t j = 0; j < sizeof(lens) / sizeof(lens[0]); j++)

@@ -3,7 +3,8 @@
  * test_channels_gup.c - the channels that need no RDMA, driven on tmpfs and on ext4.
  *
  * Everything is mounted in a mount namespace of the test's own, on images of its own, so that
- * nothing is left whatever becomes of it. What cannot be tested here says why, on stderr, and passes.
+ * nothing is left whatever becomes of it. What cannot be tested here says why, on stderr, and
+ * passes.
  */
 #include <check.h>
 #include <errno.h>
@@ -28,6 +29,7 @@
 #define DEADLINE_MS 5000u
 
 static char root_dir[] = "/tmp/pf-gup-XXXXXX";
+static uint8_t pattern[PF_IO_MAX_BYTES]; /* what is written; filled by main */
 static const char *no_mounts; /* why there is no filesystem to test on; NULL: there is */
 
 /* Every channel and variant that takes part, and what this kernel said to its probe. */
@@ -95,9 +97,7 @@ static int bench_open(struct bench *b, const struct subject *s, const char *fs, 
 	f->map_bytes = file_bytes;
 	f->map = mmap(NULL, file_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, f->fd, 0);
 	ck_assert_ptr_ne(f->map, MAP_FAILED);
-	b->data = malloc(PF_IO_MAX_BYTES);
-	ck_assert_ptr_nonnull(b->data);
-	fill(b->data, PF_IO_MAX_BYTES, 0);
+	b->data = pattern;
 	rc = s->ops->open ? s->ops->open(&b->ch) : 0;
 	ck_assert_msg(!rc, "%s open: %s", s->name, strerror(-rc));
 	return s->ops->pin ? s->ops->pin(&b->ch, f) : 0;
@@ -110,7 +110,6 @@ static void bench_close(struct bench *b)
 	munmap(b->file.map, b->file.map_bytes);
 	close(b->file.fd);
 	unlink(b->file.path);
-	free(b->data);
 }
 
 static void check_arrived(const struct bench *b, const struct pf_io *io)
@@ -123,6 +122,11 @@ static void check_arrived(const struct bench *b, const struct pf_io *io)
 	ck_assert_mem_eq(seen, io->data, io->len_bytes);
 	ck_assert_mem_eq(b->file.map + io->off_bytes, io->data, io->len_bytes);
 	free(seen);
+}
+
+static bool all_zero(const uint8_t *p, size_t len_bytes)
+{
+	return !p[0] && !memcmp(p, p + 1, len_bytes - 1);
 }
 
 /* FOLL_PIN pages of the whole machine right now; -1 if the kernel does not count. */
@@ -184,7 +188,8 @@ START_TEST(test_plain_writes)
 		    (io.off_bytes % 512 || io.len_bytes % 512))
 			continue; /* the block layer's right */
 		ck_assert_msg(n == (long)io.len_bytes, "%s/%s on %s: %zu at %lu: %ld %s", s->name,
-			      s->variant, fs, io.len_bytes, (unsigned long)io.off_bytes, n, io.detail);
+			      s->variant, fs, io.len_bytes, (unsigned long)io.off_bytes, n,
+			      io.detail);
 		check_arrived(&b, &io);
 	}
 	if (!rc && s->ops->unpin)
@@ -212,11 +217,11 @@ START_TEST(test_hold_and_land)
 		memset(b.file.map, 0, BIG_BYTES);
 		before = pins_held();
 		rc = s->ops->hold(&b.ch, &io);
-		ck_assert_msg(!rc, "%s/%s hold: %s %s", s->name, s->variant, strerror(-rc), io.detail);
+		ck_assert_msg(!rc, "%s/%s hold: %s %s", s->name, s->variant, strerror(-rc),
+			      io.detail);
 		ck_assert_str_eq(io.detail, "");
 		during = pins_held();
-		for (size_t i = 0; i < len_bytes; i++)
-			ck_assert_uint_eq(b.file.map[4096 + i], 0);
+		ck_assert(all_zero(b.file.map + 4096, len_bytes));
 		n = s->ops->land(&b.ch, &io);
 		ck_assert_int_eq(n, (long)len_bytes);
 		check_arrived(&b, &io);
@@ -340,7 +345,8 @@ START_TEST(test_hold_past_end)
 	ck_assert_int_lt(pf_now_ns() - start_ns, DEADLINE_MS * PF_NS_PER_MS);
 	if (!rc)
 		ck_assert_int_eq(s->ops->land(&b.ch, &io), 4096);
-	io = (struct pf_io){ .file = &b.file, .off_bytes = 8192, .len_bytes = 8192, .data = b.data };
+	io = (struct pf_io){ .file = &b.file, .len_bytes = 8192, .data = b.data };
+	io.off_bytes = 8192;
 	ck_assert_int_eq(s->ops->hold(&b.ch, &io), -EFAULT);
 	bench_close(&b);
 }
@@ -454,8 +460,8 @@ START_TEST(test_cost)
 		bench_close(&b);
 	}
 	held_ns = pf_now_ns() - at_ns;
-	fprintf(stderr, "note: %s/%s: a case of nothing %lu us, of one held write %lu us\n", s->name,
-		s->variant, (unsigned long)(bare_ns / ROUNDS / 1000),
+	fprintf(stderr, "note: %s/%s: a case of nothing %lu us, of one held write %lu us\n",
+		s->name, s->variant, (unsigned long)(bare_ns / ROUNDS / 1000),
 		(unsigned long)(held_ns / ROUNDS / 1000));
 }
 END_TEST
@@ -524,6 +530,7 @@ int main(void)
 
 	if (!mkdtemp(root_dir))
 		return 1;
+	fill(pattern, sizeof(pattern), 0);
 	no_mounts = make_mounts();
 	probe_all();
 	runner = srunner_create(gup_suite());

@@ -32,7 +32,8 @@ static int probe_io(struct pf_channel *ch, struct pf_file *f, struct pf_io *io)
 	return ch->ops->hold && memcmp(f->map + PROBE_BYTES, io->data, PROBE_BYTES) ? -EIO : 0;
 }
 
-int channel_probe(const struct pf_channel_ops *ops, const char *variant, char *why, size_t why_bytes)
+int channel_probe(const struct pf_channel_ops *ops, const char *variant, char *why,
+		  size_t why_bytes)
 {
 	struct pf_channel ch = {
 		.ops = ops, .variant = variant, .scratch_dir = "/tmp",

@@ -3,9 +3,9 @@
  * copyout.c - a buffered read(2) whose destination is the mapping: the kernel stores through the
  * page table.
  *
- * Path: filemap_read()/shmem_file_read_iter() -> copy_to_user() into the mapping; a page that is not
- * there faults in as for a CPU store (page_mkwrite). No pin. Second of the control group: it has
- * dio-read's system call and store's path.
+ * Path: filemap_read()/shmem_file_read_iter() -> copy_to_user() into the mapping; a page that is
+ * not there faults in as for a CPU store (page_mkwrite). No pin. Second of the control group: it
+ * has dio-read's system call and store's path.
  *
  * Can show: short counts and EFAULT past the end of the file, which must be reported as such.
  *

@@ -6,17 +6,18 @@
  * back. Plain form: fuse_direct_IO() -> iov_iter_extract_pages (FOLL_PIN from 6.15; a plain
  * reference before), filled when the FUSE server answers. Variant "loop": blkdev_direct_IO() ->
  * bio_iov_iter_get_pages (FOLL_PIN from 6.5), a bio on a loop device over the same FUSE file; what
- * is held is the block layer's pin, as it is on a slow disk. The loop device does direct I/O itself:
- * through the page cache it would read page by page, and one request at the server would not show
- * that the whole bio exists.
+ * is held is the block layer's pin, as it is on a slow disk. The loop device does direct I/O
+ * itself: through the page cache it would read page by page, and one request at the server would
+ * not show that the whole bio exists.
  *
- * Can show: data landing in pages that a truncate, punch or reflink has taken from the file, or that
- * writeback has cleaned ("dirty pages without buffers"); on DAX, blocks of another file overwritten,
- * unless the layout change waits for the pin.
+ * Can show: data landing in pages that a truncate, punch or reflink has taken from the file, or
+ * that writeback has cleaned ("dirty pages without buffers"); on DAX, blocks of another file
+ * overwritten, unless the layout change waits for the pin.
  *
  * Alignment: FUSE takes any memory alignment; the loop device refuses what the block layer refuses.
  *
- * Source: Documentation/core-api/pin_user_pages.rst, case 1; xfstests generic/503; open(2), O_DIRECT.
+ * Source: Documentation/core-api/pin_user_pages.rst, case 1; xfstests generic/503; open(2),
+ * O_DIRECT.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +36,7 @@
 
 struct dio_read {
 	struct held_reader reader; /* first: h->arg points here */
-	int fd;			   /* what is read: the FUSE file (the source's own) or the loop device */
+	int fd;			   /* the FUSE file (the source's own) or the loop device */
 	bool loop;
 };
 
@@ -47,7 +48,9 @@ static long dio_read_run(struct held_io *h)
 	return n < 0 ? -errno : n;
 }
 
-/* The reader sleeps where it waits for its data, not in a page fault: it has asked for all it can. */
+/*
+ * The reader sleeps where it waits for its data, not in a page fault: it has asked for all it can.
+ */
 static bool dio_read_settled(const struct held_io *h)
 {
 	static const char *const waits[] = {
@@ -63,7 +66,9 @@ static bool dio_read_settled(const struct held_io *h)
 	return false;
 }
 
-/* Put the FUSE file behind loop device @nr. 0, the device in @fd_out; -EBUSY: somebody was faster. */
+/*
+ * Put the FUSE file behind loop device @nr. 0, the device in @fd_out; -EBUSY: somebody was faster.
+ */
 static int loop_attach(int file_fd, int nr, int *fd_out)
 {
 	struct loop_config config = {

@@ -3,9 +3,9 @@
  * held_io.c - an I/O in a thread of its own; held_io.h says for whom.
  *
  * Why threads and system calls that wait, and not AIO, which needs no thread to be in flight: a
- * process that exits waits for its AIO in exit_mm, before it closes its descriptors. The last of its
- * threads to get there may be the FUSE server that ought to answer. A thread that sleeps in read(2)
- * keeps the process's memory alive until the server is gone and the connection with it.
+ * process that exits waits for its AIO in exit_mm, before it closes its descriptors. The last of
+ * its threads to get there may be the FUSE server that ought to answer. A thread that sleeps in
+ * read(2) keeps the process's memory alive until the server is gone and the connection with it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -199,7 +199,9 @@ static int reader_give_up(struct held_reader *r, struct pf_channel *ch, struct p
 
 	held_source_release(r->src, h->nr);
 	n = held_io_finish(h, ch->deadline_ms);
-	/* Even if the thread is still out there (close will wait for it), the data is the caller's. */
+	/*
+	 * Even if the thread is still out there (close will wait for it), the data is the caller's.
+	 */
 	held_source_retire(r->src, h->nr);
 	r->out[h->nr] = NULL;
 	if (why == -ETIMEDOUT || h->running)

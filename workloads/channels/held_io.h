@@ -71,8 +71,8 @@ long held_reader_land(struct held_reader *r, struct pf_channel *ch, struct pf_io
 /* Land everything that is held. */
 void held_reader_land_all(struct held_reader *r, struct pf_channel *ch);
 /*
- * Land what is held and end the source. False: a thread is still in the kernel; the memory of @r and
- * of what its run function uses must be leaked, because that thread will come back to it.
+ * Land what is held and end the source. False: a thread is still in the kernel; the memory of @r
+ * and of what its run function uses must be leaked, because that thread will come back to it.
  */
 bool held_reader_close(struct held_reader *r, struct pf_channel *ch);
 

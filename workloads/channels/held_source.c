@@ -94,7 +94,9 @@ static void drain(int fd)
 	(void)n;
 }
 
-/* Answer @unique. A failure means the request is gone (interrupted, aborted): nothing to be done. */
+/*
+ * Answer @unique. A failure means the request is gone (interrupted, aborted): nothing to be done.
+ */
 static void answer(const struct held_source *s, uint64_t unique, int err, const void *body,
 		   size_t body_bytes, const void *tail, size_t tail_bytes)
 {
@@ -113,14 +115,16 @@ static void answer(const struct held_source *s, uint64_t unique, int err, const 
 	(void)n;
 }
 
-static void answer_body(const struct held_source *s, uint64_t unique, const void *body, size_t bytes)
+static void answer_body(const struct held_source *s, uint64_t unique, const void *body,
+			size_t bytes)
 {
 	answer(s, unique, 0, body, bytes, NULL, 0);
 }
 
 /*
- * A read is never answered short: the kernel would take that for the end of the file. One that comes
- * for a slot after its time fails, because zeros would land in somebody's mapping as if written.
+ * A read is never answered short: the kernel would take that for the end of the file. One that
+ * comes for a slot after its time fails, because zeros would land in somebody's mapping as if
+ * written.
  */
 static void answer_read(const struct held_source *s, const struct slot *slot,
 			const struct pending *p)
@@ -397,7 +401,9 @@ static int open_descriptors(struct held_source *s)
 	return s->fsfd < 0 ? -errno : 0;
 }
 
-/* Mount what the server made, nowhere, and open its file. Closing the mount leaves the file usable. */
+/*
+ * Mount what the server made, nowhere, and open its file. Closing the mount leaves the file usable.
+ */
 static int open_file(struct held_source *s)
 {
 	int mnt_fd, rc = 0;
@@ -427,7 +433,9 @@ int held_source_start(struct held_source **out, unsigned int deadline_ms, char *
 	pthread_mutex_init(&s->lock, NULL);
 	/*
 	 * A core dump would stop the server before it closed /dev/fuse and then wait for the
-	 * reader, which waits for the server: forbid it while this source lives.
+	 * reader, which waits for the server: forbid it while this source lives. (Seen on 6.18:
+	 * after SIGSEGV under a hold the process slept in vfs_coredump, unkillable, until the
+	 * connection was aborted through fusectl.)
 	 */
 	s->dumpable = prctl(PR_GET_DUMPABLE);
 	prctl(PR_SET_DUMPABLE, 0);

@@ -4,7 +4,8 @@
  *
  * A FUSE server in a thread of this process serves one file. Each I/O is offered a slot: a stretch
  * of that file nobody read before, backed by the caller's data. Reads of a withheld slot pile up in
- * the server until the slot is released; what the kernel pinned to read into stays pinned meanwhile.
+ * the server until the slot is released; what the kernel pinned to read into stays pinned
+ * meanwhile.
  *
  *	struct held_source *src = NULL;
  *	held_source_start(&src, deadline_ms, detail, sizeof(detail));
@@ -50,14 +51,16 @@ int held_source_fd(const struct held_source *s);
 /* Where slot @nr lies in the file, in bytes: fresh for every offer, a multiple of 8 MiB. */
 uint64_t held_source_pos(const struct held_source *s, unsigned int nr);
 /*
- * Back slot @nr (< HELD_SLOTS, retired) with @data, borrowed until it is retired. Withheld, reads of
- * it wait for held_source_release; otherwise they are answered at once.
+ * Back slot @nr (< HELD_SLOTS, retired) with @data, borrowed until it is retired. Withheld, reads
+ * of it wait for held_source_release; otherwise they are answered at once.
  */
 void held_source_offer(struct held_source *s, unsigned int nr, const void *data, size_t len_bytes,
 		       bool withhold);
 /* How many bytes of slot @nr the kernel has asked for. */
 size_t held_source_asked(struct held_source *s, unsigned int nr);
-/* An eventfd that becomes readable when held_source_asked of any slot has grown; read it to reset. */
+/*
+ * An eventfd that becomes readable when held_source_asked of any slot has grown; read it to reset.
+ */
 int held_source_asked_fd(const struct held_source *s);
 /* Answer what was withheld of slot @nr, and what is still to come. */
 void held_source_release(struct held_source *s, unsigned int nr);

@@ -3,9 +3,9 @@
  * proc_mem.c - pwrite(2) to /proc/self/mem at the mapping's address, as a debugger does.
  *
  * Path: mem_rw() -> access_remote_vm(FOLL_FORCE | FOLL_WRITE): a page at a time is found by
- * get_user_pages_remote, written through the kernel's own mapping, dirtied and put. The reference is
- * held for one memcpy between two copies in the kernel, so no hold is possible; it counts as FOLL_GET,
- * not FOLL_PIN.
+ * get_user_pages_remote, written through the kernel's own mapping, dirtied and put. The reference
+ * is held for one memcpy between two copies in the kernel, so no hold is possible; it counts as
+ * FOLL_GET, not FOLL_PIN.
  *
  * Can show: a page dirtied after writeback has cleaned it, without page_mkwrite, in a window of one
  * copy ("dirty pages without buffers"); past the end of the file, EIO.
@@ -20,7 +20,9 @@
 #include "../../harness/core/channel.h"
 #include "channel_probe.h"
 
-/* ch->priv is the descriptor, plus one so that NULL means none. It stands for the mm of the opener. */
+/*
+ * ch->priv is the descriptor, plus one so that NULL means none. It stands for the mm of the opener.
+ */
 static int proc_mem_fd(const struct pf_channel *ch)
 {
 	return (int)(intptr_t)ch->priv - 1;

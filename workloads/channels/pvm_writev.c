@@ -2,11 +2,12 @@
 /*
  * pvm_writev.c - process_vm_writev(2) to ourselves, the remote side being the mapping.
  *
- * Path: process_vm_rw_single_vec() pins up to 1024 remote pages (pin_user_pages_remote, FOLL_WRITE),
- * then copies from the local side, which may fault. The local side of a hold is userfaultfd memory:
- * the first fault is reported when the remote pages are pinned and nothing is copied yet, and the
- * copy sleeps, without the mmap lock, until UFFDIO_COPY brings the data. An I/O of 4 MiB that does not
- * begin at a page boundary is 1025 pages: the last one is pinned only after the others are written.
+ * Path: process_vm_rw_single_vec() pins up to 1024 remote pages (pin_user_pages_remote,
+ * FOLL_WRITE), then copies from the local side, which may fault. The local side of a hold is
+ * userfaultfd memory: the first fault is reported when the remote pages are pinned and nothing is
+ * copied yet, and the copy sleeps, without the mmap lock, until UFFDIO_COPY brings the data. An I/O
+ * of 4 MiB that does not begin at a page boundary is 1025 pages: the last one is pinned only after
+ * the others are written.
  *
  * Can show: what dio-read can, without a device or a filesystem of our own; pages are dirtied at
  * unpin, after whatever happened meanwhile (cc5095747edf "ext4: don't BUG if someone dirty pages
@@ -39,7 +40,7 @@ struct pvm {
 	struct pf_io *out[PF_HOLDS_MAX]; /* NULL: nobody waits for it */
 	int uffd;			 /* -1 until the first hold */
 	uint8_t *area;			 /* PF_HOLDS_MAX slots of PF_IO_MAX_BYTES, registered */
-	_Alignas(8) uint8_t tail[PAGE_BYTES]; /* the last page of a slot, when the data ends inside */
+	_Alignas(8) uint8_t tail[PAGE_BYTES]; /* a slot's last page, if the data ends inside */
 };
 
 static long pvm_copy(void *dst, const void *src, size_t len_bytes)
@@ -216,10 +217,10 @@ static long finish(struct pvm *p, struct held_io *h, const void *data, unsigned 
 	int rc = deliver(p, h->nr, data, h->len_bytes);
 	long n;
 
+	p->out[h->nr] = NULL;
 	if (rc)
 		return rc;
 	n = held_io_finish(h, deadline_ms);
-	p->out[h->nr] = NULL;
 	if (!h->running) /* the next hold must fault again */
 		madvise(slot_addr(p, h->nr), PF_IO_MAX_BYTES, MADV_DONTNEED);
 	return n;

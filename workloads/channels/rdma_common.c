@@ -803,7 +803,7 @@ static int transfer_atomic(struct rdma *r, const struct target *t, struct pf_io 
 	for (size_t off = 0; off < io->len_bytes && !rc; off += BATCH_MAX * ATOMIC_BYTES) {
 		size_t words = (io->len_bytes - off) / ATOMIC_BYTES;
 
-		/* Some drivers complete a batch before post returns, so waiting alone never looks. */
+		/* Where posting itself does the work (6.1's Soft-RoCE), waiting never looks. */
 		if (pf_now_ns() >= end_ns) {
 			snprintf(io->detail, sizeof(io->detail), "out of time at +%zu", off);
 			return -ETIMEDOUT;

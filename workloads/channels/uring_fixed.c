@@ -8,8 +8,9 @@
  *
  * Can show: writes after a truncate, punch or writeback going to pages the file has given up, with
  * success reported, on kernels and filesystems where the registration is not refused. Refusals:
- * EOPNOTSUPP for any file but shmem and hugetlbfs up to 6.4, EFAULT from the page tables' side since
- * (8ac268436e6d "mm/gup: disallow FOLL_LONGTERM GUP-nonfast writing to file-backed mappings").
+ * EOPNOTSUPP for any file but shmem and hugetlbfs up to 6.4, EFAULT from the page tables' side
+ * since (8ac268436e6d "mm/gup: disallow FOLL_LONGTERM GUP-nonfast writing to file-backed
+ * mappings").
  *
  * Source: io_uring_register(2); liburing test/io_uring_register.c.
  */
@@ -92,7 +93,10 @@ static int uring_fixed_pin(struct pf_channel *ch, struct pf_file *f)
 	return 0;
 }
 
-/* Unregister first: it drops the pins before it returns, where a ring is torn down later, by a kworker. */
+/*
+ * Unregister first: it drops the pins before it returns, where a ring is torn down later, by a
+ * kworker.
+ */
 static int uring_fixed_unpin(struct pf_channel *ch, struct pf_file *f)
 {
 	struct pinned_file *p = f ? find(ch->priv, f) : NULL;

@@ -3,9 +3,9 @@
  * uring_read.c - IORING_OP_READ from an O_DIRECT file into the mapping.
  *
  * Path: as dio-read, but the I/O is asynchronous by nature: FUSE files know no NOWAIT, so the
- * request goes to an io-wq worker, which pins the mapping's pages, queues the FUSE reads and leaves.
- * From then on nothing but the request holds the pins; they are dropped, and the pages dirtied, in
- * the context of whoever completes the I/O (here the server), not of the submitter.
+ * request goes to an io-wq worker, which pins the mapping's pages, queues the FUSE reads and
+ * leaves. From then on nothing but the request holds the pins; they are dropped, and the pages
+ * dirtied, in the context of whoever completes the I/O (here the server), not of the submitter.
  *
  * Can show: what dio-read can, with the dirtying done by a stranger.
  *

@@ -27,7 +27,8 @@ static inline int uring_why(char *why, size_t why_bytes)
 		fclose(f);
 	}
 	if (disabled != '0')
-		snprintf(why, why_bytes, "kernel.io_uring_disabled=%c: %s", disabled, strerror(-rc));
+		snprintf(why, why_bytes, "kernel.io_uring_disabled=%c: %s", disabled,
+			 strerror(-rc));
 	else
 		snprintf(why, why_bytes, "io_uring_setup: %s", strerror(-rc));
 	return rc;

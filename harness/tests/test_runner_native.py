@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What native may never do, shown with real loop devices; and the cleanup after kill -9."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+from harness.runner import native
+from harness.runner.errors import UsageError
+from harness.runner.proc import run, start_time
+
+ROOT = Path(__file__).resolve().parents[2]
+CHILD = """
+import sys, time
+from pathlib import Path
+from harness.runner import native
+from harness.runner.proc import run
+setup = native.NativeSetup(sys.argv[1], print, state=Path(sys.argv[2]))
+setup.__enter__()
+mnt = setup.ledger.folder + "/mnt"
+Path(mnt).mkdir()
+run("mkfs.ext4", "-q", setup.disk_dev, check=True)
+run("mount", setup.disk_dev, mnt, check=True)
+print("ready", setup.disk_dev, flush=True)
+sys.stdin.read()
+"""
+
+
+def can_loop() -> str:
+    """"" or why these tests cannot run here."""
+    if os.getuid() != 0:
+        return "needs root"
+    return "" if Path("/dev/loop-control").exists() else "no loop devices here"
+
+
+class Paths(unittest.TestCase):
+    def test_not_a_device(self) -> None:
+        with self.assertRaisesRegex(UsageError, "not a block device"):
+            native.check_device(__file__, None)
+        with self.assertRaisesRegex(UsageError, "/dev/nothing-here"):
+            native.check_device("/dev/nothing-here", None)
+        with self.assertRaisesRegex(UsageError, "not a block device"):
+            native.check_device("/dev/null", "/dev/null")
+
+    def test_confirmation_is_the_exact_name(self) -> None:
+        with self.assertRaisesRegex(UsageError, "is not the name"):
+            native.check_device("/dev/loop0", "/dev/loop00")
+
+    def test_start_time(self) -> None:
+        self.assertIsNotNone(start_time(os.getpid()))
+        self.assertIsNone(start_time(2 ** 22 + 1))
+
+    def test_foreign_ledgers_are_left_alone(self) -> None:
+        with tempfile.TemporaryDirectory() as state:
+            broken = Path(state, "x.ledger")
+            broken.write_text("{")
+            mine = native.Ledger("alive", os.getpid(), start_time(os.getpid()) or 0, path=Path(state, "y.ledger"))
+            mine.save()
+            said: list[str] = []
+            self.assertEqual(native.cleanup_stale(said.append, Path(state)), 0)
+            self.assertTrue(broken.exists() and mine.path.exists())
+
+    def test_a_folder_outside_is_never_removed(self) -> None:
+        with tempfile.TemporaryDirectory() as state:
+            keep = Path(state, "keep")
+            keep.mkdir()
+            for folder in (str(keep), f"/run/pinfault/../..{keep}"):
+                ledger = native.Ledger("r", 2 ** 22 + 1, 1, folder=folder, path=Path(state, "z.ledger"))
+                ledger.save()
+                native.cleanup_stale(lambda _: None, Path(state))
+                self.assertTrue(keep.exists(), folder)
+
+
+@unittest.skipIf(can_loop(), can_loop())
+class Devices(unittest.TestCase):
+    def setUp(self) -> None:
+        self.dir = tempfile.TemporaryDirectory(dir="/var/tmp")
+        self.addCleanup(self.dir.cleanup)
+        self.root = Path(self.dir.name)
+        image = self.root / "foreign.img"
+        with open(image, "wb") as f:
+            f.truncate(64 << 20)
+        self.loop = run("losetup", "--find", "--show", str(image), check=True).out.strip()
+        self.addCleanup(run, "losetup", "-d", self.loop)
+
+    def test_empty_device_is_fine(self) -> None:
+        native.check_device(self.loop, None)
+
+    def test_signature(self) -> None:
+        run("mkfs.ext4", "-q", self.loop, check=True)
+        with self.assertRaisesRegex(UsageError, f"holds TYPE=ext4.*--overwrite-device {self.loop}"):
+            native.check_device(self.loop, None)
+        native.check_device(self.loop, self.loop)
+
+    def test_swap_signature(self) -> None:
+        run("mkswap", self.loop, check=True)
+        with self.assertRaisesRegex(UsageError, "swap"):
+            native.check_device(self.loop, None)
+
+    def test_mounted_is_refused_whatever_is_said(self) -> None:
+        run("mkfs.ext4", "-q", self.loop, check=True)
+        mnt = self.root / "mnt"
+        mnt.mkdir()
+        run("mount", self.loop, str(mnt), check=True)
+        self.addCleanup(run, "umount", str(mnt))
+        with self.assertRaisesRegex(UsageError, f"is mounted on {mnt}"):
+            native.check_device(self.loop, self.loop)
+
+    def test_kill_9_leaves_nothing_after_the_next_start(self) -> None:
+        state = self.root / "state"
+        name = f"test-{os.getpid()}"
+        child = subprocess.Popen([sys.executable, "-c", CHILD, name, str(state)], cwd=ROOT, text=True,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert child.stdout and child.stdin
+        word, loop = child.stdout.readline().split()
+        self.assertEqual(word, "ready")
+        child.send_signal(signal.SIGKILL)
+        child.wait(10)
+        child.stdin.close()
+        child.stdout.close()
+        self.assertIn(loop, [m[2] for m in native.mounts_now()])
+        self.assertEqual(native.cleanup_stale(lambda _: None, state), 1)
+        self.assertNotIn(loop, [m[2] for m in native.mounts_now()])
+        self.assertEqual(native.loops_of(str(state / f"{name}.img")), [])
+        self.assertEqual(list(state.iterdir()), [])
+        self.assertFalse((native.MOUNT_ROOT / name).exists())
+        # What others made is still there.
+        self.assertEqual(native.loops_of(str(self.root / "foreign.img")), [self.loop])
+
+    def test_in_order(self) -> None:
+        state = self.root / "state"
+        with native.NativeSetup(f"test-o{os.getpid()}", lambda _: None, state=state) as setup:
+            self.assertTrue(setup.disk_dev.startswith("/dev/loop"))
+        self.assertEqual(list(state.iterdir()), [])
+
+    def test_a_named_device_is_used_and_left(self) -> None:
+        state = self.root / "state"
+        with native.NativeSetup(f"test-d{os.getpid()}", lambda _: None, self.loop, state) as setup:
+            self.assertEqual((setup.disk_dev, setup.pmem_dev, setup.ledger.image), (self.loop, "", ""))
+        self.assertEqual(native.loops_of(str(self.root / "foreign.img")), [self.loop])
+
+
+if __name__ == "__main__":
+    unittest.main()
