@@ -8,17 +8,16 @@ folder for every suite, and dpkg-deb only unpacks.
 import glob
 import os
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cache import Log, cache_dir
+from .cache import cache_dir
 from .errors import GuestError
 
 KEYRINGS = "/usr/share/keyrings/debian-archive-*.gpg"
 INDEX_FORMAT = "$(ORIGIN)|$(LABEL)|$(REPO_URI)|$(CODENAME)|$(RELEASE)|$(COMPONENT)"
-UPDATE_TIMEOUT_S = 300
+UPDATE_TIMEOUT_S = 180
 DOWNLOAD_TIMEOUT_S = 900
 QUERY_TIMEOUT_S = 60
 
@@ -172,10 +171,6 @@ class Suite:
                              f"{len(debs)} packages of {len(packages)}")
         return debs
 
-    def forget(self) -> None:
-        """Drop the lists: they are large and are only wanted again when they are stale."""
-        shutil.rmtree(self.dir, ignore_errors=True)
-
 
 _APT_CONF = """\
 Dir::State "{dir}/state";
@@ -190,8 +185,8 @@ APT::Architectures {{ "amd64"; }};
 // The folders belong to the caller; apt's own user could not write there.
 APT::Sandbox::User "root";
 Acquire::Languages "none";
-Acquire::Retries "3";
-Acquire::http::Timeout "30";
+Acquire::Retries "2";
+Acquire::http::Timeout "20";
 // What the distribution hooks onto an update of the real lists is none of ours.
 #clear APT::Update::Post-Invoke;
 #clear APT::Update::Post-Invoke-Success;

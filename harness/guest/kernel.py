@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """From a KernelConf to a Kernel that can be booted: from the cache, fetched, or made by hand."""
 
+import contextlib
 import json
 import lzma
 import os
@@ -22,6 +23,7 @@ from .modules import unzstd
 
 WISHES = Path(__file__).parent / "kernel.config"
 META = "pinfault-kernel.json"
+ASK_AGAIN_S = 86400.0  # after the mirror could not be asked
 UNPACKED_BYTES = 900 << 20  # packages and their contents, for a moment both
 
 
@@ -114,7 +116,10 @@ def _refetch(conf: KernelConf, kept: tuple[Path, dict] | None, log: Log) -> tupl
     except GuestError as err:
         if not kept:
             raise
-        log(f"kernel {conf.name}: {err}; the one from the cache is used")
+        log(f"{err}; the one from the cache is used")
+        with contextlib.suppress(OSError):
+            # The mirror may stay away for long: do not wait for it at every start.
+            _remember(kept[0], time.time() - (conf.recheck_days or 0) * 86400 + ASK_AGAIN_S)
         return kept
 
 
@@ -129,16 +134,16 @@ def _fetch(conf: KernelConf, log: Log) -> tuple[Path, dict]:
         config = (folder / f"boot/config-{candidate.release}").read_text(errors="replace")
         lacking = missing_options(config, conf.require)
         if not lacking:
-            return folder, _remember(folder)
+            return folder, _remember(folder, time.time())
         why_not.append(f"{candidate.release} has no {', '.join(lacking)}")
         shutil.rmtree(folder, ignore_errors=True)
     raise GuestError(f"kernel {conf.name}: " + "; ".join(why_not))
 
 
-def _remember(folder: Path) -> dict:
-    """Note in the kernel's description that the mirror was asked just now."""
+def _remember(folder: Path, checked_s: float) -> dict:
+    """Note in the kernel's description when the mirror was asked."""
     meta = json.loads((folder / META).read_text())
-    meta["checked_s"] = time.time()
+    meta["checked_s"] = checked_s
     temp = folder / (META + f".{os.getpid()}")
     temp.write_text(json.dumps(meta, indent=1) + "\n")
     temp.rename(folder / META)

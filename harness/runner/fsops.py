@@ -7,9 +7,12 @@ from .agent import Agent
 from .errors import EnvironmentFailed
 from .fsconfig import FsConfig
 
+# The journal is initialised in full: blocks of an earlier filesystem's journal on the same device
+# have the right magic and sequence numbers, and a recovery that meets them fails with "JBD2: Invalid
+# checksum found in transaction".
 _MKFS = {
     "xfs": ("mkfs.xfs", "-f", "-q"),
-    "ext4": ("mkfs.ext4", "-F", "-q", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard"),
+    "ext4": ("mkfs.ext4", "-F", "-q", "-E", "lazy_itable_init=1,lazy_journal_init=0,nodiscard"),
     "ext3": ("mkfs.ext3", "-F", "-q"),
     "ext2": ("mkfs.ext2", "-F", "-q"),
     "btrfs": ("mkfs.btrfs", "-f", "-q"),
