@@ -77,6 +77,9 @@ struct pf_channel_ops {
 	/* Can this variant run on this machine at all? 0, or -errno with one line in @why. Called
 	 * once per agent; opens and closes what it needs. NULL: always. */
 	int (*probe)(const char *variant, char *why, size_t why_bytes);
+	/* Load libraries and lists that every open of a forked child will need; called once, in the
+	 * agent's own process, after a probe succeeded in a child. Opens nothing. NULL: nothing. */
+	void (*preload)(void);
 	/* Acquire devices, threads and buffers. NULL: nothing to do. */
 	int (*open)(struct pf_channel *ch);
 	/* Attach to @f's mapping: registrations happen here. -errno is the kernel's refusal.

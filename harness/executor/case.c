@@ -219,7 +219,9 @@ static void look_job(struct job *job)
 {
 	struct case_run *c = job->arg;
 
-	look_all(c, true);
+	/* A refused pin was looked at already; nothing has happened since. */
+	if (!c->refused)
+		look_all(c, true);
 	look_dropped(c);
 }
 

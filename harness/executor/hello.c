@@ -67,6 +67,8 @@ static void say_channel(struct agent *a, const struct pf_channel_ops *ops, const
 	char why[200], token[620];
 	int rc = probe(ops, variant, why, sizeof(why));
 
+	if (!rc && !*variant && ops->preload)
+		ops->preload();
 	pf_token_encode(token, sizeof(token), why);
 	agent_line(a, "channel %s%s%s %s %s %s %s", ops->name, *variant ? "/" : "", variant,
 		   class_names[ops->class], hold_names[ops->hold_kind], rc ? "no" : "yes", token);

@@ -74,7 +74,11 @@ def kernel_command_line(parameters: dict[str, str]) -> str:
 
 def qemu_argv(machine: Machine) -> list[str]:
     """The command that runs machine."""
+    # Two memory nodes: pages can then be told to move (move_pages), not only asked.
     ram = ["-m", f"{RAM_MIB}M,slots=2,maxmem={RAM_MIB + 2048}M"]
+    for node in range(2):
+        ram += ["-object", f"memory-backend-ram,id=node{node},size={RAM_MIB // 2}M",
+                "-numa", f"node,nodeid={node},cpus={node},memdev=node{node}"]
     cpu = ["-accel", "kvm", "-cpu", "host"] if machine.accel == "kvm" else \
         ["-accel", "tcg,thread=multi", "-cpu", TCG_CPU]
     image = (machine.plain and machine.kernel.plain_image) or machine.kernel.image

@@ -187,7 +187,7 @@ class FsRun:
             self._umount(fs)
             if mode is Mode.CRASH:
                 self._check_fs(fs)
-            self._grade_batch_log()
+            self._grade_batch_log(todo)
         except (AgentDied, AgentTimeout) as err:
             self.k.down(str(err))
             raise BatchFailed("crash" if isinstance(err, AgentDied) else "hang", str(err)) from None
@@ -217,10 +217,16 @@ class FsRun:
         if complaints:
             raise BatchFailed(kind, " | ".join(complaints[:4]))
 
-    def _grade_batch_log(self) -> None:
-        """The kernel log of what came after the cases: unmount, fsck, mount."""
+    def _grade_batch_log(self, todo: list[Case]) -> None:
+        """The kernel log of what came after the cases: unmount, fsck, mount. What a case of the batch is
+        expected to cause is noted and not searched for."""
         lines = [text for _, _, text in self.k.agent.kmsg()]
-        self._raise_if([f.text for f in self.k.klog.grade(lines)], "kernel-log")
+        found = [f.text for f in self.k.klog.grade(lines)]
+        blamed = [c.id for c in todo if "+kernel-log" in self.k.expected(c).resolutions]
+        if found and blamed:
+            self.k.store.add_note("kernel-log", " | ".join(found[:4]), blamed, expected=True)
+        else:
+            self._raise_if(found, "kernel-log")
 
     def _umount(self, fs: Filesystem) -> None:
         why = fs.umount()

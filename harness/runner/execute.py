@@ -10,7 +10,7 @@ from pathlib import Path
 from .agent import Agent, Hello
 from .batch import FsRun, Running
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
-from .expect import Expectations, outcome
+from .expect import Expectation, Expectations, outcome
 from .fsconfig import FsConfig
 from .fsops import NotCovered
 from .judge import Judge, Judgement
@@ -125,6 +125,9 @@ class KernelRun:
             self.noted.add(text)
             self.say(text)
 
+    def expected(self, case: Case) -> Expectation:
+        return self.context.expectations.of(self.version, case.fs, case.channel, case.sequence)
+
     def count_findings(self, kind: str, cases: list[Case]) -> int:
         results = [self.store.results.get(c.id) for c in cases]
         return sum(any(f["kind"] == kind for f in r.findings) for r in results if r)
@@ -163,7 +166,7 @@ class KernelRun:
             judgement.verdict = judgement.resolution = word
             judgement.why = crash[0]["text"]
         findings = [f for f in running.findings if f not in crash]
-        expected = self.context.expectations.of(self.version, case.fs, case.channel, case.sequence)
+        expected = self.expected(case)
         kinds = sorted({f["kind"] for f in findings})
         result = CaseResult(
             id=case.id, nr=case.nr, kernel=case.kernel, kernel_version=self.version, fs=case.fs,

@@ -5,9 +5,9 @@ import hashlib
 import os
 import secrets
 import select
+import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -174,8 +174,8 @@ def _stage(options: Options, names: dict[str, Any], run_name: str, folder: Path,
     guests = {n: c for n, c in names.items() if c is not None}
     if guests:
         from ..guest import GuestError, obtain
-        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"pinfault-{run_name}-",
-                                                                    dir="/var/tmp")))
+        work = native.private_dir(native.guest_dir())
+        stack.callback(shutil.rmtree, work, True)
         for name, conf in guests.items():
             try:
                 kernel = obtain(conf, say)
@@ -204,6 +204,7 @@ def run(options: Options, argv: list[str]) -> int:
     """Plan, run, report. Returns the exit code."""
     state = native.private_dir(native.state_dir())
     plain = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
+    native.cleanup_guests(state)
     if os.getuid() == 0:
         native.cleanup_stale(plain, state)
     everything, names, cases = prepare(options)
@@ -238,7 +239,7 @@ def run(options: Options, argv: list[str]) -> int:
         sys.stdout.write(table.render(meta, outcomes, _relative(results.folder)))
     for name, why in failed.items():
         plain(f"pinfault: {why}" if name in why or name == "run" else f"pinfault: {name}: {why}")
-    return exit_code(outcomes, bool(failed), bool(meta["notes"]))
+    return exit_code(outcomes, bool(failed), any(not n.get("expected") for n in meta["notes"]))
 
 
 def exit_code(outcomes: list[store.CaseResult], failed: bool, notes: bool) -> int:

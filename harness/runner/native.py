@@ -38,6 +38,19 @@ def private_dir(path: Path) -> Path:
     return path
 
 
+def guest_dir() -> Path:
+    """Where this process keeps the images of its guests; its name says whose it is."""
+    return state_dir() / f"guests.{os.getpid()}.{start_time(os.getpid())}"
+
+
+def cleanup_guests(state: Path) -> None:
+    """Remove images of guests whose runner was killed."""
+    for folder in state.glob("guests.*.*"):
+        _, pid, started = folder.name.split(".", 2)
+        if pid.isdigit() and str(start_time(int(pid))) != started:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 @dataclass
 class Ledger:
     """What one run may have left on this machine."""

@@ -129,10 +129,10 @@ class Store:
         if due:
             self.write_run()
 
-    def add_note(self, kind: str, text: str, cases: list[str]) -> None:
+    def add_note(self, kind: str, text: str, cases: list[str], expected: bool = False) -> None:
         """A finding that no single case can be blamed for."""
         with self.lock:
-            self.meta["notes"].append({"kind": kind, "text": text, "cases": cases})
+            self.meta["notes"].append({"kind": kind, "text": text, "cases": cases, "expected": expected})
 
     def set_kernel(self, name: str, **facts: Any) -> None:
         with self.lock:

@@ -45,13 +45,13 @@ def _grid(head: list[str], rows: list[list[str]], markdown: bool) -> list[str]:
     return ["  ".join(c.ljust(w) for c, w in zip(row, widths)).rstrip() for row in [head, *rows]]
 
 
-def _short(channels: Iterable[str]) -> list[list[str]]:
-    """Columns in groups that fit about 130 characters."""
+def _short(channels: Iterable[str], cell_width: int, room: int) -> list[list[str]]:
+    """Columns in groups that fit `room` characters."""
     groups: list[list[str]] = [[]]
     used = 0
     for name in channels:
-        width = max(len(name), 14) + 2
-        if groups[-1] and used + width > 114:
+        width = max(len(name), cell_width) + 2
+        if groups[-1] and used + width > room:
             groups.append([])
             used = 0
         groups[-1].append(name)
@@ -81,12 +81,13 @@ def kernel_tables(kernel: str, facts: dict[str, Any], results: list[CaseResult],
         out += [f"not finished: {facts['error']}", ""]
     if not shown:
         return out + ["nothing was covered", ""]
-    for group in _short(shown):
+    for group in _short(shown, 14, 114):
         rows = [[fs, *(cell([r for r in results if r.fs == fs and r.channel == c]) for c in group)]
                 for fs in filesystems]
         out += [*_grid(["filesystem", *group], rows, markdown), ""]
     out += [f"filesystems in the letters below, in this order: {' '.join(filesystems)}", ""]
-    for group in _short(shown):
+    # Plain channels first: a variant runs few sequences, and its columns are mostly empty.
+    for group in _short(sorted(shown, key=lambda c: "/" in c), len(filesystems), 100):
         rows = [[seq, *("".join(letter(by.get((fs, c, seq))) for fs in filesystems) for c in group)]
                 for seq in sequences]
         rows = [row for row in rows if any(set(c) != {NOT_COVERED} for c in row[1:])]
@@ -148,7 +149,8 @@ def render(meta: dict[str, Any], results: list[CaseResult], folder: str, markdow
     out += [*(["```", LEGEND, "```"] if markdown else [LEGEND]), ""]
     news = [r for r in results if r.outcome in NEWS]
     out += _section("not as expected", [difference(r) for r in news], markdown)
-    notes = [f"{n['kind']}: {n['text']} ({len(n['cases'])} cases, first {n['cases'][0]})"
+    notes = [f"{n['kind']}{' (expected)' if n.get('expected') else ''}: {n['text']} "
+             f"({len(n['cases'])} cases, first {n['cases'][0]})"
              for n in meta.get("notes", []) if n.get("cases")]
     out += _section("findings of whole batches", notes, markdown)
     out += _section("not covered", grouped_reasons(results, "not-covered"), markdown)

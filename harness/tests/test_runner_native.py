@@ -64,6 +64,15 @@ class Paths(unittest.TestCase):
             self.assertEqual(native.cleanup_stale(said.append, Path(state)), 0)
             self.assertTrue(broken.exists() and mine.path.exists())
 
+    def test_images_of_dead_runs_go(self) -> None:
+        with tempfile.TemporaryDirectory() as state:
+            mine = Path(state, f"guests.{os.getpid()}.{start_time(os.getpid())}")
+            dead, reused = Path(state, f"guests.{2 ** 22 + 1}.5"), Path(state, f"guests.{os.getpid()}.1")
+            for folder in (mine, dead, reused):
+                folder.mkdir()
+            native.cleanup_guests(Path(state))
+            self.assertEqual([f.name for f in Path(state).iterdir()], [mine.name])
+
     def test_a_folder_outside_is_never_removed(self) -> None:
         with tempfile.TemporaryDirectory() as state:
             keep = Path(state, "keep")

@@ -199,10 +199,17 @@ static int open_listed(struct rdma *r, struct ibv_device **list, int nr, char *w
  * Looking for devices takes a third of open, so the list that the first open (the probe) made is
  * kept, forked children included, and made anew only when nothing on it can be opened.
  */
+static struct ibv_device **kept;
+static int nr_kept;
+
+void pf_rdma_preload(void)
+{
+	if (!kept)
+		kept = ibv_get_device_list(&nr_kept);
+}
+
 static int open_device(struct rdma *r, char *why, size_t why_bytes)
 {
-	static struct ibv_device **kept;
-	static int nr_kept;
 	int rc;
 
 	if (kept) {

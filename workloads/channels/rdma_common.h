@@ -26,6 +26,9 @@ extern const char *const pf_rdma_variants[];
  */
 int pf_rdma_probe(const char *variant, int odp, char *why, size_t why_bytes);
 
+/* Load the drivers and list the devices, for the children that will be forked. */
+void pf_rdma_preload(void);
+
 int pf_rdma_open(struct pf_channel *ch);
 
 /*

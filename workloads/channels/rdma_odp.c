@@ -49,6 +49,7 @@ static const struct pf_channel_ops rdma_odp_ops = {
 	.hold_kind = PF_HOLD_TRIVIAL,
 	.variants = pf_rdma_variants,
 	.probe = rdma_odp_probe,
+	.preload = pf_rdma_preload,
 	.open = pf_rdma_open,
 	.pin = rdma_odp_pin,
 	.unpin = pf_rdma_unpin,
