@@ -146,7 +146,7 @@ static void step_late(struct case_run *c, struct step_job *j, const char *where)
 	pf_token_encode(token, sizeof(token), stack);
 	pf_history_line(&c->history, "hung %u %llu %s %s", j->job.op,
 			(unsigned long long)pf_now_ns(), where, token);
-	case_end(c, CASE_HUNG, "line %d of the sequence, asleep in %s", j->step->line, where);
+	case_end(c, CASE_HUNG, "line %d of the sequence, in %s", j->step->line, where);
 }
 
 /* Wait for a step that was started. One that sleeps for a good reason is left running. */
@@ -249,7 +249,7 @@ static void run_phase(struct case_run *c, void (*fn)(struct job *), const char *
 		case_end(c, CASE_BROKEN, "thread");
 	else if (workers_wait(c->workers, &job, 0, c->params->deadline_ms, where,
 			      sizeof(where)) != JOB_DONE)
-		case_end(c, CASE_HUNG, "%s, asleep in %s", name, where);
+		case_end(c, CASE_HUNG, "%s, in %s", name, where);
 }
 
 /* Everything the child does. Returns its exit status; the end of the case goes to @result. */
@@ -395,7 +395,7 @@ void do_case(struct agent *a, char **words, int nr)
 		return;
 	}
 	/* The child has a deadline for each step; this is for a child that cannot keep it. */
-	answered = read_result(fds[0], 3 * p.deadline_ms + 30000, text, sizeof(text));
+	answered = read_result(fds[0], 8 * p.deadline_ms + 10000, text, sizeof(text));
 	close(fds[0]);
 	report(a, &p, pid, text, answered);
 }

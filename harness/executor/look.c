@@ -37,14 +37,16 @@ void look_exit(struct look *l)
 
 #define VALUE_BYTES 400
 
+enum value_kind { VALUE_ZERO, VALUE_HOME, VALUE_AWAY, VALUE_TEXT };
+
 /*
- * A cell as a history writes it. Cells that are not at home (a collapse moved them, or they are
- * somebody else's) differ from one to the next by their home offset only: then the run goes on.
+ * A cell as it was seen. Cells that are not at home (a collapse moved them, or they are somebody
+ * else's) differ from one to the next by their home offset only: then a run goes on.
  */
 struct value {
-	char text[VALUE_BYTES];
-	bool away;
-	struct pf_cell_id id; /* of a cell that is away */
+	enum value_kind kind;
+	struct pf_cell_id id;	/* VALUE_HOME, VALUE_AWAY */
+	char text[VALUE_BYTES]; /* VALUE_TEXT: torn, or an error */
 };
 
 /* A "see" line under construction: "VALUE*COUNT VALUE*COUNT ...". */
@@ -54,8 +56,8 @@ struct runs {
 	const char *view;
 	uint32_t op;
 	uint64_t size_bytes;
-	uint64_t first;	      /* offset of the first cell in text */
-	uint64_t cells;	      /* in text */
+	uint64_t first;	    /* offset of the first cell in text */
+	uint64_t cells;	    /* in text */
 	struct value value; /* the run not yet in text */
 	uint64_t count;
 	size_t used;
@@ -72,14 +74,37 @@ static void runs_emit(struct runs *r)
 	r->used = 0;
 }
 
+static int value_print(const struct runs *r, char *out, size_t bytes)
+{
+	const struct pf_cell_id *id = &r->value.id;
+	const struct look *l = r->look;
+
+	switch (r->value.kind) {
+	case VALUE_ZERO:
+		return snprintf(out, bytes, " 0");
+	case VALUE_HOME:
+		return snprintf(out, bytes, " w%u", id->op);
+	case VALUE_AWAY:
+		if (id->run == l->run && id->case_nr == l->case_nr)
+			return snprintf(out, bytes, " m%u:%u:%llu", id->op, id->file,
+					(unsigned long long)id->off_bytes);
+		return snprintf(out, bytes, " f%u:%u:%u:%llu:%u", id->run, id->case_nr, id->file,
+				(unsigned long long)id->off_bytes, id->op);
+	case VALUE_TEXT:
+		break;
+	}
+	return snprintf(out, bytes, " %s", r->value.text);
+}
+
 static void runs_close_run(struct runs *r)
 {
 	if (!r->count)
 		return;
 	if (r->used + VALUE_BYTES + 24 > sizeof(r->text))
 		runs_emit(r);
-	r->used += (size_t)snprintf(r->text + r->used, sizeof(r->text) - r->used, " %s*%llu",
-				    r->value.text, (unsigned long long)r->count);
+	r->used += (size_t)value_print(r, r->text + r->used, sizeof(r->text) - r->used);
+	r->used += (size_t)snprintf(r->text + r->used, sizeof(r->text) - r->used, "*%llu",
+				    (unsigned long long)r->count);
 	r->cells += r->count;
 	r->count = 0;
 }
@@ -88,20 +113,32 @@ static bool continues(const struct runs *r, const struct value *v)
 {
 	struct pf_cell_id next = r->value.id;
 
-	if (r->value.away != v->away)
+	if (r->value.kind != v->kind)
 		return false;
-	if (!v->away)
-		return !strcmp(r->value.text, v->text);
-	next.off_bytes += r->count * PF_CELL_BYTES;
-	return pf_cell_same_id(&next, &v->id);
+	switch (v->kind) {
+	case VALUE_ZERO:
+		return true;
+	case VALUE_HOME:
+		return next.op == v->id.op;
+	case VALUE_AWAY:
+		next.off_bytes += r->count * PF_CELL_BYTES;
+		return pf_cell_same_id(&next, &v->id);
+	case VALUE_TEXT:
+		break;
+	}
+	return !strcmp(r->value.text, v->text);
 }
 
 static void runs_add(struct runs *r, const struct value *v)
 {
 	if (r->count && !continues(r, v))
 		runs_close_run(r);
-	if (!r->count)
-		r->value = *v;
+	if (!r->count) {
+		r->value.kind = v->kind;
+		r->value.id = v->id;
+		if (v->kind == VALUE_TEXT)
+			strcpy(r->value.text, v->text);
+	}
 	r->count++;
 }
 
@@ -160,24 +197,18 @@ static void cell_value(const struct look *l, const uint8_t *cell, uint32_t file,
 	struct pf_cell_id *id = &v->id;
 	char detail[256];
 
-	v->away = false;
 	switch (pf_cell_decode(cell, id)) {
 	case PF_CELL_ZERO:
-		strcpy(v->text, "0");
+		v->kind = VALUE_ZERO;
 		return;
 	case PF_CELL_VALID:
-		v->away = id->run != l->run || id->case_nr != l->case_nr || id->file != file ||
-			  id->off_bytes != off;
-		if (!v->away)
-			snprintf(v->text, sizeof(v->text), "w%u", id->op);
-		else if (id->run != l->run || id->case_nr != l->case_nr)
-			snprintf(v->text, sizeof(v->text), "f%u:%u:%u:%llu:%u", id->run,
-				 id->case_nr, id->file, (unsigned long long)id->off_bytes, id->op);
-		else
-			snprintf(v->text, sizeof(v->text), "m%u:%u:%llu", id->op, id->file,
-				 (unsigned long long)id->off_bytes);
+		v->kind = id->run == l->run && id->case_nr == l->case_nr && id->file == file &&
+					  id->off_bytes == off ?
+				  VALUE_HOME :
+				  VALUE_AWAY;
 		return;
 	case PF_CELL_TORN:
+		v->kind = VALUE_TEXT;
 		attribute(l, cell, file, off, detail, sizeof(detail));
 		v->text[0] = 't';
 		pf_token_encode(v->text + 1, sizeof(v->text) - 1, detail);
@@ -250,7 +281,7 @@ static void see_range(struct runs *r, struct pf_file *f, int fd, enum pf_view vi
 		}
 		if (off >= end || (size_t)got >= want)
 			continue;
-		value.away = false;
+		value.kind = VALUE_TEXT;
 		snprintf(value.text, sizeof(value.text), "e%s", err ? pf_errno_name(err) : "EOF");
 		for (uint64_t page_end = (off / PAGE_BYTES + 1) * PAGE_BYTES;
 		     off < page_end && off < end; off += PF_CELL_BYTES)

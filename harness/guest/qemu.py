@@ -19,6 +19,7 @@ from .kernel import Kernel
 
 QEMU = "qemu-system-x86_64"
 RAM_MIB = 2048
+CPUS = int(os.environ.get("PINFAULT_CPUS", "1"))
 PMEM_MIB = 640  # XFS wants 300 MiB; memory sections are 128 MiB
 DISK_MIB = 640
 COMMAND_LINE_MAX = 2000  # x86 keeps 2048 bytes
@@ -78,11 +79,11 @@ def qemu_argv(machine: Machine) -> list[str]:
     ram = ["-m", f"{RAM_MIB}M,slots=2,maxmem={RAM_MIB + 2048}M"]
     for node in range(2):
         ram += ["-object", f"memory-backend-ram,id=node{node},size={RAM_MIB // 2}M",
-                "-numa", f"node,nodeid={node},cpus={node},memdev=node{node}"]
+                "-numa", f"node,nodeid={node},memdev=node{node}" + (f",cpus={node}" if node < CPUS else "")]
     cpu = ["-accel", "kvm", "-cpu", "host"] if machine.accel == "kvm" else \
         ["-accel", "tcg,thread=multi", "-cpu", TCG_CPU]
     image = (machine.plain and machine.kernel.plain_image) or machine.kernel.image
-    argv = [qemu_path(), "-machine", "q35,nvdimm=on", *cpu, "-smp", "2", *ram,
+    argv = [qemu_path(), "-machine", "q35,nvdimm=on", *cpu, "-smp", str(CPUS), *ram,
             "-display", "none", "-nodefaults", "-no-user-config", "-no-reboot",
             "-kernel", str(image), "-initrd", str(machine.kernel.initramfs),
             "-append", kernel_command_line(machine.parameters),

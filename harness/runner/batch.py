@@ -25,7 +25,7 @@ from .store import utc_now
 if TYPE_CHECKING:
     from .execute import KernelRun
 
-BATCH_CASES = 64
+BATCH_CASES = 512
 CASE_TIMEOUT_S = 90.0
 PIN_PATIENCE_S = 2.0
 
@@ -124,17 +124,18 @@ class FsRun:
         todo = [c for c in cases if not self.k.is_done(c)]
         losses = 0
         while todo:
-            self.dirty = True
             ran: list[Running] = []
             try:
                 self._batch_once(todo, ran, mode)
             except CaseLost:
+                self.dirty = True
                 losses += 1
                 todo = [c for c in todo if not self.k.is_done(c)]
                 if losses >= 3 and len(todo) > 1:
                     break
                 continue
             except BatchFailed as failure:
+                self.dirty = True
                 self._blame(todo, ran, failure, mode)
                 return
             for running in ran:
@@ -157,8 +158,9 @@ class FsRun:
         self.k.say(f"{self.config.name}: {failure.kind}: {failure.text[:160]}; "
                    f"redoing {len(todo)} cases by halves")
         half = len(todo) // 2
-        self.run_batch(todo[:half], mode)
-        self.run_batch(todo[half:], mode)
+        for part in (todo[:half], todo[half:]):
+            self.dirty = True  # nothing of the other half may be found again
+            self.run_batch(part, mode)
         if self.k.count_findings(failure.kind, todo) == before:
             self.k.store.add_note(failure.kind, f"{failure.text} (not seen again when the batch was redone "
                                   "by halves)", [c.id for c in todo])
@@ -194,7 +196,6 @@ class FsRun:
 
     def _after_case(self, fs: Filesystem, running: Running, mode: Mode) -> None:
         """What cannot wait for the end of the batch. Raises CaseLost, BatchFailed."""
-        folder = f"{fs.mnt}/c{running.case.nr}"
         try:
             if running.status[:2] == ["ok", "hung"]:
                 self.k.agent.sh("fsfreeze", "-u", fs.mnt)  # it may have hung because it froze it
@@ -205,8 +206,6 @@ class FsRun:
                 log = self.k.agent.kmsg()
                 running.log += [f"[{s:12.6f}] <{p}> {text}" for s, p, text in log]
                 self._check_log(running, [text for _, _, text in log])
-            if mode is Mode.CRASH or not self.config.persistent:
-                self.k.agent.sh("rm", "-rf", folder)
         except (AgentDied, AgentTimeout) as err:
             self.k.down(str(err))
             self.k.conclude(self.k.lost(running.case, err, running))

@@ -57,6 +57,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     add("--channel", action="append", default=[], metavar="NAME", help="a channel or channel/variant, or a glob")
     add("--fault", action="append", default=[], metavar="NAME", help="only sequences that use this fault")
     add("--sequence", action="append", default=[], metavar="NAME", help="a named sequence, or a glob")
+    add("--all", action="store_true", help="every named sequence, also those outside the default run")
     add("--seed", type=lambda text: int(text, 0), help="of the run; printed, and random by default")
     add("--out", type=_path, metavar="DIR", help="results folder (default: results/<time>)")
     add("--json", action="store_true", help="run.json on stdout instead of the tables")
@@ -100,7 +101,7 @@ def _options(args: argparse.Namespace) -> runs.Options:
         raise UsageError("--device is for --kernel native; guests have devices of their own")
     return runs.Options(
         kernels=list(dict.fromkeys(args.kernel)), modules=args.modules,
-        filters=Filters(args.fs, args.channel, args.sequence, args.fault), seed=args.seed, out=args.out,
+        filters=Filters(args.fs, args.channel, args.sequence, args.fault, args.all), seed=args.seed, out=args.out,
         json=args.json, resume=args.resume, install=not args.no_install, jobs=args.jobs, device=args.device,
         overwrite_device=args.overwrite_device, local_config=args.local_config, section=args.section)
 

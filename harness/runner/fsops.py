@@ -56,7 +56,6 @@ class Filesystem:
     def mount(self) -> None:
         """NotCovered when the kernel refuses."""
         source = self.device if self.config.persistent else "pinfault-" + self.config.name
-        self.agent.sh("mkdir", "-p", self.mnt)
         done = self.agent.sh("mount", "-t", self.config.fstype, *self.config.mount_options, source,
                              self.mnt, timeout_s=60)
         if not done.ok:
@@ -66,6 +65,9 @@ class Filesystem:
     def umount(self, patience_s: int = 20) -> str:
         """"" or why not. EBUSY is retried for a while: pins of a dying process go asynchronously."""
         if not self.mounted:
+            return ""
+        if self.agent.sh("umount", self.mnt, timeout_s=60).ok:
+            self.mounted = False
             return ""
         # A case that hung may have left it frozen, and a frozen filesystem keeps umount for ever.
         script = ('fsfreeze -u "$1" 2>/dev/null; i=0; until out=$(umount "$1" 2>&1); do i=$((i+1)); '

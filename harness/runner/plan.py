@@ -12,7 +12,7 @@ from .fsconfig import FsConfig
 
 # Steps of a sequence that are not faults.
 STEPS = frozenset("file pin unpin hold land write store pwrite read look".split())
-_HEADER = re.compile(r"^#\s*(variants|channels|needs|fs):\s*(.*)$")
+_HEADER = re.compile(r"^#\s*(default|variants|channels|needs|fs):\s*(.*)$")
 NEEDS = ("guest",)
 
 
@@ -24,6 +24,7 @@ class Sequence:
     text: str
     path: str
     title: str
+    default: bool = True  # part of a run that names no sequence and no fault
     variants: bool = False
     channels: tuple[str, ...] = ()
     filesystems: tuple[str, ...] = ()
@@ -74,7 +75,7 @@ def parse_sequence(path: Path, faults: dict[str, FaultInfo] | None = None, name:
     for need in needs - set(NEEDS):
         raise UsageError(f"{path}:1: " + nearest(need, list(NEEDS), "need"))
     return Sequence(name=name or path.stem, text=text, path=str(path), title=title or path.stem,
-                    variants=head.get("variants", "no") == "yes",
+                    default=head.get("default", "yes") != "no", variants=head.get("variants", "no") == "yes",
                     channels=tuple(head.get("channels", "").replace(",", " ").split()),
                     filesystems=tuple(head.get("fs", "").replace(",", " ").split()),
                     needs=needs, files=tuple(dict.fromkeys(files)), verbs=tuple(verbs))
@@ -133,6 +134,7 @@ class Filters:
     channels: list[str] = field(default_factory=list)
     sequences: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
+    all: bool = False  # also the sequences whose header says `default: no`
 
 
 def _matching(patterns: list[str], known: list[str], what: str) -> list[str]:
@@ -175,6 +177,8 @@ def plan(kernels: list[str], configs: dict[str, FsConfig], channels: dict[str, C
     channel_names = set(_matching(filters.channels, plain_first, "channel"))
     usable = {n: s for n, s in sequences.items() if s.selftest == selftest or n in filters.sequences}
     sequence_names = set(_matching(filters.sequences, sorted(usable), "sequence"))
+    if not (filters.sequences or filters.faults or filters.all):
+        sequence_names = {n for n in sequence_names if usable[n].default}
     fault_names = set(_matching(filters.faults, sorted(faults), "fault")) if filters.faults else set()
     out: list[Case] = []
     nr = 0

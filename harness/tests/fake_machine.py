@@ -86,7 +86,7 @@ class FakeMachine:
             self.on_disk = set()
         if argv[0] == "xfs_repair" and self.fsck_bad(self.on_disk):
             return ["out agno%200%20is%20bad", "ok exit 1"]
-        if argv[0] == "sh" and "until out=$(umount" in argv[2] and self.umount_dies(self.on_disk):
+        if "umount" in (argv[0], *argv[2:3]) and self.umount_dies(self.on_disk):
             self.alive = False
         return ["ok exit 0"]
 

@@ -6,7 +6,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from fake_machine import FakeMachine
+from .fake_machine import FakeMachine
 from harness.runner import batch
 from harness.runner.agent import FaultInfo
 from harness.runner.errors import EnvironmentFailed
