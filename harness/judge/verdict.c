@@ -92,12 +92,12 @@ static const char *resolution(const struct judge *j, const struct account *a)
 		return "lost";
 	if (a->refused)
 		return "refused";
+	if (a->blocked)
+		return "blocked";
 	if (a->reported)
 		return "reported";
 	if (a->denied)
 		return "denied";
-	if (a->blocked)
-		return "blocked";
 	if (a->overtaken)
 		return "overtaken";
 	if (!a->written)

@@ -185,7 +185,7 @@ class FsRun:
             self._raise_if(neighbour.stop(), "neighbour")
             if self.config.persistent and mode is not Mode.CRASH:
                 self._remount_and_view(fs, ran, "remount")
-                self._raise_if(neighbour.verify(), "neighbour")
+            self._raise_if(neighbour.verify(), "neighbour")
             self._umount(fs)
             if mode is Mode.CRASH:
                 self._check_fs(fs)

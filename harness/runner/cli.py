@@ -63,7 +63,8 @@ def _common(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="run.json on stdout instead of the tables")
     add("--resume", type=_path, metavar="DIR", help="go on with a run that was stopped")
     add("--no-install", action="store_true", help="never install packages")
-    add("--jobs", type=int, default=2, metavar="N", help="guests at once (default 2)")
+    add("--jobs", type=int, default=runs.JOBS, metavar="N",
+        help=f"guests at once (default {runs.JOBS}: one more than there are CPUs, for guests also wait)")
     add("--device", metavar="DEV", help="native: make filesystems on this block device")
     add("--overwrite-device", metavar="DEV", help="the same name again: what DEV holds may be destroyed")
     add("--local-config", type=_path, metavar="FILE", help="a filesystem from an xfstests local.config")

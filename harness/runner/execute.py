@@ -50,7 +50,7 @@ class KernelRun:
         self.mnt = f"{machine.work_dir}/mnt"
         self.scratch = f"{machine.work_dir}/scratch"
         # An emulated machine is ten times slower; "asleep" must not mean "slow".
-        self.deadline_ms, self.grace_ms = (6000, 250) if machine.guest else (3000, 120)
+        self.deadline_ms, self.grace_ms = (6000, 120) if machine.guest else (3000, 120)
         self.judge = Judge(context.judge_program)
         self.agent = Agent(machine)
         self.hello = Hello()

@@ -30,6 +30,7 @@ from .progress import Progress
 ROOT = Path(__file__).resolve().parents[2]
 EXECUTOR = ROOT / "build" / "pinfault-exec"
 JUDGE = ROOT / "build" / "pinfault-judge"
+JOBS = (os.cpu_count() or 1) + 1  # guests at once: they also wait
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Options:
     json: bool = False
     resume: Path | None = None
     install: bool = True
-    jobs: int = 2
+    jobs: int = JOBS
     device: str | None = None
     overwrite_device: str | None = None
     local_config: Path | None = None
@@ -164,24 +165,26 @@ def _stage(options: Options, names: dict[str, Any], run_name: str, folder: Path,
     """A maker for each kernel's machine. Kernels are fetched here, so that a run that cannot have one
     says so before anything else."""
     makers: dict[str, Callable[[], Machine]] = {}
+    work = native.private_dir(native.guest_dir())
+    stack.callback(shutil.rmtree, work, True)
+    # Machines that boot later must run the same executor, whatever is built meanwhile.
+    executor = Path(shutil.copy2(EXECUTOR, work))
     if "native" in names:
         if os.getuid() != 0:
             raise EnvironmentFailed("--kernel native mounts filesystems and needs root; without it, use a guest")
         if options.device:
             native.check_device(options.device, options.overwrite_device)
         setup = stack.enter_context(native.NativeSetup(run_name, say, options.device))
-        makers["native"] = lambda: NativeMachine(setup, EXECUTOR)
+        makers["native"] = lambda: NativeMachine(setup, executor)
     guests = {n: c for n, c in names.items() if c is not None}
     if guests:
         from ..guest import GuestError, obtain
-        work = native.private_dir(native.guest_dir())
-        stack.callback(shutil.rmtree, work, True)
         for name, conf in guests.items():
             try:
                 kernel = obtain(conf, say)
             except GuestError as err:
                 raise EnvironmentFailed(f"kernel {name}: {err}") from None
-            makers[name] = lambda k=kernel: GuestMachine(k, EXECUTOR, work, say)
+            makers[name] = lambda k=kernel: GuestMachine(k, executor, work, say)
     return makers
 
 

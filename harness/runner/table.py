@@ -8,15 +8,15 @@ from typing import Any
 from .store import CaseResult
 
 # Strongest first: what a maintainer must see of a cell before anything else.
-STRENGTH = ("crashed", "hung", "lost", "reported", "refused", "denied", "blocked", "faulted", "overtaken",
-            "landed")
+STRENGTH = ("crashed", "hung", "lost", "refused", "blocked", "overtaken")
 LETTERS = {"landed": ".", "faulted": "f", "overtaken": "o", "blocked": "B", "refused": "R", "denied": "D",
            "reported": "r", "lost": "L", "hung": "H", "crashed": "C"}
 NOT_COVERED, INCONCLUSIVE = "-", "?"
 NEWS = ("differs", "fixed")
 LEGEND = ("letters: " + "  ".join(f"{letter} {word}" for word, letter in LETTERS.items())
           + "\n         - not covered  ? inconclusive or broken"
-          + "\ncells:   the strongest resolution, its count of those that came to one; ! something not as expected")
+          + "\ncells:   the strongest resolution (crashed hung lost refused blocked overtaken, else the commonest), "
+          "how often\n         of how many; ! something not as expected")
 
 
 def letter(result: CaseResult | None) -> str:
@@ -27,13 +27,14 @@ def letter(result: CaseResult | None) -> str:
 
 
 def cell(results: list[CaseResult]) -> str:
-    """The strongest resolution, how often, of how many; `!` where one differs from expected."""
+    """The strongest resolution, else the commonest, how often, of how many; `!` where one differs from
+    expected."""
     counted = [r for r in results if letter(r) not in (NOT_COVERED, INCONCLUSIVE)]
     mark = "!" if any(r.outcome in NEWS for r in results) else ""
     if not counted:
         return (INCONCLUSIVE if any(letter(r) == INCONCLUSIVE for r in results) else NOT_COVERED) + mark
     counts = Counter(r.resolution for r in counted)
-    word = min(counts, key=STRENGTH.index)
+    word = next((w for w in STRENGTH if counts[w]), counts.most_common(1)[0][0])
     return f"{word} {counts[word]}/{len(counted)}{mark}"
 
 

@@ -67,6 +67,9 @@ static int migrate_target(const struct pf_file *f)
 
 static int migrate_prepare(struct pf_fault_call *c)
 {
+	/* The pages of a DAX file are the storage itself, and stay. */
+	if (state_is_dax(c->file->fd))
+		return -EOPNOTSUPP;
 	if (!c->file->map)
 		return 0;
 	c->before[0] = (uint64_t)(migrate_target(c->file) + 1);
@@ -115,9 +118,8 @@ static enum pf_effect migrate_effect(struct pf_fault_call *c, char *evidence, si
 	int looked = 0, moved = 0;
 	uint64_t now;
 
-	if (!c->file->map || state_is_dax(c->file->fd)) {
-		state_say(evidence, evidence_bytes, "%s", c->file->map ?
-			  "DAX: the pages are the storage, and stay" : "the file is not mapped");
+	if (!c->file->map) {
+		state_say(evidence, evidence_bytes, "the file is not mapped");
 		return PF_EFFECT_UNKNOWN;
 	}
 	for (int i = 0; i < 3; i++) {

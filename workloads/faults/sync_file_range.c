@@ -10,6 +10,12 @@
  */
 #include "state.h"
 
+/* A DAX file has no page cache to write back: the call returns 0 and does nothing. */
+static int sync_file_range_prepare(struct pf_fault_call *c)
+{
+	return state_is_dax(c->file->fd) ? -EOPNOTSUPP : state_sync_prepare(c);
+}
+
 static int sync_file_range_run(struct pf_fault_call *c)
 {
 	return sync_file_range(c->file->fd, (off_t)c->off_bytes, (off_t)c->len_bytes,
@@ -34,7 +40,7 @@ static const struct pf_fault_ops sync_file_range_ops = {
 	.summary = "write back a range of pages and wait (sync_file_range)",
 	.prim = PF_PRIM_NONE,
 	.args = PF_ARGS_FILE_RANGE,
-	.prepare = state_sync_prepare,
+	.prepare = sync_file_range_prepare,
 	.run = sync_file_range_run,
 	.effect = sync_file_range_effect,
 };
