@@ -6,7 +6,7 @@
 
 BUILD   ?= build
 CC      ?= gcc
-PKGS    := fuse3 liburing libibverbs
+PKGS    := liburing libibverbs
 CFLAGS  ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -Iharness/core -Wall -Wextra -Wshadow -Werror \
 	  $(CFLAGS) $(SAN) $(shell pkg-config --cflags $(PKGS))
@@ -22,7 +22,7 @@ TESTS    := $(wildcard harness/tests/test_*.c)
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 all: $(BUILD)/pinfault-exec $(BUILD)/pinfault-judge
-tests: all $(patsubst harness/tests/%.c,$(BUILD)/%,$(TESTS))
+tests: all $(patsubst harness/tests/%.c,$(BUILD)/%,$(TESTS)) $(BUILD)/rdma_try
 
 $(BUILD)/pinfault-exec: $(call obj,$(CORE) $(EXEC) $(CHANNELS) $(FAULTS))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -32,6 +32,11 @@ $(BUILD)/pinfault-judge: $(call obj,$(CORE) $(JUDGE))
 
 $(BUILD)/test_%: $(BUILD)/harness/tests/test_%.o $(call obj,$(CORE) $(CHANNELS) $(FAULTS))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(shell pkg-config --libs check)
+
+# Not a test that runs by itself: it wants an RDMA device, so it is only built.
+$(BUILD)/rdma_try: $(BUILD)/harness/tests/rdma_try.o $(call obj,$(CORE) $(CHANNELS))
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+$(BUILD)/harness/tests/rdma_try.o: ALL_CFLAGS += -Iworkloads/channels
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)

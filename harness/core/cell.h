@@ -2,7 +2,7 @@
 /*
  * cell.h - 64 bytes that say who wrote them and where they belong.
  *
- * A cell is the unit of everything the harness writes and checks. Its 64 bytes are a function of one
+ * A cell is the unit of all that the harness writes and checks. Its 64 bytes are a function of one
  * identity (run, case, file, offset, writing operation): a header that holds the identity, led by a
  * hash of it, and filler derived from it. A cell is valid when it is exactly what its own header
  * says it must be, so every flipped bit shows, and a cell found anywhere, at any byte offset, names

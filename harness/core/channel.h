@@ -15,7 +15,7 @@
  *
  * Channels never judge and never touch the history; they return what the kernel said.
  * All calls come from one process, one at a time per channel, except that write and land may run in
- * a thread other than the one that called open. Memory is allocated in open and pin, never in write.
+ * a thread other than the one that called open. Memory is allocated in open and pin, not in write.
  *
  * Errors: 0 (or a byte count) on success, -errno captured at the failing call. Where errno says too
  * little (a work completion status, SIGBUS), pf_io.detail says the rest in a word or two.
@@ -37,7 +37,7 @@ enum pf_class {
 
 enum pf_hold_kind {
 	PF_HOLD_NONE,	 /* a write of this channel cannot be split: sequences with hold skip it */
-	PF_HOLD_TRIVIAL, /* nothing is in flight after hold; the whole write happens in land (stores,
+	PF_HOLD_TRIVIAL, /* nothing is in flight after hold; all of the write is in land (stores,
 			    long pins, faulting: the pin, if any, is the registration) */
 	PF_HOLD_INFLIGHT, /* after hold the write has begun: pages pinned, data not there yet */
 };

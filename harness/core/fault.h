@@ -26,8 +26,8 @@ enum pf_prim {
 	PF_PRIM_SYNC,	  /* file: what it holds must survive a crash */
 	PF_PRIM_SYNCFS,	  /* all files of the case: the same */
 	PF_PRIM_UNLINK,	  /* file: its name is gone, the object lives on while open */
-	PF_PRIM_RENAME,	  /* file -> file2: file's object takes file2's name; file2's object loses it */
-	PF_PRIM_CRASH,	  /* whatever was not synced may be gone; the filesystem is dead until remount */
+	PF_PRIM_RENAME,	  /* file -> file2: file's object takes file2's name; the other loses it */
+	PF_PRIM_CRASH,	  /* what was not synced may be gone; the filesystem is dead till remount */
 };
 
 /* The arguments of a fault step, in this order: */
@@ -40,16 +40,16 @@ enum pf_args {
 
 enum pf_effect {
 	PF_EFFECT_SHOWN,   /* it happened: evidence says how that was seen */
-	PF_EFFECT_NONE,	   /* it returned success and changed nothing (evidence says what was looked at) */
+	PF_EFFECT_NONE,	   /* it returned success, changed nothing (evidence: what was looked at) */
 	PF_EFFECT_UNKNOWN, /* it cannot be told from here */
 };
 
 enum pf_fault_flags {
-	PF_FAULT_BEST_EFFORT = 1, /* the kernel may decline silently (evict, migrate): with a pin shown,
-				     PF_EFFECT_NONE means the pin held it off */
+	PF_FAULT_BEST_EFFORT = 1, /* the kernel may decline silently (evict, migrate): with a pin
+				     shown, PF_EFFECT_NONE means the pin held it off */
 	PF_FAULT_EXCLUSIVE = 2,	  /* touches the whole filesystem: run it without neighbours, and
 				     mount afresh afterwards */
-	PF_FAULT_SELFTEST = 4,	  /* breaks things on purpose, to test the harness; never by default */
+	PF_FAULT_SELFTEST = 4,	  /* breaks things on purpose to test the harness; not by default */
 	PF_FAULT_GUEST_ONLY = 8,  /* never on the machine the harness itself runs on */
 	PF_FAULT_LAST = 16,	  /* nothing can be looked at before the next mount */
 	PF_FAULT_OPENS = 32,	  /* (freeze) later steps may sleep until a fault with CLOSES ran */
@@ -103,8 +103,8 @@ const struct pf_fault_ops *pf_fault_find(const char *name);
 
 /*
  * Extents overlapping file->fd [off, off+len), from FIEMAP without sync; a "hole" is what is
- * covered by none. Writes counts: @mapped_bytes, @unwritten_bytes, @shared_bytes, @delalloc_bytes (each may
- * be NULL) and @first_physical (0 if none). 0, or -errno (EOPNOTSUPP on tmpfs).
+ * covered by none. Writes counts: @mapped_bytes, @unwritten_bytes, @shared_bytes, @delalloc_bytes
+ * (each may be NULL) and @first_physical (0 if none). 0, or -errno (EOPNOTSUPP on tmpfs).
  */
 struct pf_extents {
 	uint64_t mapped_bytes, unwritten_bytes, shared_bytes, delalloc_bytes, first_physical;

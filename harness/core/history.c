@@ -82,7 +82,6 @@ __attribute__((format(printf, 3, 0))) static void inv_locked(struct pf_history *
 
 	vsnprintf(line + at, sizeof(line) - (size_t)at, fmt, ap);
 	line_locked(h, line);
-	flush_locked(h);
 }
 
 uint32_t pf_history_inv(struct pf_history *h, const char *fmt, ...)

@@ -2,8 +2,9 @@
 /*
  * history.h - every operation's invocation and completion with its result, in one clock.
  *
- * The writer. Lines are described in harness/README.md. They are buffered and handed to the reader
- * before every invocation, so that what was begun is known outside even if the kernel dies in it.
+ * The writer. Lines are described in harness/README.md. They are buffered; whoever is about to do
+ * something the kernel may not survive flushes first, so that what was begun is known outside. Not
+ * before every operation: a write to a guest's port spins until the emulator has taken it.
  */
 #ifndef PF_HISTORY_H
 #define PF_HISTORY_H
@@ -32,8 +33,8 @@ __attribute__((format(printf, 2, 3))) void pf_history_line(struct pf_history *h,
 							     ...);
 
 /*
- * Begin an operation: gives it the next number, takes the time, writes "inv OP T @fmt..." and
- * flushes. Returns the number. Any thread.
+ * Begin an operation: gives it the next number, takes the time, writes "inv OP T @fmt...". Returns
+ * the number. Any thread.
  */
 __attribute__((format(printf, 2, 3))) uint32_t pf_history_inv(struct pf_history *h,
 								const char *fmt, ...);

@@ -4,7 +4,7 @@
  *
  *	pinfault-exec --port FILE	in a guest: FILE is its virtio-serial port
  *	pinfault-exec --stdio		natively: requests on stdin, replies on stdout
- *	pinfault-exec --seq FILE	check a sequence: silent, or FILE:LINE: what is wrong (exit 64)
+ *	pinfault-exec --seq FILE	check a sequence: silence, or FILE:LINE: the error (exit 64)
  */
 #include <errno.h>
 #include <fcntl.h>

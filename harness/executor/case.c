@@ -376,7 +376,8 @@ void do_case(struct agent *a, char **words, int nr)
 	pid_t pid;
 
 	if (!p.nr || !p.dir || !p.mnt || !p.scratch || !p.channel || !p.seq) {
-		agent_line(a, "err 22 case%%20needs%%20nr,%%20dir,%%20mnt,%%20scratch,%%20channel,%%20seq");
+		agent_line(a, "err 22 case%%20needs%%20nr,%%20dir,%%20mnt,%%20scratch,%%20channel,"
+			   "%%20seq");
 		return;
 	}
 	if (pipe2(fds, O_CLOEXEC)) {

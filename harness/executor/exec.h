@@ -28,7 +28,7 @@ const char *arg_find(char **words, int nr, const char *key);
 /* The same as a number; @fallback if absent or not a number. */
 uint64_t arg_u64(char **words, int nr, const char *key, uint64_t fallback);
 
-/* Requests, one function each: @words are the decoded tokens after the verb. They reply themselves. */
+/* Requests, one function each: @words are the decoded tokens after the verb. They reply. */
 void do_hello(struct agent *a);
 void do_sh(struct agent *a, char **words, int nr);
 void do_statx(struct agent *a, char **words, int nr);
@@ -94,7 +94,7 @@ int workers_start(struct workers *w, struct job *job);
 /*
  * Wait for @job: JOB_DONE when its function returned; JOB_ASLEEP when, after @grace_ms (0: never),
  * its thread has been asleep in the kernel without waking once for a while; JOB_LATE after
- * @deadline_ms. @where (may be NULL) receives the state letter and the kernel function it sleeps in.
+ * @deadline_ms. @where (may be NULL) gets the state letter and the kernel function it sleeps in.
  */
 enum job_state workers_wait(struct workers *w, struct job *job, unsigned int grace_ms,
 			    unsigned int deadline_ms, char *where, size_t where_bytes);

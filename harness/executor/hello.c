@@ -58,7 +58,9 @@ static int probe(const struct pf_channel_ops *ops, const char *variant, char *wh
 		waitpid(pid, &status, 0);
 	if (n <= 0)
 		snprintf(why, bytes, "the probe %s",
-			 pid < 0 ? "could not fork" : WIFSIGNALED(status) ? "crashed or hung" : "failed");
+			 pid < 0	       ? "could not fork"
+			 : WIFSIGNALED(status) ? "crashed or hung"
+					       : "failed");
 	return *why ? -EIO : 0;
 }
 
@@ -114,8 +116,8 @@ void do_hello(struct agent *a)
 	agent_line(a, "env memory_bytes %lld",
 		   (long long)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE));
 	agent_line(a, "env root %d", geteuid() == 0);
-	for (const struct pf_channel_ops *const *c = pf_channels(&nr), *const *end = c + nr; c < end;
-	     c++)
+	for (const struct pf_channel_ops *const *c = pf_channels(&nr), *const *end = c + nr;
+	     c < end; c++)
 		for (const char *const *v = (*c)->variants ? (*c)->variants : plain; *v; v++)
 			say_channel(a, *c, *v);
 	for (const struct pf_fault_ops *const *f = pf_faults(&nr), *const *end = f + nr; f < end;

@@ -257,7 +257,7 @@ static int view_open(struct pf_file *f, enum pf_view view, int *fd)
 	return *fd < 0 ? -errno : 0;
 }
 
-/* All of [off, end) cell by cell; what cannot be read is cells of value eERRNO, a page at a time. */
+/* All of [off, end) cell by cell; what cannot be read is cells of value eERRNO, page by page. */
 static void see_range(struct runs *r, struct pf_file *f, int fd, enum pf_view view, uint64_t off,
 		      uint64_t end)
 {
@@ -265,7 +265,7 @@ static void see_range(struct runs *r, struct pf_file *f, int fd, enum pf_view vi
 	struct value value;
 
 	while (off < end) {
-		/* Direct reads begin at a block, so take the page and skip what was not asked for. */
+		/* Direct reads begin at a block: take the page and skip what was not asked for. */
 		uint64_t from = view == PF_VIEW_DIRECT ? off / PAGE_BYTES * PAGE_BYTES : off;
 		size_t want = end - from < VIEW_BUFFER_BYTES ? (size_t)(end - from)
 							     : VIEW_BUFFER_BYTES;

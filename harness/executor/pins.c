@@ -57,7 +57,6 @@ void do_pins(struct agent *a)
 		agent_line(a, "err %d /proc/vmstat%%20has%%20no%%20nr_foll_pin_*", -rc);
 		return;
 	}
-	agent_line(a, "env nr_foll_pin_acquired %llu", (unsigned long long)c.acquired);
-	agent_line(a, "env nr_foll_pin_released %llu", (unsigned long long)c.released);
-	agent_line(a, "ok");
+	agent_line(a, "env nr_foll_pin_acquired %llu\nenv nr_foll_pin_released %llu\nok",
+		   (unsigned long long)c.acquired, (unsigned long long)c.released);
 }

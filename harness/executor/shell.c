@@ -97,7 +97,7 @@ void do_sh(struct agent *a, char **words, int nr)
 	if (!ended)
 		kill(-pid, SIGKILL);
 	say_output(a, text);
-	/* A killed mount may sleep in the kernel for good: then it is left behind, not waited for. */
+	/* A killed mount may sleep in the kernel for good: it is left behind then, not awaited. */
 	for (int i = 0; waitpid(pid, &status, ended ? 0 : WNOHANG) == 0 && i < 1000; i++)
 		poll(NULL, 0, 1);
 	if (!ended)

@@ -115,7 +115,8 @@ static void say_pinned(struct case_run *c, uint32_t op, const struct pin_counter
 				(long long)held);
 	else if (inflight)
 		pf_history_line(&c->history,
-				"pinned %u yes I/O%%20in%%20flight,%%20not%%20counted%%20as%%20FOLL_PIN",
+				"pinned %u yes I/O%%20in%%20flight,"
+				"%%20not%%20counted%%20as%%20FOLL_PIN",
 				op);
 	else
 		pf_history_line(&c->history, "pinned %u no nr_foll_pin%%20+0", op);
@@ -145,6 +146,7 @@ static void step_pin(struct step_job *j)
 	}
 	f->map_bytes = bytes;
 	c->channel.detail[0] = '\0';
+	pf_history_flush(&c->history);
 	if (ops->pin)
 		rc = ops->pin(&c->channel, f);
 	pf_history_ret(&c->history, op, rc, c->channel.detail);
@@ -189,6 +191,7 @@ static void step_write(struct step_job *j)
 	io.data = j->data;
 	pf_history_inv_as(&c->history, op, "%s %s %llu %llu", verb, f->name, (ull)s->off_bytes,
 			  (ull)s->len_bytes);
+	pf_history_flush(&c->history);
 	if (s->verb == PF_VERB_WRITE) {
 		n = c->channel.ops->write(&c->channel, &io);
 	} else if (s->verb == PF_VERB_STORE) {
@@ -230,6 +233,7 @@ static void step_hold(struct step_job *j)
 	before_rc = pin_counters_read(&before);
 	pf_history_inv_as(&c->history, held->op, "write %s %llu %llu", f->name,
 			  (ull)s->off_bytes, (ull)s->len_bytes);
+	pf_history_flush(&c->history);
 	rc = c->channel.ops->hold(&c->channel, &held->io);
 	if (rc) {
 		pf_history_ret(&c->history, held->op, rc, held->io.detail);
@@ -252,6 +256,7 @@ void land_held(struct case_run *c, struct held *held)
 	} else {
 		pf_history_inv_as(&c->history, held->op, "write %s %llu %llu", io->file->name,
 				  (ull)io->off_bytes, (ull)io->len_bytes);
+		pf_history_flush(&c->history);
 		n = c->channel.ops->write(&c->channel, &held->io);
 	}
 	pf_history_ret(&c->history, held->op, n, held->io.detail);
@@ -326,6 +331,7 @@ static void step_fault(struct step_job *j)
 	}
 	op = fault_inv(c, ops, &j->call);
 	j->job.op = op;
+	pf_history_flush(&c->history);
 	rc = ops->run(&j->call);
 	pf_history_ret(&c->history, op, rc, NULL);
 	if (rc) {

@@ -3,7 +3,7 @@
 
 import re
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .errors import GuestError
@@ -84,7 +84,7 @@ def load_kernels(directory: Path = KERNELS_DIR) -> dict[str, KernelConf]:
         files = sorted(Path(directory).glob("*.conf"))
         for path in files:
             conf = parse_kernel_conf(path.read_text(encoding="utf-8"), path.stem, str(path))
-            out.append(KernelConf(**{**conf.__dict__, "source": path}))
+            out.append(replace(conf, source=path))
     except (OSError, UnicodeDecodeError) as err:
         raise GuestError(f"{directory}: {err}") from None
     return {conf.name: conf for conf in sorted(out, key=_age)}

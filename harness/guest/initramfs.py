@@ -8,6 +8,7 @@ emulation that is several times faster than modprobe reading compressed ones ove
 import hashlib
 import os
 import shutil
+import time
 from pathlib import Path
 
 from .cache import Log, cache_dir, need_space, plain_errors
@@ -16,6 +17,7 @@ from .errors import GuestError
 from .modules import ModuleTree, load_tree, read_module
 
 INIT = Path(__file__).parent / "init"
+OLD_S = 7 * 86400.0
 
 # Without these there is no root filesystem and nobody to talk to.
 ROOT_MODULES = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay"]
@@ -69,8 +71,9 @@ def build_initramfs(name: str, module_root: Path | None, log: Log) -> Path:
         temp = out.with_suffix(f".tmp{os.getpid()}")
         temp.write_bytes(_archive(busybox, module_root, root_paths, all_paths))
         temp.rename(out)
+        # Another checkout may be booting an older one right now.
         for old in out.parent.glob(f"{name}-*.cpio"):
-            if old != out and len(old.name) == len(out.name):
+            if old != out and len(old.name) == len(out.name) and old.stat().st_mtime < time.time() - OLD_S:
                 old.unlink(missing_ok=True)
     return out
 

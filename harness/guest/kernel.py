@@ -126,7 +126,7 @@ def _refetch(conf: KernelConf, kept: tuple[Path, dict] | None, log: Log) -> tupl
 def _fetch(conf: KernelConf, log: Log) -> tuple[Path, dict]:
     _kernels_dir().mkdir(exist_ok=True)
     need_space(cache_dir(), UNPACKED_BYTES)
-    why_not = []
+    why_not: list[str] = []
     for suite, candidate in _candidates(conf, log, why_not):
         folder = _kernels_dir() / f"{conf.name}-{candidate.release}"
         if not (folder / META).exists():

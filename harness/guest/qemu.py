@@ -29,7 +29,7 @@ KVM_PROBE_S = 20.0
 # tables cost as well. SSE4.2, which this one has, is what filesystem checksums want. Measured with
 # mkfs, a DAX copy and a hundred programs started: 17 s of CPU time, 25 s with Haswell, more
 # with `max`; and booting is a second or two shorter.
-TCG_CPU = "Nehalem"
+TCG_CPU = "Nehalem,+rdrand"
 
 # The death signal of a child follows the *thread* that made it, so QEMU is always started from
 # this one, which lives as long as the process.

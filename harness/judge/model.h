@@ -40,7 +40,7 @@ struct j_sizes {
 struct j_object {
 	char name[J_NAME_BYTES];  /* in the history */
 	char path_name[J_NAME_BYTES]; /* the name it has in its directory, "" if none */
-	bool path_uncertain;	  /* renamed or unlinked and not synced since: a crash may undo it */
+	bool path_uncertain;	  /* renamed or unlinked, not synced since: a crash may undo it */
 	uint32_t id;
 	int syncs_pending;
 	struct j_sizes sizes, durable_sizes, since_sizes;

@@ -111,9 +111,10 @@ def _repro(args: argparse.Namespace, options: runs.Options, argv: list[str]) -> 
     """RESULT is a case's folder, or RUN:ID."""
     folder = _path(args.result)
     if (folder / "case.json").exists():
-        run_dir = next((p for p in folder.parents if (p / "run.json").exists()), None)
-        if run_dir is None:
+        above = [p for p in folder.parents if (p / "run.json").exists()]
+        if not above:
             raise UsageError(f"{folder}: no run.json above it")
+        run_dir = above[0]
         case_id = str(folder.relative_to(run_dir / "cases"))
     else:
         run_text, colon, case_id = args.result.partition(":")

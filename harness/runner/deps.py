@@ -34,9 +34,6 @@ NEEDS = (
     Need("pc:liburing", "liburing-dev", "io_uring channels"),
     Need("pc:libibverbs", "libibverbs-dev", "RDMA channels"),
     Need("/usr/lib/x86_64-linux-gnu/libibverbs", "ibverbs-providers", "user space driver of Soft-RoCE"),
-    Need("pc:fuse3", "libfuse3-dev", "the file that answers when told to (hold and land)"),
-    Need("fusermount3", "fuse3", "mounts that file"),
-    Need("pc:libxxhash", "libxxhash-dev", "checksums of the cells"),
     Need("pc:check", "check", "unit tests of the C parts"),
     Need("fio", "fio", "neighbours on the same filesystem"),
     Need("mkfs.xfs", "xfsprogs", "XFS"),
@@ -50,6 +47,10 @@ NEEDS = (
     Need("depmod", "kmod", "the guest kernels' modules", True),
     Need("dpkg-deb", "dpkg", "unpacks kernel packages", True),
     Need("xz", "xz-utils", "unpacks kernel packages", True),
+    Need("zstd", "zstd", "unpacks kernel modules", True),
+    Need("setpriv", "util-linux", "ends a guest with the runner", True),
+    Need("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring",
+         "signatures of the kernel packages", True),
 )
 
 

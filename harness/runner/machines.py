@@ -8,11 +8,16 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
 from .native import NativeSetup, kill_neighbour
 from .proc import run
+
+if TYPE_CHECKING:
+    from ..guest import Guest, Kernel
+
+Result = TypeVar("Result")
 
 
 class Machine(Protocol):
@@ -127,16 +132,16 @@ class GuestMachine:
     guest = True
     work_dir = "/run/pinfault"
 
-    def __init__(self, kernel: object, agent: Path, work: Path, log: Callable[[str], None]) -> None:
+    def __init__(self, kernel: "Kernel", agent: Path, work: Path, log: Callable[[str], None]) -> None:
         from .. import guest  # only here: native needs no QEMU
         self.module = guest
         self.obtained = kernel
-        self.kernel: str = kernel.name  # type: ignore[attr-defined]
-        self.version: str = kernel.version  # type: ignore[attr-defined]
+        self.kernel: str = kernel.name
+        self.version: str = kernel.version
         self.agent_path, self.work, self.log = agent, work, log
         self.pmem_dev = self.disk_dev = ""
         self.boot_s = 0.0
-        self.inner = None
+        self.inner: Guest | None = None
 
     def start(self) -> None:
         self.kill()
@@ -150,7 +155,7 @@ class GuestMachine:
         self.pmem_dev, self.disk_dev = inner.pmem_dev or "", inner.disk_dev or ""
         self.boot_s = float(inner.boot_s)
 
-    def _call(self, what: Callable[..., str], *args: object) -> str:
+    def _call(self, what: Callable[..., Result], *args: object) -> Result:
         try:
             return what(*args)
         except self.module.GuestTimeout as err:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,7 @@ def _stage(options: Options, names: dict[str, Any], run_name: str, folder: Path,
                 kernel = obtain(conf, say)
             except GuestError as err:
                 raise EnvironmentFailed(f"kernel {name}: {err}") from None
-            makers[name] = lambda k=kernel: GuestMachine(k, executor, work, say)
+            makers[name] = partial(GuestMachine, kernel, executor, work, say)
     return makers
 
 

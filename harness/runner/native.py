@@ -273,7 +273,7 @@ class NativeSetup:
 
     def __exit__(self, *_: object) -> None:
         if self.device:
-            for point, _, source in reversed(mounts_now()):
+            for point, _fstype, source in reversed(mounts_now()):
                 if source == self.device and point in self.ledger.mounts:
                     run("umount", point, timeout_s=60)
         cleanup_ledger(self.ledger, self.say)

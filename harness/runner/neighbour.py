@@ -10,14 +10,23 @@ from pathlib import Path
 
 from .agent import Agent
 
+# One fio for both, for under emulation starting it costs more than what it does. The `still` files are
+# written when the last of them has its size; only then may it be stopped.
 _START = r'''
 mkdir -p "$1/neighbour" && cd "$2" || exit 1
-fio --directory="$1/neighbour" --section=still neighbour.fio || exit 1
 rm -f live.pid
-setsid sh -c 'echo $$ > live.pid; exec fio --directory="$1/neighbour" --section=live neighbour.fio' \
+setsid sh -c 'echo $$ > live.pid; exec fio --directory="$1/neighbour" --section=still --section=live neighbour.fio' \
 	sh "$1" > live.log 2>&1 < /dev/null &
 i=0
-until [ -s live.pid ]; do i=$((i+1)); [ $i -ge 100 ] && exit 1; sleep 0.05; done
+until [ "$(stat -c %s "$1/neighbour/still.0" "$1/neighbour/still.1" 2>/dev/null | tr '\n' ' ')" = '524288 524288 ' ]; do
+	i=$((i+1))
+	if [ $i -ge 200 ] || { [ -s live.pid ] && ! kill -0 "$(cat live.pid)" 2>/dev/null; }; then
+		kill -KILL "$(cat live.pid)" 2>/dev/null
+		cat live.log
+		exit 1
+	fi
+	sleep 0.1
+done
 '''
 _STOP = r'''
 cd "$1" || exit 0

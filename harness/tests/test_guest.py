@@ -389,7 +389,7 @@ class FakeGuests(unittest.TestCase):
         self.script = FAKE_QEMU
         self.logged: list[str] = []
         for target, new in (("prepared_pmem", lambda run, log: self.work / "pmem"),
-                            ("choose_accel", lambda kernel, log: "tcg"), ("launch", self.launch),
+                            ("choose_accel", lambda conf, log: "tcg"), ("launch", self.launch),
                             ("need_space", lambda path, size: None)):
             patch = mock.patch.object(guest, target, new)
             patch.start()

@@ -7,7 +7,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from harness.runner import store, table
+from harness.runner import table
 from harness.runner.errors import EnvironmentFailed, UsageError
 from harness.runner.main import exit_code, nonce_of
 from harness.runner.store import CaseResult, Store, load_run
