@@ -72,6 +72,8 @@ struct pf_channel_ops {
 	const char *summary; /* one line for --list */
 	enum pf_class class;
 	enum pf_hold_kind hold_kind;
+	int brief; /* close kin of another channel: the default run gives it the short list of
+		    * sequences (those that say "variants: yes"), as it does variants */
 	const char *const *variants; /* NULL, or names ending with NULL; the first is "" (plain) */
 
 	/* Can this variant run on this machine at all? 0, or -errno with one line in @why. Called

@@ -72,8 +72,9 @@ static void say_channel(struct agent *a, const struct pf_channel_ops *ops, const
 	if (!rc && !*variant && ops->preload)
 		ops->preload();
 	pf_token_encode(token, sizeof(token), why);
-	agent_line(a, "channel %s%s%s %s %s %s %s", ops->name, *variant ? "/" : "", variant,
-		   class_names[ops->class], hold_names[ops->hold_kind], rc ? "no" : "yes", token);
+	agent_line(a, "channel %s%s%s %s %s %s %s %s", ops->name, *variant ? "/" : "", variant,
+		   class_names[ops->class], hold_names[ops->hold_kind],
+		   ops->brief ? "brief" : "full", rc ? "no" : "yes", token);
 }
 
 static void say_fault(struct agent *a, const struct pf_fault_ops *ops)

@@ -67,6 +67,7 @@ class ChannelInfo:
     name: str
     cls: str
     hold: str
+    brief: bool  # close kin of another channel: the default run gives it the short list
     available: bool
     why: str
 
@@ -124,10 +125,10 @@ class Agent:
         reply = self.request("hello", timeout_s=timeout_s)
         hello = Hello(env=reply.env())
         for line in reply.lines:
-            words = [*line, "", "", "", ""]
+            words = [*line, "", "", "", "", ""]
             if line[0] == "channel" and len(line) >= 4:
-                hello.channels[words[1]] = ChannelInfo(words[1], words[2], words[3], words[4] == "yes",
-                                                       " ".join(words[5:]).strip())
+                hello.channels[words[1]] = ChannelInfo(words[1], words[2], words[3], words[4] == "brief",
+                                                       words[5] == "yes", " ".join(words[6:]).strip())
             elif line[0] == "fault" and len(line) >= 4:
                 flags = frozenset(f for f in words[3].split(",") if f not in ("-", ""))
                 hello.faults[words[1]] = FaultInfo(words[1], words[2], flags, " ".join(words[4:]).strip())

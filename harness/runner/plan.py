@@ -128,7 +128,7 @@ def parse_case_id(text: str) -> tuple[str, str, str, str]:
 
 @dataclass
 class Filters:
-    """Empty means all of it. Each entry is a name or a glob."""
+    """Empty means the default run. Each entry is a name or a glob."""
 
     fs: list[str] = field(default_factory=list)
     channels: list[str] = field(default_factory=list)
@@ -177,7 +177,8 @@ def plan(kernels: list[str], configs: dict[str, FsConfig], channels: dict[str, C
     channel_names = set(_matching(filters.channels, plain_first, "channel"))
     usable = {n: s for n, s in sequences.items() if s.selftest == selftest or n in filters.sequences}
     sequence_names = set(_matching(filters.sequences, sorted(usable), "sequence"))
-    if not (filters.sequences or filters.faults or filters.all):
+    by_default = not (filters.sequences or filters.faults or filters.all)
+    if by_default:
         sequence_names = {n for n in sequence_names if usable[n].default}
     fault_names = set(_matching(filters.faults, sorted(faults), "fault")) if filters.faults else set()
     out: list[Case] = []
@@ -189,6 +190,8 @@ def plan(kernels: list[str], configs: dict[str, FsConfig], channels: dict[str, C
                 if not wanted(sequences[name], channels[channel], fs, faults):
                     continue
                 nr += 1
+                if by_default and channels[channel].brief and not sequences[name].variants:
+                    continue
                 if (fs in fs_names and channel in channel_names and name in sequence_names
                         and (not fault_names or fault_names & set(sequences[name].verbs))):
                     rows.append((nr, fs, channel, name))

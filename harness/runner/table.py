@@ -15,8 +15,10 @@ NOT_COVERED, INCONCLUSIVE = "-", "?"
 NEWS = ("differs", "fixed")
 LEGEND = ("letters: " + "  ".join(f"{letter} {word}" for word, letter in LETTERS.items())
           + "\n         - not covered  ? inconclusive or broken"
-          + "\ncells:   the strongest resolution (crashed hung lost refused blocked overtaken, else the commonest), "
-          "how often\n         of how many; ! something not as expected")
+          + "\ncells:   the strongest resolution (crashed hung lost refused blocked overtaken, else the commonest; of the\n"
+          "         page-table controls the commonest), how often of how many, and what was expected where that is not\n"
+          "         guaranteed coherence: u unsupported, b bug, p refused by policy; ! something not as expected")
+CLASS_MARKS = {"unsupported": " u", "bug": " b", "refused": " p"}
 
 
 def letter(result: CaseResult | None) -> str:
@@ -26,16 +28,18 @@ def letter(result: CaseResult | None) -> str:
         else INCONCLUSIVE
 
 
-def cell(results: list[CaseResult]) -> str:
-    """The strongest resolution, else the commonest, how often, of how many; `!` where one differs from
-    expected."""
+def cell(results: list[CaseResult], control: bool = False) -> str:
+    """The strongest resolution, else the commonest, how often, of how many, and the class of what was
+    expected of it; `!` where one differs from expected."""
     counted = [r for r in results if letter(r) not in (NOT_COVERED, INCONCLUSIVE)]
-    mark = "!" if any(r.outcome in NEWS for r in results) else ""
+    news = "!" if any(r.outcome in NEWS for r in results) else ""
     if not counted:
-        return (INCONCLUSIVE if any(letter(r) == INCONCLUSIVE for r in results) else NOT_COVERED) + mark
+        return (INCONCLUSIVE if any(letter(r) == INCONCLUSIVE for r in results) else NOT_COVERED) + news
     counts = Counter(r.resolution for r in counted)
-    word = next((w for w in STRENGTH if counts[w]), counts.most_common(1)[0][0])
-    return f"{word} {counts[word]}/{len(counted)}{mark}"
+    strong = STRENGTH[:3] if control else STRENGTH
+    word = next((w for w in strong if counts[w]), counts.most_common(1)[0][0])
+    classes = Counter(r.expected.get("class", "") for r in counted if r.resolution == word)
+    return f"{word} {counts[word]}/{len(counted)}{CLASS_MARKS.get(classes.most_common(1)[0][0], '')}{news}"
 
 
 def _grid(head: list[str], rows: list[list[str]], markdown: bool) -> list[str]:
@@ -68,8 +72,10 @@ def _collapse(values: list[str]) -> str:
     return values[0] if len(set(values)) == 1 else "/".join(values)
 
 
-def kernel_tables(kernel: str, facts: dict[str, Any], results: list[CaseResult], markdown: bool) -> list[str]:
+def kernel_tables(kernel: str, meta: dict[str, Any], results: list[CaseResult], markdown: bool) -> list[str]:
     """Both tables of one kernel."""
+    facts = meta.get("kernels", {}).get(kernel, {})
+    controls = {name for name, c in meta.get("channels", {}).items() if c.get("class") == "pte"}
     by = {(r.fs, r.channel, r.sequence): r for r in results}
     filesystems, sequences = _names(results, "fs"), sorted(_names(results, "sequence"))
     channels = _names(results, "channel")
@@ -82,8 +88,9 @@ def kernel_tables(kernel: str, facts: dict[str, Any], results: list[CaseResult],
         out += [f"not finished: {facts['error']}", ""]
     if not shown:
         return out + ["nothing was covered", ""]
-    for group in _short(shown, 14, 114):
-        rows = [[fs, *(cell([r for r in results if r.fs == fs and r.channel == c]) for c in group)]
+    # A variant is its channel in another way, and stands with the conflicts.
+    for group in _short([c for c in shown if "/" not in c] or shown, 16, 118):
+        rows = [[fs, *(cell([r for r in results if r.fs == fs and r.channel == c], c in controls) for c in group)]
                 for fs in filesystems]
         out += [*_grid(["filesystem", *group], rows, markdown), ""]
     out += [f"filesystems in the letters below, in this order: {' '.join(filesystems)}", ""]
@@ -144,9 +151,9 @@ def render(meta: dict[str, Any], results: list[CaseResult], folder: str, markdow
     out: list[str] = []
     if markdown:
         out += [f"# pinfault run {meta['run']}", ""]
-    for kernel in dict.fromkeys([*meta.get("kernels", {}), *_names(results, "kernel")]):
+    for kernel in dict.fromkeys([*meta.get("kernels_wanted", []), *_names(results, "kernel")]):
         mine = [r for r in results if r.kernel == kernel]
-        out += kernel_tables(kernel, meta.get("kernels", {}).get(kernel, {}), mine, markdown)
+        out += kernel_tables(kernel, meta, mine, markdown)
     out += [*(["```", LEGEND, "```"] if markdown else [LEGEND]), ""]
     news = [r for r in results if r.outcome in NEWS]
     out += _section("not as expected", [difference(r) for r in news], markdown)

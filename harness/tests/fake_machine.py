@@ -7,8 +7,8 @@ from collections.abc import Callable
 from harness.runner.agent import decode, encode
 from harness.runner.errors import AgentDied, AgentTimeout
 
-HELLO = ["env kernel 6.1.0-test", "channel store pte trivial yes %-", "channel dio-read short-pin inflight yes %-",
-         "channel rdma-odp faulting trivial no no%20device", "fault punch file-range - x",
+HELLO = ["env kernel 6.1.0-test", "channel store pte trivial full yes %-", "channel dio-read short-pin inflight full yes %-",
+         "channel rdma-odp faulting trivial full no no%20device", "fault punch file-range - x",
          "fault crash file exclusive,last x", "ok"]
 
 

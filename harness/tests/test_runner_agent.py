@@ -41,8 +41,8 @@ class Tokens(unittest.TestCase):
 
 class Requests(unittest.TestCase):
     def test_hello(self) -> None:
-        script = Script("env kernel 6.1.0", "channel store pte trivial yes %-",
-                        "channel rdma-odp/mtu1024 faulting trivial no no%20device",
+        script = Script("env kernel 6.1.0", "channel store pte trivial full yes %-",
+                        "channel rdma-odp/mtu1024 faulting trivial full no no%20device",
                         "fault punch file-range - punches%20a%20hole", "fault crash file exclusive,last x", "ok")
         hello = Agent(script).hello()
         self.assertEqual(hello.env, {"kernel": "6.1.0"})

@@ -13,7 +13,7 @@ from harness.runner.plan import Filters, load_sequences, parse_case_id, parse_se
 FAULTS = {n: FaultInfo(n, a, frozenset(f), "") for n, a, f in (
     ("punch", "file-range", ()), ("clone", "file-file", ()), ("syncfs", "file", ("exclusive",)),
     ("crash", "file", ("exclusive", "last")), ("panic", "file", ("selftest", "guest-only")))}
-CHANNELS = {n: ChannelInfo(n, "pte", "trivial", True, "") for n in ("store", "rdma-odp", "rdma-odp/mtu1024")}
+CHANNELS = {n: ChannelInfo(n, "pte", "trivial", False, True, "") for n in ("store", "rdma-odp", "rdma-odp/mtu1024")}
 CONFIGS = {n: FsConfig(n, "xfs") for n in ("xfs", "xfs-dax")}
 
 

@@ -64,6 +64,7 @@ static const struct pf_channel_ops copyout_ops = {
 	.summary = "buffered read(2) into the mapping",
 	.class = PF_CLASS_PTE,
 	.hold_kind = PF_HOLD_TRIVIAL,
+	.brief = 1,
 	.probe = copyout_probe,
 	.open = copyout_open,
 	.write = copyout_write,

@@ -180,6 +180,7 @@ static const struct pf_channel_ops uring_fixed_ops = {
 	.summary = "io_uring READ_FIXED into a registered buffer over the mapping",
 	.class = PF_CLASS_LONG_PIN,
 	.hold_kind = PF_HOLD_TRIVIAL,
+	.brief = 1,
 	.probe = uring_fixed_probe,
 	.open = uring_fixed_open,
 	.pin = uring_fixed_pin,

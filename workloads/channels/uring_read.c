@@ -152,6 +152,7 @@ static const struct pf_channel_ops uring_read_ops = {
 	.summary = "io_uring read, O_DIRECT, into the mapping, from a FUSE file",
 	.class = PF_CLASS_SHORT_PIN,
 	.hold_kind = PF_HOLD_INFLIGHT,
+	.brief = 1,
 	.probe = uring_read_probe,
 	.open = uring_read_open,
 	.write = uring_read_write,

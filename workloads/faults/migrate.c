@@ -122,6 +122,8 @@ static enum pf_effect migrate_effect(struct pf_fault_call *c, char *evidence, si
 		state_say(evidence, evidence_bytes, "the file is not mapped");
 		return PF_EFFECT_UNKNOWN;
 	}
+	/* A large folio comes back unmapped: where it is now shows when it is touched again. */
+	madvise(c->file->map, c->file->map_bytes, MADV_POPULATE_READ);
 	for (int i = 0; i < 3; i++) {
 		now = migrate_frame(c->file, migrate_sample(c->file, i));
 		if (!now || !c->before[1 + i])
