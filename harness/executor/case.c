@@ -127,13 +127,20 @@ static void setup(struct case_run *c, int out)
 	}
 }
 
-/* Could a step be sleeping for a good reason, and wake when something later is done? */
-static bool may_sleep(const struct case_run *c)
+/* Is something open that a later step of the sequence closes: a held write, a frozen filesystem? */
+static bool held_or_frozen(const struct case_run *c)
 {
 	for (int i = 0; i < PF_SEQ_HOLDS_MAX; i++)
 		if (c->held[i].out && c->held[i].inflight)
 			return true;
-	return c->nr_open_states > 0 ||
+	return c->nr_open_states > 0;
+}
+
+/* Could a step be sleeping for a good reason, and wake when something later is done? A long pin ends
+ * with the case only. */
+static bool may_sleep(const struct case_run *c)
+{
+	return held_or_frozen(c) ||
 	       (c->nr_pinned > 0 && c->channel.ops->class != PF_CLASS_PTE &&
 		c->channel.ops->class != PF_CLASS_SHORT_PIN);
 }
@@ -152,7 +159,7 @@ static void step_late(struct case_run *c, struct step_job *j, const char *where)
 /* Wait for a step that was started. One that sleeps for a good reason is left running. */
 static void wait_step(struct case_run *c, struct step_job *j)
 {
-	unsigned int grace_ms = may_sleep(c) && !j->job.blocked_seen ? c->params->grace_ms : 0;
+	unsigned int grace_ms = may_sleep(c) ? c->params->grace_ms : 0;
 	char where[128] = "";
 
 	switch (workers_wait(c->workers, &j->job, grace_ms, c->params->deadline_ms, where,
@@ -161,9 +168,10 @@ static void wait_step(struct case_run *c, struct step_job *j)
 		j->running = false;
 		return;
 	case JOB_ASLEEP:
+		if (!j->job.blocked_seen)
+			pf_history_line(&c->history, "blocked %u %llu %s", j->job.op,
+					(unsigned long long)pf_now_ns(), where);
 		j->job.blocked_seen = true;
-		pf_history_line(&c->history, "blocked %u %llu %s", j->job.op,
-				(unsigned long long)pf_now_ns(), where);
 		return;
 	case JOB_LATE:
 		step_late(c, j, where);
@@ -171,10 +179,11 @@ static void wait_step(struct case_run *c, struct step_job *j)
 	}
 }
 
-/* What slept should wake now that nothing is held any more. */
+/* What slept should wake now that nothing is held and nothing frozen; the next step is not to run
+ * beside it. */
 static void wait_sleepers(struct case_run *c)
 {
-	if (may_sleep(c))
+	if (held_or_frozen(c))
 		return;
 	for (int i = 0; i < c->seq.nr_steps && c->end != CASE_HUNG; i++)
 		if (c->jobs[i].running)

@@ -710,6 +710,15 @@ static bool narrow(struct j_cell *c, const struct j_value *v)
 	return true;
 }
 
+/* Is an operation under way that changes this cell? */
+static bool being_changed(const struct judge *j, const struct j_object *o, uint64_t at)
+{
+	for (int b = 0; b < J_PENDING_MAX; b++)
+		if (j->pending[b] && j_touches(&j->ops[j->pending[b]], (int)(o - j->objects), at))
+			return true;
+	return false;
+}
+
 static void see_cell(struct judge *j, struct j_object *o, uint64_t at, const struct j_seen *seen,
 		     const struct j_event *ev, bool after, struct bad_run *b)
 {
@@ -717,6 +726,7 @@ static void see_cell(struct judge *j, struct j_object *o, uint64_t at, const str
 	struct j_value v = { seen->kind == SEEN_CELL ? seen->op : 0,
 			     seen->id ? seen->id : o->id,
 			     seen->id ? seen->cell : (uint32_t)at };
+	bool crowded = j->look_events[ev->op % J_LOOKS_MAX] != j->events;
 	char want[80], saw[80];
 	const char *kind;
 
@@ -731,10 +741,14 @@ static void see_cell(struct judge *j, struct j_object *o, uint64_t at, const str
 			return;
 		}
 		/* Something began or ended while it looked: it may have seen any earlier moment. */
-		if (j->look_events[ev->op % J_LOOKS_MAX] != j->events && set_has(&c->ever, &v)) {
+		if (crowded && set_has(&c->ever, &v)) {
 			j->undecided_cells++;
 			return;
 		}
+	} else if (seen->kind == SEEN_TORN && (crowded || being_changed(j, o, at))) {
+		/* No copy of 64 bytes is atomic: who looks while it is made may see half of it. */
+		j->undecided_cells++;
+		return;
 	}
 	kind = violation_kind(j, c, seen, &v, after);
 	want_text(c, want, sizeof(want));
