@@ -126,7 +126,8 @@ class KernelRun:
             self.say(text)
 
     def expected(self, case: Case) -> Expectation:
-        return self.context.expectations.of(self.version, case.fs, case.channel, case.sequence)
+        config = self.context.configs[case.fs]
+        return self.context.expectations.of(self.version, {config.name, config.kind}, case.channel, case.sequence)
 
     def count_findings(self, kind: str, cases: list[Case]) -> int:
         results = [self.store.results.get(c.id) for c in cases]

@@ -66,8 +66,8 @@ class Rule:
     reference: str
     where: str
 
-    def matches(self, version: Version, fs: str, channel: str, sequence: str) -> bool:
-        return (version in self.range and _any(self.fs, fs) and _any(self.sequence, sequence)
+    def matches(self, version: Version, fs: set[str], channel: str, sequence: str) -> bool:
+        return (version in self.range and any(_any(self.fs, name) for name in fs) and _any(self.sequence, sequence)
                 and (_any(self.channel, channel)))
 
 
@@ -123,7 +123,8 @@ class Expectations:
                     rules.append(parse_rule(line, f"{path.name}:{number}"))
         return cls(rules)
 
-    def of(self, kernel_version: str, fs: str, channel: str, sequence: str) -> Expectation:
+    def of(self, kernel_version: str, fs: set[str], channel: str, sequence: str) -> Expectation:
+        """`fs` is what the configuration is called and what kind it is; a rule may name either."""
         version = version_of(kernel_version)
         for rule in reversed(self.rules):
             if rule.matches(version, fs, channel, sequence):

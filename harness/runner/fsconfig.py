@@ -32,6 +32,11 @@ class FsConfig:
         """Does what was written outlive the mount?"""
         return self.fstype != "tmpfs"
 
+    @property
+    def kind(self) -> str:
+        """What expectations know it as, whatever it is called: xfs, xfs-dax, ..."""
+        return self.fstype + ("-dax" if self.requires == "pmem" else "")
+
 
 def _words(value: str, where: str) -> tuple[str, ...]:
     try:

@@ -33,10 +33,11 @@ class Rules(unittest.TestCase):
             Path(folder, "10-a.conf").write_text("* xfs rdma-* * refused refused:EFAULT one\n")
             Path(folder, "20-b.conf").write_text("# c\n..6.4 xfs,ext4 rdma-pinned punch-* bug lost two words\n")
             rules = Expectations.load(Path(folder))
-        self.assertEqual(rules.of("6.1.0", "xfs", "rdma-pinned", "punch-write").reference, "two words")
-        self.assertEqual(rules.of("6.12.0", "xfs", "rdma-pinned", "punch-write").cls, "refused")
-        self.assertEqual(rules.of("6.1.0", "xfs", "rdma-odp/mtu1024", "x").rule, "10-a.conf:1")
-        self.assertEqual(rules.of("6.1.0", "tmpfs", "rdma-pinned", "x").cls, "guaranteed")
+        self.assertEqual(rules.of("6.1.0", {"xfs"}, "rdma-pinned", "punch-write").reference, "two words")
+        self.assertEqual(rules.of("6.12.0", {"xfs"}, "rdma-pinned", "punch-write").cls, "refused")
+        self.assertEqual(rules.of("6.1.0", {"xfs"}, "rdma-odp/mtu1024", "x").rule, "10-a.conf:1")
+        self.assertEqual(rules.of("6.1.0", {"tmpfs"}, "rdma-pinned", "x").cls, "guaranteed")
+        self.assertEqual(rules.of("6.12.0", {"mine", "xfs"}, "rdma-pinned", "punch-write").cls, "refused")
 
     def test_errors(self) -> None:
         for line, says in (("* xfs store *", "a rule is"), ("6 xfs store * bug lost ref", "kernel range"),
