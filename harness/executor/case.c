@@ -136,8 +136,10 @@ static bool held_or_frozen(const struct case_run *c)
 	return c->nr_open_states > 0;
 }
 
-/* Could a step be sleeping for a good reason, and wake when something later is done? A long pin ends
- * with the case only. */
+/*
+ * Could a step be sleeping for a good reason, and wake when something later is done? A long pin
+ * ends with the case only.
+ */
 static bool may_sleep(const struct case_run *c)
 {
 	return held_or_frozen(c) ||

@@ -57,7 +57,7 @@ int main(int argc, char **argv)
 	pthread_t reader, puncher;
 
 	if (argc != 3) {
-		fprintf(stderr, "usage: %s FILE-ON-DAX BLOCK-DEVICE-THAT-TAKES-2-SECONDS\n", argv[0]);
+		fprintf(stderr, "usage: %s FILE-ON-DAX DEVICE-THAT-TAKES-2-SECONDS\n", argv[0]);
 		return 2;
 	}
 	setvbuf(stdout, NULL, _IONBF, 0);
