@@ -49,6 +49,9 @@ static int prepare_steps(struct case_run *c)
 		j->step = s;
 		j->job.fn = step_run;
 		j->job.arg = j;
+		if ((s->verb == PF_VERB_READ || s->verb == PF_VERB_LOOK) &&
+		    look_init(&j->look, &c->history, c->params->run, c->params->nr))
+			return -ENOMEM;
 		if (writes(s) && posix_memalign((void **)&j->data, 4096, bytes))
 			return -ENOMEM;
 		if (s->fault && (s->fault->flags & PF_FAULT_GUEST_ONLY) && !c->params->guest)
@@ -220,7 +223,7 @@ static void finish_job(struct job *job)
 	for (int i = 0; i < PF_SEQ_HOLDS_MAX; i++)
 		land_held(c, &c->held[i]);
 	if (looks)
-		look_all(c, false);
+		look_all(c, &c->look, false);
 	for (int i = 0; i < c->seq.nr_files; i++)
 		if (c->files[i].map)
 			unpin_file(c, &c->files[i]);
@@ -232,7 +235,7 @@ static void look_job(struct job *job)
 
 	/* A refused pin was looked at already; nothing has happened since. */
 	if (!c->refused)
-		look_all(c, true);
+		look_all(c, &c->look, true);
 	look_dropped(c);
 }
 
@@ -251,14 +254,17 @@ static void close_job(struct job *job)
 
 static void run_phase(struct case_run *c, void (*fn)(struct job *), const char *name)
 {
-	struct job job = { .fn = fn, .arg = c };
+	/* Not on the stack: one that is late goes on after we have given up on it. */
+	struct job *job = calloc(1, sizeof(*job));
 	char where[128] = "";
 
-	if (c->end == CASE_HUNG)
+	if (c->end == CASE_HUNG || !job)
 		return;
-	if (workers_start(c->workers, &job))
+	job->fn = fn;
+	job->arg = c;
+	if (workers_start(c->workers, job))
 		case_end(c, CASE_BROKEN, "thread");
-	else if (workers_wait(c->workers, &job, 0, c->params->deadline_ms, where,
+	else if (workers_wait(c->workers, job, 0, c->params->deadline_ms, where,
 			      sizeof(where)) != JOB_DONE)
 		case_end(c, CASE_HUNG, "%s, in %s", name, where);
 }
@@ -345,13 +351,18 @@ static void report(struct agent *a, const struct case_params *p, pid_t pid, cons
 	char token[1024];
 	const char *why = strchr(text, ' ');
 	int status = 0;
+	bool gone;
 
 	pf_token_encode(token, sizeof(token), why && why[1] ? why + 1 : "?");
 	if (!answered || !strncmp(text, "hung", 4)) {
 		thaw(p->mnt);
 		kill(pid, SIGKILL);
 	}
-	if (!reap(pid, KILL_MS, &status)) {
+	gone = reap(pid, KILL_MS, &status);
+	/* A child killed in the middle of a line leaves half of it: end that line first. */
+	if (!gone || !answered || WIFSIGNALED(status))
+		agent_line(a, "%s", "");
+	if (!gone) {
 		agent_line(a, "ok stuck %s", token);
 		return;
 	}

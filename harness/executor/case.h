@@ -26,6 +26,7 @@ struct step_job {
 	const struct pf_step *step;
 	uint8_t *data; /* stamped cells of a writing step */
 	struct pf_fault_call call;
+	struct look look; /* a step's own: one that sleeps keeps its buffer */
 	bool running; /* started and not yet seen to be done */
 };
 
@@ -53,7 +54,7 @@ struct case_run {
 /* step.c: what each verb does; runs in a worker. Returns 0 or the first fatal error in c->end. */
 void step_run(struct job *job);
 /* Views of every file; @final_name NULL for the views' own names. Run in the caller's thread. */
-void look_all(struct case_run *c, bool fresh_mapping);
+void look_all(struct case_run *c, struct look *l, bool fresh_mapping);
 void look_dropped(struct case_run *c);
 int unpin_file(struct case_run *c, struct pf_file *f);
 void land_held(struct case_run *c, struct held *held);

@@ -353,7 +353,7 @@ static void step_fault(struct step_job *j)
 			ops->flags & PF_FAULT_BEST_EFFORT ? "best-effort" : "strict", token);
 }
 
-void look_all(struct case_run *c, bool fresh_mapping)
+void look_all(struct case_run *c, struct look *l, bool fresh_mapping)
 {
 	for (int i = 0; i < c->seq.nr_files; i++) {
 		struct pf_file *f = &c->files[i];
@@ -371,7 +371,7 @@ void look_all(struct case_run *c, bool fresh_mapping)
 		}
 		for (enum pf_view v = 0; v < PF_VIEWS_NR; v++)
 			if (v != PF_VIEW_MMAP || f->map)
-				look_at(&c->look, f, v, pf_view_name(v), 0, 0);
+				look_at(l, f, v, pf_view_name(v), 0, 0);
 		if (mapped) {
 			munmap(f->map, f->map_bytes);
 			f->map = NULL;
@@ -426,11 +426,11 @@ void step_run(struct job *job)
 		break;
 	case PF_VERB_READ:
 		job->op = c->history.last_op + 1;
-		look_at(&c->look, &c->files[s->file], s->view, pf_view_name(s->view),
+		look_at(&j->look, &c->files[s->file], s->view, pf_view_name(s->view),
 			s->off_bytes, s->len_bytes);
 		break;
 	case PF_VERB_LOOK:
-		look_all(c, false);
+		look_all(c, &j->look, false);
 		break;
 	case PF_VERB_FAULT:
 		step_fault(j);

@@ -149,6 +149,8 @@ struct j_op {
 	bool effect_best_effort;
 	char pinned;	  /* 'y', 'n', 'u', 0 */
 	char evidence[160];
+	struct j_set *before; /* of a pending move: what its source cells held without it */
+	uint32_t nr_before;
 	uint64_t cells_wanted, cells_gone; /* of a write: observed at the end of the case */
 };
 
@@ -162,10 +164,12 @@ struct judge {
 	struct j_op ops[J_OPS_MAX];
 	uint32_t last_op;
 	struct j_object *objects;
-	int nr_objects;
+	int nr_objects, names_in_doubt;
 	uint32_t pending[J_PENDING_MAX]; /* op by bit, 0: free */
 	uint64_t events; /* invocations and returns so far, looks apart */
+	struct j_object *looked_at[J_LOOKS_MAX]; /* by look OP % J_LOOKS_MAX; NULL: no such file */
 	uint64_t look_events[J_LOOKS_MAX]; /* events when look OP % J_LOOKS_MAX began */
+	uint64_t last_change_events, looked_at_events; /* events at the last return of a change, look */
 	uint64_t checked_cells, checked_sizes, undecided_cells;
 	bool ended, hung, crashed, remounted;
 	char hung_where[200];

@@ -30,25 +30,30 @@ __attribute__((format(printf, 2, 3))) static int contradiction(struct judge *j, 
 	return -EINVAL;
 }
 
-/* Sets. Adding to a full one returns false: the cell is then undecided. */
+/* Sets. One that overflows has every value. */
 
-static bool set_add(struct j_set *set, const struct j_value *v)
+static bool set_any(const struct j_set *set)
 {
-	for (int i = 0; i < set->nr; i++)
-		if (same(&set->v[i], v))
-			return true;
-	if (set->nr == SET_MAX)
-		return false;
-	set->v[set->nr++] = *v;
-	return true;
+	return set->nr > SET_MAX;
 }
 
 static bool set_has(const struct j_set *set, const struct j_value *v)
 {
+	if (set_any(set))
+		return true;
 	for (int i = 0; i < set->nr; i++)
 		if (same(&set->v[i], v))
 			return true;
 	return false;
+}
+
+static void set_add(struct j_set *set, const struct j_value *v)
+{
+	if (set_has(set, v))
+		return;
+	if (set->nr < SET_MAX)
+		set->v[set->nr] = *v;
+	set->nr++;
 }
 
 static void state_add(struct j_cell *c, const struct j_value *v, uint32_t mask)
@@ -74,12 +79,10 @@ static void remember(struct j_object *o, struct j_cell *c)
 {
 	c->seen = false;
 	for (int i = 0; i < c->nr; i++) {
-		bool fits = set_add(&c->durable, &c->s[i].v) && set_add(&c->ever, &c->s[i].v);
-
+		set_add(&c->durable, &c->s[i].v);
+		set_add(&c->ever, &c->s[i].v);
 		if (o->syncs_pending)
-			fits = fits && set_add(&c->since, &c->s[i].v);
-		if (!fits)
-			c->undecided = true;
+			set_add(&c->since, &c->s[i].v);
 	}
 }
 
@@ -90,12 +93,15 @@ static void size_add(struct j_sizes *s, uint64_t bytes, uint32_t mask)
 			return;
 	if (s->nr < (int)(sizeof(s->s) / sizeof(s->s[0])))
 		s->s[s->nr++] = (struct j_size_state){ bytes, mask };
+	else
+		s->any = true;
 }
 
 static void remember_sizes(struct j_object *o)
 {
 	for (int i = 0; i < o->sizes.nr; i++) {
 		size_add(&o->durable_sizes, o->sizes.s[i].bytes, 0);
+		size_add(&o->ever_sizes, o->sizes.s[i].bytes, 0);
 		if (o->syncs_pending)
 			size_add(&o->since_sizes, o->sizes.s[i].bytes, 0);
 	}
@@ -252,6 +258,7 @@ static bool close_cell(struct judge *j, const struct j_op *op, struct j_cell *c,
 	int before = c->nr, nr = c->nr;
 	struct j_cell *src = moves_data(op) ? source_of(j, op, at) : NULL;
 	struct j_value v = zero_value;
+	const struct j_set *was;
 
 	if (is_write(op))
 		v = (struct j_value){ (uint32_t)(op - j->ops), target_of(j, op)->id, (uint32_t)at };
@@ -264,10 +271,11 @@ static bool close_cell(struct judge *j, const struct j_op *op, struct j_cell *c,
 			state_add(c, &v, mask | bit);
 			continue;
 		}
-		if (src->undecided)
+		was = &op->before[src - j->objects[op->obj].cells];
+		if (src->undecided || set_any(was))
 			c->undecided = true;
-		for (int k = 0; k < src->ever.nr; k++)
-			state_add(c, &src->ever.v[k], mask | bit);
+		for (int k = 0; !c->undecided && k < was->nr; k++)
+			state_add(c, &was->v[k], mask | bit);
 	}
 	return c->nr != before;
 }
@@ -291,6 +299,41 @@ static bool close_sizes(struct judge *j, const struct j_op *op, uint32_t bit)
 	return o->sizes.nr != before;
 }
 
+static int room_for(struct judge *j, const struct j_op *op)
+{
+	struct j_object *from = &j->objects[op->obj], *to = target_of(j, op);
+	uint64_t lo, hi;
+
+	size_bounds(from, &lo, &hi);
+	if (op->verb == J_FAULT && op->prim == J_RESIZE && op->size_bytes > hi)
+		hi = op->size_bytes;
+	if (op->verb == J_FAULT && op->prim == J_INSERT)
+		hi += op->len_bytes;
+	return ensure_cells(j, to, hi);
+}
+
+/* What the source of a pending move may have held since it began, had it not happened yet. */
+static int keep_before(struct judge *j, struct j_op *op, uint32_t bit)
+{
+	const struct j_object *o = &j->objects[op->obj];
+	bool self = target_of(j, op) == o;
+
+	if (op->nr_before < o->nr_cells) {
+		struct j_set *more = realloc(op->before, sizeof(*more) * o->nr_cells);
+
+		if (!more)
+			return contradiction(j, "out of memory");
+		memset(more + op->nr_before, 0, sizeof(*more) * (o->nr_cells - op->nr_before));
+		op->before = more;
+		op->nr_before = o->nr_cells;
+	}
+	for (uint32_t i = 0; i < o->nr_cells; i++)
+		for (int k = 0; k < o->cells[i].nr; k++)
+			if (!self || !(o->cells[i].s[k].mask & bit))
+				set_add(&op->before[i], &o->cells[i].s[k].v);
+	return 0;
+}
+
 /* All that may have happened by now: pending operations, in any order, taken or not. */
 static void close_all(struct judge *j)
 {
@@ -305,7 +348,11 @@ static void close_all(struct judge *j)
 
 			if (!j->pending[b] || !changes_data(op))
 				continue;
+			if (moves_data(op) && !op->overlapped)
+				continue; /* nobody has looked */
 			o = target_of(j, op);
+			if (moves_data(op) && (keep_before(j, op, 1u << b) || room_for(j, op)))
+				return;
 			if (changes_size(op))
 				changed |= close_sizes(j, op, 1u << b);
 			size_bounds(o, &lo, &hi);
@@ -332,6 +379,22 @@ static void close_all(struct judge *j)
 		op->size_lo = lo < op->size_lo ? lo : op->size_lo;
 		op->size_hi = hi > op->size_hi ? hi : op->size_hi;
 	}
+}
+
+/* A move that was thought to be alone, and is looked at or synced while it is under way. */
+static void expose_moves(struct judge *j)
+{
+	bool any = false;
+
+	for (int b = 0; b < J_PENDING_MAX; b++) {
+		struct j_op *op = &j->ops[j->pending[b]];
+
+		if (!j->pending[b] || op->overlapped || !moves_data(op))
+			continue;
+		op->overlapped = any = true;
+	}
+	if (any)
+		close_all(j);
 }
 
 static int nr_pending(const struct judge *j)
@@ -368,7 +431,7 @@ static void settle_sizes(struct j_object *o, uint32_t bit, bool must)
 {
 	struct j_sizes old = o->sizes;
 
-	o->sizes.nr = 0;
+	o->sizes = (struct j_sizes){ .any = old.any };
 	for (int i = 0; i < old.nr; i++)
 		if (!must || (old.s[i].mask & bit))
 			size_add(&o->sizes, old.s[i].bytes, old.s[i].mask & ~bit);
@@ -408,7 +471,8 @@ static void apply_move(struct judge *j, const struct j_op *op)
 		contradiction(j, "out of memory");
 		return;
 	}
-	memcpy(old, from->cells, sizeof(*old) * nr_old);
+	if (nr_old)
+		memcpy(old, from->cells, sizeof(*old) * nr_old);
 	for (uint64_t i = 0; i < to->nr_cells; i++) {
 		struct j_cell *src = source_of(j, op, i), *c = &to->cells[i];
 
@@ -434,21 +498,9 @@ static void apply_move(struct judge *j, const struct j_op *op)
 	remember_sizes(to);
 }
 
-static int room_for(struct judge *j, const struct j_op *op)
-{
-	struct j_object *from = &j->objects[op->obj], *to = target_of(j, op);
-	uint64_t lo, hi;
-
-	size_bounds(from, &lo, &hi);
-	if (op->verb == J_FAULT && op->prim == J_RESIZE && op->size_bytes > hi)
-		hi = op->size_bytes;
-	if (op->verb == J_FAULT && op->prim == J_INSERT)
-		hi += op->len_bytes;
-	return ensure_cells(j, to, hi);
-}
-
 static void begin_sync(struct judge *j, const struct j_op *op)
 {
+	expose_moves(j);
 	for (int i = 0; i < j->nr_objects; i++) {
 		struct j_object *o = &j->objects[i];
 
@@ -456,7 +508,7 @@ static void begin_sync(struct judge *j, const struct j_op *op)
 			continue;
 		if (o->syncs_pending++)
 			continue;
-		o->since_sizes.nr = 0;
+		o->since_sizes = (struct j_sizes){ .any = o->sizes.any };
 		remember_sizes(o);
 		for (uint32_t k = 0; k < o->nr_cells; k++) {
 			bool seen = o->cells[k].seen;
@@ -479,10 +531,21 @@ static void end_sync(struct judge *j, const struct j_op *op)
 		if (!op->ok)
 			continue;
 		o->durable_sizes = o->since_sizes;
-		o->path_uncertain = false;
+		if (op->prim == J_SYNCFS) /* fdatasync and msync promise nothing of names */
+			o->path_uncertain = false;
 		for (uint32_t k = 0; k < o->nr_cells; k++)
 			o->cells[k].durable = o->cells[k].since;
 	}
+}
+
+static void name_in_doubt(struct judge *j, const struct j_op *op, int by)
+{
+	if (op->prim != J_UNLINK && op->prim != J_RENAME)
+		return;
+	j->objects[op->obj].path_maybe += by;
+	j->names_in_doubt += by;
+	if (op->obj2 >= 0)
+		j->objects[op->obj2].path_maybe += by;
 }
 
 static void apply_name(struct judge *j, const struct j_op *op)
@@ -499,6 +562,29 @@ static void apply_name(struct judge *j, const struct j_op *op)
 	}
 }
 
+static struct j_object *object_seen(struct judge *j, const struct j_event *ev)
+{
+	bool by_path = j->remounted;
+
+	for (int i = 0; i < j->nr_objects; i++)
+		if (!strcmp(by_path ? j->objects[i].path_name : j->objects[i].name, ev->name))
+			return &j->objects[i];
+	return NULL;
+}
+
+/* A view may not exist (EINVAL, ENODATA); but no file is gone after an orderly mount. */
+static void look_failed(struct judge *j, const struct j_event *ev)
+{
+	const struct j_object *o = j->looked_at[ev->op % J_LOOKS_MAX];
+
+	if (ev->ok || !o || (o->path_maybe && j->remounted) || (j->crashed && o->path_uncertain))
+		return;
+	if (!strcmp(ev->errno_name, "ENOENT") ? j->remounted && !j->crashed :
+						!strcmp(ev->errno_name, "EIO"))
+		judge_violation(j, "unreadable", "look %u: %s of %s", ev->op, ev->errno_name,
+				o->name);
+}
+
 static int take_inv(struct judge *j, const struct j_event *ev)
 {
 	struct j_op *op;
@@ -508,6 +594,7 @@ static int take_inv(struct judge *j, const struct j_event *ev)
 		return contradiction(j, "operation number %u", ev->op);
 	if (ev->verb == J_LOOK) { /* judged when it is seen */
 		j->look_events[ev->op % J_LOOKS_MAX] = j->events;
+		j->looked_at[ev->op % J_LOOKS_MAX] = object_seen(j, ev);
 		return 0;
 	}
 	op = &j->ops[ev->op];
@@ -528,10 +615,12 @@ static int take_inv(struct judge *j, const struct j_event *ev)
 	};
 	if (ev->fault)
 		snprintf(op->fault, sizeof(op->fault), "%s", ev->fault);
-	if (op->obj < 0 || (ev->name2 && op->obj2 < 0))
+	if (op->obj < 0 || (ev->name2 && op->obj2 < 0) ||
+	    ((op->prim == J_COPY || op->prim == J_RENAME) && op->obj2 < 0))
 		return contradiction(j, "operation %u: no such file", ev->op);
 	j->last_op = ev->op > j->last_op ? ev->op : j->last_op;
 	j->events++;
+	name_in_doubt(j, op, 1);
 	if (ev->verb == J_FAULT && (ev->prim == J_SYNC || ev->prim == J_SYNCFS))
 		begin_sync(j, op);
 	if (!changes_data(op))
@@ -558,13 +647,13 @@ static void settle(struct judge *j, struct j_op *op)
 	uint32_t bit = 1u << op->bit;
 	struct j_object *o = target_of(j, op);
 
-	if (moves_data(op) && !op->overlapped) {
+	if (moves_data(op) && !op->overlapped && op->ok) {
 		j->pending[op->bit] = 0;
 		op->bit = -1;
-		if (op->ok)
-			apply_move(j, op);
+		apply_move(j, op);
 		return;
 	}
+	op->overlapped = true; /* a move that failed may have happened all the same */
 	close_all(j);
 	if (is_write(op)) {
 		settle_write(j, op, bit);
@@ -577,6 +666,9 @@ static void settle(struct judge *j, struct j_op *op)
 	}
 	j->pending[op->bit] = 0;
 	op->bit = -1;
+	free(op->before);
+	op->before = NULL;
+	op->nr_before = 0;
 	close_all(j);
 }
 
@@ -584,8 +676,10 @@ static int take_ret(struct judge *j, const struct j_event *ev)
 {
 	struct j_op *op = &j->ops[ev->op < J_OPS_MAX ? ev->op : 0];
 
-	if (!op->known)
-		return 0; /* a look */
+	if (!op->known) {
+		look_failed(j, ev);
+		return 0;
+	}
 	if (op->returned)
 		return contradiction(j, "operation %u returns twice", ev->op);
 	op->returned = true;
@@ -595,14 +689,18 @@ static int take_ret(struct judge *j, const struct j_event *ev)
 	snprintf(op->errno_name, sizeof(op->errno_name), "%s", ev->ok ? "" : ev->errno_name);
 	snprintf(op->detail, sizeof(op->detail), "%s", ev->text);
 	j->events++;
-	if (op->bit >= 0)
+	if (op->bit >= 0) {
 		settle(j, op);
+		j->last_change_events = j->events;
+	}
 	if (op->verb != J_FAULT)
 		return 0;
 	if (op->prim == J_SYNC || op->prim == J_SYNCFS)
 		end_sync(j, op);
-	if (op->ok && (op->prim == J_UNLINK || op->prim == J_RENAME))
+	if (op->ok && (op->prim == J_UNLINK || op->prim == J_RENAME)) {
+		name_in_doubt(j, op, -1);
 		apply_name(j, op);
+	}
 	if (op->ok && op->prim == J_CRASH)
 		j->crashed = true;
 	return 0;
@@ -611,7 +709,11 @@ static int take_ret(struct judge *j, const struct j_event *ev)
 /* After a crash the cells hold what may have been durable, each for itself. */
 static void take_crash(struct judge *j)
 {
+	expose_moves(j);
+	for (int b = 0; b < J_PENDING_MAX; b++)
+		j->ops[j->pending[b]].bit = -1;
 	memset(j->pending, 0, sizeof(j->pending));
+	j->crashed = true;
 	for (int i = 0; i < j->nr_objects; i++) {
 		struct j_object *o = &j->objects[i];
 
@@ -620,7 +722,8 @@ static void take_crash(struct judge *j)
 			struct j_cell *c = &o->cells[k];
 
 			c->nr = 0;
-			for (int v = 0; v < c->durable.nr; v++)
+			c->undecided = c->undecided || set_any(&c->durable);
+			for (int v = 0; !c->undecided && v < c->durable.nr; v++)
 				state_add(c, &c->durable.v[v], 0);
 			c->seen = false;
 		}
@@ -719,6 +822,25 @@ static bool being_changed(const struct judge *j, const struct j_object *o, uint6
 	return false;
 }
 
+static bool holds(const struct j_cell *c, const struct j_value *v)
+{
+	for (int i = 0; i < c->nr; i++)
+		if (same(&c->s[i].v, v))
+			return true;
+	return false;
+}
+
+static bool no_such_byte(const struct j_seen *seen)
+{
+	return seen->kind == SEEN_ERROR && (!strcmp(seen->text, "eEFAULT") || !strcmp(seen->text, "eEOF"));
+}
+
+/* Did something begin or end while it looked? Then it may have seen any earlier moment. */
+static bool crowded(const struct judge *j, const struct j_event *ev)
+{
+	return j->look_events[ev->op % J_LOOKS_MAX] != j->events;
+}
+
 static void see_cell(struct judge *j, struct j_object *o, uint64_t at, const struct j_seen *seen,
 		     const struct j_event *ev, bool after, struct bad_run *b)
 {
@@ -726,7 +848,7 @@ static void see_cell(struct judge *j, struct j_object *o, uint64_t at, const str
 	struct j_value v = { seen->kind == SEEN_CELL ? seen->op : 0,
 			     seen->id ? seen->id : o->id,
 			     seen->id ? seen->cell : (uint32_t)at };
-	bool crowded = j->look_events[ev->op % J_LOOKS_MAX] != j->events;
+	bool unsettled = crowded(j, ev) || being_changed(j, o, at);
 	char want[80], saw[80];
 	const char *kind;
 
@@ -736,17 +858,15 @@ static void see_cell(struct judge *j, struct j_object *o, uint64_t at, const str
 			j->undecided_cells++;
 			return;
 		}
-		if (narrow(c, &v)) {
+		/* What a crowded look saw may be gone: it says nothing about what is there now. */
+		if (crowded(j, ev) ? set_has(&c->ever, &v) : narrow(c, &v)) {
 			bad_run_end(j, b, ev);
+			j->undecided_cells += crowded(j, ev) && !holds(c, &v);
 			return;
 		}
-		/* Something began or ended while it looked: it may have seen any earlier moment. */
-		if (crowded && set_has(&c->ever, &v)) {
-			j->undecided_cells++;
-			return;
-		}
-	} else if (seen->kind == SEEN_TORN && (crowded || being_changed(j, o, at))) {
-		/* No copy of 64 bytes is atomic: who looks while it is made may see half of it. */
+	} else if (unsettled && (seen->kind == SEEN_TORN || no_such_byte(seen))) {
+		/* No copy of 64 bytes is atomic: who looks while it is made may see half of it. Nor is
+		 * the size taken together with the cells: they may be gone when it comes to them. */
 		j->undecided_cells++;
 		return;
 	}
@@ -770,25 +890,23 @@ static void see_cell(struct judge *j, struct j_object *o, uint64_t at, const str
 	b->nr++;
 }
 
+static bool size_has(const struct j_sizes *s, uint64_t bytes)
+{
+	for (int i = 0; i < s->nr; i++)
+		if (s->s[i].bytes == bytes)
+			return true;
+	return s->any;
+}
+
 static void see_size(struct judge *j, struct j_object *o, const struct j_event *ev)
 {
-	j->checked_sizes++;
-	for (int i = 0; i < o->sizes.nr; i++)
-		if (o->sizes.s[i].bytes == ev->size_bytes)
-			return;
+	j->checked_sizes += ev->size_bytes < CELL; /* of an empty file there is nothing more */
+	if (size_has(&o->sizes, ev->size_bytes) ||
+	    (crowded(j, ev) && size_has(&o->ever_sizes, ev->size_bytes)))
+		return;
 	judge_violation(j, "wrong-size", "look %u %s of %s: %llu bytes long, must be %llu", ev->op,
 			ev->view, ev->name, (unsigned long long)ev->size_bytes,
 			(unsigned long long)(o->sizes.nr ? o->sizes.s[0].bytes : 0));
-}
-
-static struct j_object *object_seen(struct judge *j, const struct j_event *ev)
-{
-	bool by_path = j->remounted;
-
-	for (int i = 0; i < j->nr_objects; i++)
-		if (!strcmp(by_path ? j->objects[i].path_name : j->objects[i].name, ev->name))
-			return &j->objects[i];
-	return NULL;
 }
 
 static int take_see(struct judge *j, const struct j_event *ev)
@@ -798,9 +916,14 @@ static int take_see(struct judge *j, const struct j_event *ev)
 	struct bad_run b = { .nr = 0 };
 
 	if (!o)
-		return j->crashed ? 0 : contradiction(j, "look at %s: no such file", ev->name);
-	if (o->path_uncertain && j->crashed)
+		return j->crashed || j->names_in_doubt ?
+			       0 :
+			       contradiction(j, "look at %s: no such file", ev->name);
+	if ((o->path_uncertain && j->crashed) || (o->path_maybe && j->remounted))
 		return 0;
+	expose_moves(j);
+	if (ev->len_bytes || ev->size_bytes < CELL)
+		j->looked_at_events = j->events;
 	see_size(j, o, ev);
 	for (int i = 0; i < ev->nr_seen; i++) {
 		struct j_seen seen = ev->seen[i];
@@ -813,6 +936,16 @@ static int take_see(struct judge *j, const struct j_event *ev)
 		}
 	}
 	bad_run_end(j, &b, ev);
+	if (nr_pending(j)) {
+		bool alone = !crowded(j, ev);
+
+		/* What was pending may happen between this look and the next; and other looks under
+		 * way may have read before what this one has shown. */
+		close_all(j);
+		j->events++;
+		if (alone)
+			j->look_events[ev->op % J_LOOKS_MAX] = j->events;
+	}
 	return 0;
 }
 
@@ -894,6 +1027,8 @@ void judge_free(struct judge *j)
 {
 	for (int i = 0; j && i < j->nr_objects; i++)
 		free(j->objects[i].cells);
+	for (uint32_t i = 0; j && i <= j->last_op; i++)
+		free(j->ops[i].before);
 	if (j)
 		free(j->objects);
 	free(j);

@@ -13,7 +13,7 @@ struct j_state {
 };
 
 struct j_set {
-	uint8_t nr;
+	uint8_t nr; /* more than SET_MAX: too many to keep, any value is in it */
 	struct j_value v[SET_MAX];
 };
 
@@ -34,6 +34,7 @@ struct j_size_state {
 
 struct j_sizes {
 	int nr;
+	bool any; /* more than fit: any size is taken */
 	struct j_size_state s[16];
 };
 
@@ -41,9 +42,10 @@ struct j_object {
 	char name[J_NAME_BYTES];  /* in the history */
 	char path_name[J_NAME_BYTES]; /* the name it has in its directory, "" if none */
 	bool path_uncertain;	  /* renamed or unlinked, not synced since: a crash may undo it */
+	int path_maybe;		  /* renames and unlinks that failed or did not return */
 	uint32_t id;
 	int syncs_pending;
-	struct j_sizes sizes, durable_sizes, since_sizes;
+	struct j_sizes sizes, durable_sizes, since_sizes, ever_sizes;
 	uint32_t nr_cells;
 	struct j_cell *cells;
 };

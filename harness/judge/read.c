@@ -248,7 +248,7 @@ static int read_file(struct j_reader *r, char **w, int nr, struct j_event *ev)
 	rc = name(r, w[1], &ev->name);
 	rc = rc ? rc : number32(r, w[2], 1000, &ev->id);
 	rc = rc ? rc : number(r, w[3], BYTES_MAX, &ev->size_bytes);
-	rc = rc ? rc : number32(r, w[5], UINT32_MAX, &ev->op);
+	rc = rc ? rc : number32(r, w[5], J_OPS_MAX - 1, &ev->op);
 	ev->written = !strcmp(w[4], "written");
 	return rc;
 }

@@ -30,7 +30,7 @@ void judge_violation(struct judge *j, const char *kind, const char *fmt, ...)
 
 struct account {
 	const struct j_op *refused, *reported, *denied, *blocked, *overtaken, *written;
-	const struct j_op *no_effect, *no_pin;
+	const struct j_op *no_effect, *no_pin, *unreturned;
 	bool pin_shown;
 };
 
@@ -39,6 +39,8 @@ static void account_pin(const struct judge *j, const struct j_op *op, struct acc
 {
 	if (op->pinned == 'y')
 		a->pin_shown = true;
+	if (j->class == J_LONG_PIN && op->verb == J_PIN && op->ok && !op->pinned)
+		a->no_pin = op;
 	if (j->class == J_FAULTING || !op->pinned || op->pinned == 'y')
 		return;
 	a->no_pin = op;
@@ -49,8 +51,10 @@ static void account_op(const struct judge *j, const struct j_op *op, struct acco
 	account_pin(j, op, a);
 	if (op->blocked_ns && !a->blocked)
 		a->blocked = op;
-	if (!op->returned)
+	if (!op->returned) {
+		a->unreturned = op;
 		return;
+	}
 	switch (op->verb) {
 	case J_PIN:
 		if (!op->ok)
@@ -68,8 +72,9 @@ static void account_op(const struct judge *j, const struct j_op *op, struct acco
 	case J_FAULT:
 		if (!op->ok)
 			a->denied = op;
-		else if (op->effect && op->effect != 's')
-			a->no_effect = op;
+		else if (op->effect && op->effect != 's' &&
+			 (!a->no_effect || a->no_effect->effect_best_effort))
+			a->no_effect = op; /* a strict one is not to be hidden by a later one */
 		break;
 	default:
 		break;
@@ -111,6 +116,12 @@ static const char *inconclusive(const struct judge *j, const struct account *a)
 	/* Of an emptied file only the size is left to look at; that is a look too. */
 	if (!j->checked_cells && !j->checked_sizes)
 		return "no data was looked at";
+	if (j->looked_at_events < j->last_change_events)
+		return "no data was looked at after the last change";
+	if (j->undecided_cells >= j->checked_cells && !j->checked_sizes)
+		return "nothing that was looked at could be decided";
+	if (a->unreturned && !j->crashed)
+		return "an operation never returned";
 	if (a->refused)
 		return NULL;
 	if (!a->written && !a->reported)
@@ -180,11 +191,11 @@ void judge_answer(const struct judge *j, FILE *out)
 	if (j->hung) {
 		line(out, "verdict", "hung");
 		line(out, "why", j->hung_where);
+	} else if (j->nr_kinds) {
+		line(out, "verdict", "corrupt");
 	} else if (!j->ended) {
 		line(out, "verdict", "broken");
 		line(out, "why", "the history ends before the case did");
-	} else if (j->nr_kinds) {
-		line(out, "verdict", "corrupt");
 	} else if (why) {
 		line(out, "verdict", "inconclusive");
 		line(out, "why", why);

@@ -117,6 +117,8 @@ class Agent:
             if left_s <= 0:
                 raise AgentTimeout(f"no answer to '{tokens[0]}' within {timeout_s:.0f} s")
             tokens_in = [decode(t) for t in self.transport.recv(left_s).rstrip("\n").split(" ")]
+            if tokens_in == [""]:
+                continue  # the end of a line that a killed case left unfinished
             if tokens_in[0] in ("ok", "err"):
                 return Reply(lines, tokens_in)
             lines.append(tokens_in)
