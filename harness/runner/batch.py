@@ -10,6 +10,7 @@ batch is redone by halves, on a fresh filesystem each, down to the case at fault
 """
 
 import enum
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from .store import utc_now
 if TYPE_CHECKING:
     from .execute import KernelRun
 
+_SPINNING = re.compile(r", in R ")
 BATCH_CASES = 512
 CASE_TIMEOUT_S = 90.0
 PIN_PATIENCE_S = 2.0
@@ -80,6 +82,7 @@ class FsRun:
         self.config = config
         self.fs: Filesystem | None = None
         self.dirty = True  # make the filesystem anew before the next use
+        self.spun: set[str] = set()  # cases that were still running at their deadline, and get another try
 
     def run(self, cases: list[Case]) -> None:
         try:
@@ -282,6 +285,13 @@ class FsRun:
             self.k.conclude(self.k.lost(case, err, running))
             raise CaseLost from None
         running.ended = time.monotonic()
+        if reply.last[:2] == ["ok", "hung"] and _SPINNING.search(" ".join(reply.last[2:])) \
+                and case.id not in self.spun:
+            # It was running, not asleep: an emulated CPU does that once in ten thousand cases. Only a
+            # second time, in a fresh guest, is it news.
+            self.spun.add(case.id)
+            self.k.down(f"{case.id} was still running at its deadline; once more in a fresh machine")
+            raise CaseLost
         if reply.last[:2] == ["ok", "stuck"]:
             self.k.down("a case's process cannot be killed")
             self.k.conclude(running)

@@ -76,6 +76,18 @@ class Kernels(unittest.TestCase):
         got = self.run_it(FakeMachine(lambda nr, _: "silent" if nr == 2 else "ok ran"), self.cases(3))
         self.assertEqual([got[n].verdict for n in (1, 2, 3)], ["coherent", "hung", "coherent"])
 
+    def test_running_at_the_deadline_is_tried_again(self) -> None:
+        spins = {2: 1, 3: 9}  # once, and always
+
+        def answer(nr: int, _: FakeMachine) -> str:
+            spins[nr] = spins.get(nr, 0) - 1
+            return "ok hung line%203,%20in%20R%20unknown" if spins[nr] >= 0 else "ok ran"
+
+        machine = FakeMachine(answer)
+        got = self.run_it(machine, self.cases(4))
+        self.assertEqual([got[n].verdict for n in (1, 2, 3, 4)], ["coherent", "coherent", "hung", "coherent"])
+        self.assertEqual(machine.boots, 3)
+
     def test_all_panic_ends(self) -> None:
         machine = FakeMachine(lambda nr, _: "die")
         got = self.run_it(machine, self.cases(9))
