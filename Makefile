@@ -18,6 +18,7 @@ JUDGE    := $(wildcard harness/judge/*.c)
 CHANNELS := $(wildcard workloads/channels/*.c)
 FAULTS   := $(wildcard workloads/faults/*.c)
 TESTS    := $(wildcard harness/tests/test_*.c)
+JUDGE_LIB := $(filter-out harness/judge/main.c,$(JUDGE))
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -29,6 +30,11 @@ $(BUILD)/pinfault-exec: $(call obj,$(CORE) $(EXEC) $(CHANNELS) $(FAULTS))
 
 $(BUILD)/pinfault-judge: $(call obj,$(CORE) $(JUDGE))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
+
+# Tests of the judge know the judge and nothing that acts.
+$(BUILD)/test_judge_%: $(BUILD)/harness/tests/test_judge_%.o $(BUILD)/harness/tests/brute.o \
+		$(call obj,$(CORE) $(JUDGE_LIB))
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(shell pkg-config --libs check)
 
 $(BUILD)/test_%: $(BUILD)/harness/tests/test_%.o $(call obj,$(CORE) $(CHANNELS) $(FAULTS))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(shell pkg-config --libs check)

@@ -47,10 +47,11 @@ static int judge_file(const char *path)
 			break;
 		}
 	}
+	if (!rc && judge_finish(j))
+		rc = snprintf(r.err, sizeof(r.err), "%.200s", j->err);
 	if (rc) {
 		status = broken(path, *r.err ? r.err : "out of memory");
 	} else {
-		judge_finish(j);
 		judge_answer(j, stdout);
 		fflush(stdout);
 	}

@@ -10,6 +10,7 @@
 #include "judge.h"
 
 #define WORDS_MAX 8192
+#define IDS_MAX 255 /* of files: a byte of pf_value */
 
 static const char *const verb_names[] = { "pin", "unpin", "write", "store", "pwrite", "look",
 					   "fault" };
@@ -143,10 +144,12 @@ static int read_value(struct j_reader *r, char *word, struct j_event *ev, uint64
 		s->kind = SEEN_CELL;
 		s->id = 0; /* in its place: the reader of the event knows where */
 		s->cell = (uint32_t)first_cell;
-		return number32(r, word + 1, UINT32_MAX, &s->op);
+		if (number32(r, word + 1, UINT32_MAX, &s->op))
+			return -EINVAL;
+		return s->op ? 0 : bad(r, "'%.40s' names no operation", word);
 	case 'm':
 		if (sscanf(word + 1, "%llu:%llu:%llu%c", &op, &id, &off, &end) != 3 ||
-		    op > UINT32_MAX || id > UINT32_MAX || !id || off > BYTES_MAX ||
+		    !op || op > UINT32_MAX || id > IDS_MAX || !id || off > BYTES_MAX ||
 		    off % PF_CELL_BYTES)
 			return bad(r, "'%.40s' is not mOP:ID:OFF", word);
 		s->kind = SEEN_CELL;
@@ -246,7 +249,7 @@ static int read_file(struct j_reader *r, char **w, int nr, struct j_event *ev)
 	if (nr != 6)
 		return bad(r, "file needs OBJ ID SIZE STATE OP");
 	rc = name(r, w[1], &ev->name);
-	rc = rc ? rc : number32(r, w[2], 1000, &ev->id);
+	rc = rc ? rc : number32(r, w[2], IDS_MAX, &ev->id);
 	rc = rc ? rc : number(r, w[3], BYTES_MAX, &ev->size_bytes);
 	rc = rc ? rc : number32(r, w[5], J_OPS_MAX - 1, &ev->op);
 	ev->written = !strcmp(w[4], "written");
