@@ -312,7 +312,11 @@ static void op_cell(struct exact *e, struct x_world *w, const struct j_op *op, i
 			return;
 		}
 	}
-	if (x_settle(e, w, op->obj, cell, 1u << b, must))
+	if (!must) {
+		x_close(e, w, op->obj, cell);
+		return;
+	}
+	if (x_settle(e, w, op->obj, cell, 1u << b))
 		return;
 	wanted(w, op->obj, cell, &v);
 	bad_add(e, bad, &v);
@@ -330,6 +334,8 @@ static void op_cells(struct exact *e, struct x_world *w, const struct j_op *op, 
 	}
 	for (uint32_t i = first; i < first + nr && i < e->j->objects[op->obj].cells_max; i++)
 		op_cell(e, w, op, b, i, bad);
+	for (uint32_t i = first; i < first + nr && i < e->j->objects[op->obj].cells_max; i++)
+		x_forget(w, op->obj, i, 1u << b);
 }
 
 /* Of the worlds as they are after an event keep those without a contradiction; if there are none, the
@@ -496,7 +502,7 @@ static void see_cell(struct exact *e, struct x_world *w, const struct j_look *l,
 			x_assign(e, loc, saw);
 			return;
 		}
-	} else if (x_settle(e, w, l->obj, cell, 1u << b, true)) {
+	} else if (x_settle(e, w, l->obj, cell, 1u << b)) {
 		return;
 	}
 	wanted(w, l->obj, cell, &v);
@@ -518,6 +524,9 @@ static void see_all(struct exact *e, struct x_world *w, const struct j_look *l, 
 				see_odd(e, w, l, o, i, bad);
 		}
 	}
+	for (uint32_t n = 0; n < l->nr_obs; n++)
+		for (uint32_t i = 0; i < l->obs[n].nr; i++)
+			x_forget(w, l->obj, l->obs[n].first + i, 1u << b);
 }
 
 static void see_size(struct exact *e, struct x_world *w, const struct j_look *l, int b,

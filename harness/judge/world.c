@@ -386,34 +386,37 @@ static void fall_apart(struct x_world *w, struct x_comp *c)
 	x_comp_dedupe(c);
 }
 
-bool x_settle(struct exact *e, struct x_world *w, int obj, uint32_t cell, uint32_t bit, bool must)
+bool x_settle(struct exact *e, struct x_world *w, int obj, uint32_t cell, uint32_t bit)
 {
 	struct x_loc *l = &w->loc[obj][cell];
 	struct x_comp *c = x_close(e, w, obj, cell);
 	uint32_t nr = 0;
-	bool ok;
 
-	if (!c) {
-		c = l->comp; /* given up: everything under way has happened, or has not */
-		if (!c)
-			return true;
-	}
-	for (uint32_t i = 0; i < c->nr && must; i++)
+	if (!c)
+		c = l->comp; /* given up: what is under way has happened, or has not */
+	for (uint32_t i = 0; c && i < c->nr; i++)
 		nr += (x_row(c, i)[l->k].mask & bit) != 0;
-	ok = !must || nr;
-	if (must && nr) {
-		nr = 0;
-		for (uint32_t i = 0; i < c->nr; i++)
-			if (x_row(c, i)[l->k].mask & bit)
-				memmove(x_row(c, nr++), x_row(c, i),
-					c->nr_locs * sizeof(struct x_state));
-		c->nr = nr;
-	}
+	if (!c || !nr)
+		return !c;
+	nr = 0;
+	for (uint32_t i = 0; i < c->nr; i++)
+		if (x_row(c, i)[l->k].mask & bit)
+			memmove(x_row(c, nr++), x_row(c, i), c->nr_locs * sizeof(struct x_state));
+	c->nr = nr;
+	return true;
+}
+
+void x_forget(struct x_world *w, int obj, uint32_t cell, uint32_t bit)
+{
+	struct x_loc *l = &w->loc[obj][cell];
+	struct x_comp *c = l->comp;
+
+	if (!c)
+		return;
 	for (uint32_t i = 0; i < c->nr; i++)
 		x_row(c, i)[l->k].mask &= ~bit;
 	x_comp_dedupe(c);
 	fall_apart(w, c);
-	return ok;
 }
 
 void x_see_sizes(const struct exact *e, struct x_world *w)
@@ -485,18 +488,26 @@ static bool join_locs(struct exact *e, struct x_world *w, int obj, uint32_t cell
 	return true;
 }
 
-/* The cells that may differ, and what each must be joined with before the move. */
+/* Cells that depend on each other before the move stand in one component with what they become. A
+ * cell that was certain when its turn came may be drawn in by a later one: again, until none is. */
 static void join_for_move(struct exact *e, struct x_world *w, const struct j_op *op, int to)
 {
 	uint32_t src;
 
-	for (uint32_t i = 0; i < e->j->objects[to].cells_max; i++) {
-		if (!j_touches(op, to, i))
-			continue;
-		if (!source_of(e->j, w, op, i, &src))
-			continue;
-		if (w->loc[to][i].comp || w->loc[op->obj][src].comp)
-			join_locs(e, w, to, i, op->obj, src);
+	for (bool again = true; again;) {
+		again = false;
+		for (uint32_t i = 0; i < e->j->objects[to].cells_max; i++) {
+			const struct x_loc *l = &w->loc[to][i], *from;
+
+			if (!j_touches(op, to, i) || !source_of(e->j, w, op, i, &src))
+				continue;
+			from = &w->loc[op->obj][src];
+			if (l->comp == from->comp)
+				continue;
+			if (!join_locs(e, w, to, i, op->obj, src))
+				return;
+			again |= l->comp && l->comp == from->comp;
+		}
 	}
 }
 

@@ -54,9 +54,11 @@ uint32_t x_touching(const struct exact *e, int obj, uint32_t cell);
 /* All that what is under way may have made of the cell by now. Its component, NULL when it was given
  * up (the cell is X_ANY then). */
 struct x_comp *x_close(struct exact *e, struct x_world *w, int obj, uint32_t cell);
-/* Keep the states where @bit has been taken at the cell, if there are any (else false, and all are
- * kept); without @must keep all. Then forget the bit. */
-bool x_settle(struct exact *e, struct x_world *w, int obj, uint32_t cell, uint32_t bit, bool must);
+/* Keep the states where @bit has been taken at the cell; if there are none, keep all: false. */
+bool x_settle(struct exact *e, struct x_world *w, int obj, uint32_t cell, uint32_t bit);
+/* The operation is over: its bit is free. Only when all its cells are settled, for until then it is
+ * still under way for the others. */
+void x_forget(struct x_world *w, int obj, uint32_t cell, uint32_t bit);
 /* A certain cell gets a value. */
 void x_assign(struct exact *e, struct x_loc *l, pf_value v);
 /* The cell may hold anything from here on, whatever is under way. */
