@@ -690,10 +690,8 @@ static void crash_cells(struct exact *e, struct x_world *w, int obj)
 {
 	for (uint32_t i = 0; i < e->j->objects[obj].cells_max; i++) {
 		struct x_loc *l = &w->loc[obj][i];
-		struct x_comp *c = x_touching(e, obj, i) || l->hist ? x_close(e, w, obj, i) : l->comp;
+		struct x_comp *c = l->comp || !l->hist ? l->comp : x_close(e, w, obj, i);
 
-		if (!c)
-			c = l->comp;
 		/* Once: at the first of its cells. */
 		for (uint32_t n = 0; c && n < c->nr_locs; n++)
 			if (c->at[n].obj < obj || (c->at[n].obj == obj && c->at[n].cell < i))

@@ -50,31 +50,42 @@ void brute_begin(const struct brute *b, struct brute_state *s)
 
 		s->size[f] = (uint8_t)(o->size_bytes / CELL);
 		for (uint32_t c = 0; c < s->size[f]; c++)
-			s->c[f][c].v = pf_value_make(o->made_by, o->id, c);
+			s->c[f][c] = pf_value_make(o->made_by, o->id, c);
 	}
+}
+
+/* Only a crash asks what was there before. One value too many and the state is no state: at is 0. */
+static void remember(const struct brute *b, struct brute_state *s, int f, uint32_t cell, pf_value v)
+{
+	struct brute_old old = { .v = v, .file = (uint8_t)f, .cell = (uint8_t)cell, .at = s->at };
+	int i = s->nr_old;
+
+	if (!b->crashes || !s->at)
+		return;
+	if (i == BRUTE_HIST) {
+		s->at = 0;
+		return;
+	}
+	for (; i > 0 && (s->old[i - 1].file > f ||
+			 (s->old[i - 1].file == f && s->old[i - 1].cell > cell)); i--)
+		s->old[i] = s->old[i - 1];
+	s->old[i] = old;
+	s->nr_old++;
 }
 
 static void put(const struct brute *b, struct brute_state *s, int f, uint32_t cell, pf_value v)
 {
-	struct brute_cell *c = &s->c[f][cell];
-
-	if (c->v == v)
+	if (s->c[f][cell] == v)
 		return;
-	if (b->crashes && c->nr_old < BRUTE_HIST) {
-		c->old[c->nr_old] = c->v;
-		c->old_at[c->nr_old++] = (uint8_t)s->at;
-	}
-	c->v = v;
+	remember(b, s, f, cell, s->c[f][cell]);
+	s->c[f][cell] = v;
 }
 
 static void put_size(const struct brute *b, struct brute_state *s, int f, uint32_t cells)
 {
 	if (s->size[f] == cells)
 		return;
-	if (b->crashes && s->nr_old_size[f] < BRUTE_HIST) {
-		s->old_size[f][s->nr_old_size[f]] = s->size[f];
-		s->old_size_at[f][s->nr_old_size[f]++] = (uint8_t)s->at;
-	}
+	remember(b, s, f, BRUTE_CELLS, s->size[f]);
 	s->size[f] = (uint8_t)cells;
 }
 
@@ -97,7 +108,7 @@ static bool at_cell(const struct brute *b, struct brute_state *s, int i, uint32_
 				    b->j->page_cells;
 
 		if (!(s->taken[i] & MOMENT)) {
-			if (cell >= page_end || !s->c[op->obj][cell].v)
+			if (cell >= page_end || !s->c[op->obj][cell])
 				return false;
 			put(b, s, op->obj, cell, 0);
 			return true; /* it may do so again */
@@ -123,7 +134,7 @@ static void moment(const struct brute *b, struct brute_state *s, int i)
 		return;
 	}
 	for (uint32_t c = 0; c < BRUTE_CELLS; c++)
-		was[c] = c < size ? s->c[f][c].v : 0;
+		was[c] = c < size ? s->c[f][c] : 0;
 	switch (op->prim) {
 	case J_RESIZE:
 		put_size(b, s, f, (uint32_t)(op->size_bytes / CELL));
@@ -191,7 +202,7 @@ bool brute_step(const struct brute *b, struct brute_state *s, int i, int n, bool
 	}
 	if (l) {
 		if (s->taken[i] & 1u << n || (!blind && !saw(l, (uint32_t)n, &v)) ||
-		    (!blind && s->c[l->obj][n].v != v))
+		    (!blind && s->c[l->obj][n] != v))
 			return false;
 		s->taken[i] |= (uint16_t)(1u << n);
 		return true;
@@ -267,14 +278,14 @@ static int visit(struct visited *v, const struct brute_state *s)
 	return 1;
 }
 
-static uint32_t synced(const struct brute *b, int f, uint32_t until)
+uint32_t brute_synced(const struct brute *b, int f)
 {
 	uint32_t at = b->j->objects[f].made_at;
 
 	for (int i = 0; i < b->nr_ops; i++) {
 		const struct j_op *op = b->ops[i].op;
 
-		if (op && op->verb == J_FAULT && op->ok && op->ret_at < until &&
+		if (op && op->verb == J_FAULT && op->returned && op->ok &&
 		    ((op->prim == J_SYNC && op->obj == f) || op->prim == J_SYNCFS) &&
 		    op->inv_at > at)
 			at = op->inv_at;
@@ -285,37 +296,30 @@ static uint32_t synced(const struct brute *b, int f, uint32_t until)
 static int search(const struct brute *b, struct visited *v, struct brute_state *s);
 
 /* Every choice of what is found after the crash, from place @p on. */
-static int crash_from(const struct brute *b, struct visited *v, struct brute_state *s, int p,
-		      uint32_t at)
+static int crash_from(const struct brute *b, struct visited *v, const struct brute_state *s, int p)
 {
 	int f = p / (BRUTE_CELLS + 1), c = p % (BRUTE_CELLS + 1), rc;
+	struct brute_state n = *s;
 	uint32_t since;
 
 	if (f == b->j->nr_objects) {
-		struct brute_state n = *s;
-
+		memset(n.old, 0, sizeof(n.old));
+		n.nr_old = 0;
 		return search(b, v, &n);
 	}
-	since = synced(b, f, at);
-	rc = crash_from(b, v, s, p + 1, at);
-	if (c == BRUTE_CELLS) {
-		for (int i = 0; i < s->nr_old_size[f] && !rc; i++) {
-			struct brute_state n = *s;
+	since = brute_synced(b, f);
+	rc = crash_from(b, v, s, p + 1);
+	for (int i = 0; i < s->nr_old && !rc; i++) {
+		const struct brute_old *o = &s->old[i];
 
-			if (s->old_size_at[f][i] <= since)
-				continue;
-			n.size[f] = s->old_size[f][i];
-			rc = crash_from(b, v, &n, p + 1, at);
-		}
-		return rc;
-	}
-	for (int i = 0; i < s->c[f][c].nr_old && !rc; i++) {
-		struct brute_state n = *s;
-
-		if (s->c[f][c].old_at[i] <= since)
+		if (o->file != f || o->cell != c || o->at <= since)
 			continue;
-		n.c[f][c].v = s->c[f][c].old[i];
-		rc = crash_from(b, v, &n, p + 1, at);
+		n = *s;
+		if (c == BRUTE_CELLS)
+			n.size[f] = (uint8_t)o->v;
+		else
+			n.c[f][c] = o->v;
+		rc = crash_from(b, v, &n, p + 1);
 	}
 	return rc;
 }
@@ -327,7 +331,8 @@ static int event(const struct brute *b, struct visited *v, const struct brute_st
 	if (b->crashes && s.at == b->j->crash_at) {
 		s.at++;
 		s.active = 0;
-		return crash_from(b, v, &s, 0, b->j->crash_at);
+		memset(s.taken, 0, sizeof(s.taken));
+		return crash_from(b, v, &s, 0);
 	}
 	for (int i = 0; i < b->nr_ops; i++) {
 		const struct j_op *op = b->ops[i].op;
@@ -349,7 +354,7 @@ static int event(const struct brute *b, struct visited *v, const struct brute_st
 /* 1: explained from here, 0: not, -1: given up. */
 static int search(const struct brute *b, struct visited *v, struct brute_state *s)
 {
-	int rc = visit(v, s);
+	int rc = s->at ? visit(v, s) : -1;
 
 	if (rc <= 0)
 		return rc;

@@ -13,23 +13,23 @@
 #define BRUTE_FILES 2
 #define BRUTE_CELLS 8
 #define BRUTE_OPS 16
-#define BRUTE_HIST 12
+#define BRUTE_HIST 14
 
-struct brute_cell {
+/* A value that a cell, or at cell BRUTE_CELLS a size, held before. */
+struct brute_old {
 	pf_value v;
-	uint8_t nr_old; /* values it held before, and at which event each was replaced */
-	uint8_t old_at[BRUTE_HIST];
-	pf_value old[BRUTE_HIST];
+	uint8_t file, cell, at; /* when it was replaced: before this event */
+	uint8_t zero[5];
 };
 
 struct brute_state {
-	uint32_t at; /* next event */
+	uint8_t at;	/* next event */
+	uint8_t nr_old; /* sorted by file and cell, and then by time */
 	uint16_t active; /* operations that have begun and not ended */
+	uint8_t size[BRUTE_FILES], zero[2]; /* cells */
 	uint16_t taken[BRUTE_OPS]; /* steps: bit c: at cell c; bit 15: the moment, or the size seen */
-	uint8_t size[BRUTE_FILES]; /* cells */
-	uint8_t nr_old_size[BRUTE_FILES], old_size[BRUTE_FILES][BRUTE_HIST],
-		old_size_at[BRUTE_FILES][BRUTE_HIST];
-	struct brute_cell c[BRUTE_FILES][BRUTE_CELLS];
+	pf_value c[BRUTE_FILES][BRUTE_CELLS];
+	struct brute_old old[BRUTE_HIST];
 };
 
 struct brute_op {
@@ -53,6 +53,9 @@ void brute_begin(const struct brute *b, struct brute_state *s);
  * such step. Looks take a step for each cell and one for the size, if what they saw is there; with
  * @blind they take it whatever is there. */
 bool brute_step(const struct brute *b, struct brute_state *s, int i, int n, bool blind);
+/* The event since which nothing of file @f that was replaced can come back: the last sync that returned
+ * well began then. */
+uint32_t brute_synced(const struct brute *b, int f);
 /* Is there an order that explains all? Explores every one. -1: given up after @states_max. */
 int brute_coherent(const struct brute *b, uint64_t states_max);
 

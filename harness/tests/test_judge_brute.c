@@ -50,7 +50,7 @@ static void feed(struct maker *m, const struct j_event *ev)
 {
 	ck_assert_msg(!judge_event(m->j, ev), "%s", m->j->err);
 	ck_assert_int_eq(brute_open(&m->b, m->j), 0);
-	m->s.at = m->j->nr_events + 1;
+	m->s.at = (uint8_t)(m->j->nr_events + 1);
 }
 
 static const char *const names[] = { "A", "B" };
@@ -72,7 +72,7 @@ static void make_files(struct maker *m, int nr)
 		feed(m, &ev);
 	}
 	brute_begin(&m->b, &m->s);
-	m->s.at = m->j->nr_events + 1;
+	m->s.at = (uint8_t)(m->j->nr_events + 1);
 }
 
 static void range(struct j_event *ev, uint32_t cells, uint32_t len_max)
@@ -144,7 +144,7 @@ static bool step(struct maker *m, int i, int n)
 	if (l && n == BRUTE_CELLS)
 		m->saw_size[i] = (uint8_t)size;
 	if (l && n < BRUTE_CELLS) {
-		m->saw[i][n] = m->s.c[l->obj][n].v;
+		m->saw[i][n] = m->s.c[l->obj][n];
 		m->has[i] |= (uint16_t)(1u << n);
 	}
 	return true;
@@ -225,41 +225,27 @@ static void end_op(struct maker *m, int i)
 	m->s.taken[i] = 0;
 }
 
+/* Each cell and size comes back as it is, or as it was at some time since the last sync. */
 static void crash(struct maker *m)
 {
 	struct j_event ev = { .kind = EV_CRASHED, .text = "" };
-	uint32_t since[2];
+	struct brute_state was = m->s;
 
-	for (int f = 0; f < m->j->nr_objects; f++) {
-		since[f] = m->j->objects[f].made_at;
-		for (int i = 0; i < m->b.nr_ops; i++) {
-			const struct j_op *op = m->b.ops[i].op;
-
-			if (op && op->verb == J_FAULT && op->returned && op->ok &&
-			    ((op->prim == J_SYNC && op->obj == f) || op->prim == J_SYNCFS) &&
-			    op->inv_at > since[f])
-				since[f] = op->inv_at;
-		}
-	}
 	feed(m, &ev);
-	m->s.active = 0;
 	m->crashed = true;
-	for (int f = 0; f < m->j->nr_objects; f++) {
-		for (int c = 0; c < BRUTE_CELLS; c++) {
-			struct brute_cell *cell = &m->s.c[f][c];
-			uint32_t i = cell->nr_old ? below(cell->nr_old + 1u) : 0;
+	m->s.active = 0;
+	memset(m->s.taken, 0, sizeof(m->s.taken));
+	memset(m->s.old, 0, sizeof(m->s.old));
+	m->s.nr_old = 0;
+	for (int i = 0; i < was.nr_old; i++) {
+		const struct brute_old *o = &was.old[i];
 
-			if (i < cell->nr_old && cell->old_at[i] > since[f])
-				cell->v = cell->old[i];
-			cell->nr_old = 0;
-		}
-		if (m->s.nr_old_size[f]) {
-			uint32_t i = below(m->s.nr_old_size[f] + 1u);
-
-			if (i < m->s.nr_old_size[f] && m->s.old_size_at[f][i] > since[f])
-				m->s.size[f] = m->s.old_size[f][i];
-		}
-		m->s.nr_old_size[f] = 0;
+		if (below(2) || o->at <= brute_synced(&m->b, o->file))
+			continue;
+		if (o->cell == BRUTE_CELLS)
+			m->s.size[o->file] = (uint8_t)o->v;
+		else
+			m->s.c[o->file][o->cell] = o->v;
 	}
 }
 
