@@ -6,7 +6,7 @@
 
 BUILD   ?= build
 CC      ?= gcc
-PKGS    := liburing libibverbs
+PKGS    := liburing libibverbs zlib
 CFLAGS  ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -Iharness/core -Wall -Wextra -Wshadow -Werror \
 	  $(CFLAGS) $(SAN) $(shell pkg-config --cflags $(PKGS))
@@ -29,7 +29,7 @@ $(BUILD)/pinfault-exec: $(call obj,$(CORE) $(EXEC) $(CHANNELS) $(FAULTS))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/pinfault-judge: $(call obj,$(CORE) $(JUDGE))
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lz
 
 # Tests of the judge know the judge and nothing that acts.
 $(BUILD)/test_judge_%: $(BUILD)/harness/tests/test_judge_%.o $(BUILD)/harness/tests/brute.o \

@@ -69,6 +69,7 @@ struct bad_list {
 	struct x_violation *v;
 	uint32_t nr, max;
 	uint64_t cells;
+	bool dead; /* the world itself is impossible: what returned had not happened in it */
 };
 
 static bool continues(const struct x_violation *last, const struct x_violation *v)
@@ -338,18 +339,27 @@ static void op_cells(struct exact *e, struct x_world *w, const struct j_op *op, 
 		x_forget(w, op->obj, i, 1u << b);
 }
 
-/* Of the worlds as they are after an event keep those without a contradiction; if there are none, the
- * one with the fewest, and report those. */
-static void keep_the_best(struct exact *e, struct bad_list *bad, const bool *dead)
+/* One list for every world there is. */
+static struct bad_list *bad_lists(struct exact *e)
 {
-	uint32_t best = 0;
+	struct bad_list *bad = calloc(e->nr_worlds, sizeof(*bad));
 
-	for (uint32_t i = 1; i < e->nr_worlds; i++)
-		if (!dead[i] && (dead[best] || bad[i].cells < bad[best].cells))
+	e->out->out_of_memory |= !bad;
+	return bad;
+}
+
+/* Of the worlds as they are after an event keep those without a contradiction; if there are none, the
+ * one with the fewest, and report those. Frees @bad. */
+static void keep_the_best(struct exact *e, struct bad_list *bad)
+{
+	uint32_t best = 0, nr = e->nr_worlds;
+
+	for (uint32_t i = 1; i < nr; i++)
+		if (!bad[i].dead && (bad[best].dead || bad[i].cells < bad[best].cells))
 			best = i;
 	if (!bad[best].cells) {
-		for (uint32_t i = e->nr_worlds; i-- > 0;)
-			if (dead[i] || bad[i].cells)
+		for (uint32_t i = nr; i-- > 0;)
+			if (bad[i].dead || bad[i].cells)
 				world_drop(e, i);
 	} else {
 		struct x_world *w = e->w[best];
@@ -360,6 +370,9 @@ static void keep_the_best(struct exact *e, struct bad_list *bad, const bool *dea
 		while (e->nr_worlds > 1)
 			world_drop(e, 1);
 	}
+	for (uint32_t i = 0; i < nr; i++)
+		free(bad[i].v);
+	free(bad);
 }
 
 /* A clone that failed may have emptied a longer target before. */
@@ -378,24 +391,24 @@ static void copy_failed(struct exact *e, const struct j_op *op)
 
 static void ret(struct exact *e, const struct j_op *op)
 {
-	struct bad_list bad[X_WORLDS_MAX] = { { 0 } };
-	bool dead[X_WORLDS_MAX] = { false };
+	struct bad_list *bad;
 	int b = bit_of(e, op);
 
 	if (b < 0)
 		return;
 	if (e->forkers)
 		worlds_fork(e);
+	bad = bad_lists(e);
+	if (!bad)
+		return;
 	if (op->prim == J_COPY && op->verb == J_FAULT && !op->ok)
 		copy_failed(e, op);
 	for (uint32_t i = 0; i < e->nr_worlds; i++) {
-		dead[i] = e->pend[b].forks && op->ok && !(e->w[i]->taken & 1u << b);
-		if (!dead[i] && !j_moves(op))
+		bad[i].dead = e->pend[b].forks && op->ok && !(e->w[i]->taken & 1u << b);
+		if (!bad[i].dead && !j_moves(op))
 			op_cells(e, e->w[i], op, b, &bad[i]);
 	}
-	keep_the_best(e, bad, dead);
-	for (uint32_t i = 0; i < X_WORLDS_MAX; i++)
-		free(bad[i].v);
+	keep_the_best(e, bad);
 	ends(e, b);
 	worlds_merge_equal(e);
 }
@@ -550,21 +563,21 @@ static bool look_inv(struct exact *e, const struct j_look *l)
 
 static void look_ret(struct exact *e, const struct j_look *l)
 {
-	struct bad_list bad[X_WORLDS_MAX] = { { 0 } };
-	bool dead[X_WORLDS_MAX] = { false };
+	struct bad_list *bad;
 	int b = bit_of(e, l);
 
 	if (b < 0)
 		return;
 	if (e->forkers)
 		worlds_fork(e);
+	bad = bad_lists(e);
+	if (!bad)
+		return;
 	for (uint32_t i = 0; i < e->nr_worlds; i++) {
 		see_size(e, e->w[i], l, b, &bad[i]);
 		see_all(e, e->w[i], l, b, &bad[i]);
 	}
-	keep_the_best(e, bad, dead);
-	for (uint32_t i = 0; i < X_WORLDS_MAX; i++)
-		free(bad[i].v);
+	keep_the_best(e, bad);
 	ends(e, b);
 	worlds_merge_equal(e);
 	e->out->checked_sizes += l->has_size && l->size_bytes < CELL;

@@ -373,6 +373,7 @@ int judge_event(struct judge *j, const struct j_event *ev)
 		j->ended = true;
 		return 0;
 	case EV_NOTE:
+	case EV_LAST:
 		return 0;
 	}
 	return 0;

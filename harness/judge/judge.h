@@ -42,6 +42,7 @@ enum j_event_kind {
 	EV_CRASHED, /* mounted again after a crash */
 	EV_NOTE,
 	EV_END,
+	EV_LAST, /* of the file */
 };
 
 enum j_verb {
@@ -115,11 +116,14 @@ struct j_reader {
 	FILE *in;
 	const char *path;
 	unsigned int line_nr;
+	uint64_t line_at, next_at; /* bytes */
+	bool summed, ended;	   /* version 2; its last line was there */
+	uint32_t sum;
 	char *line;
 	size_t line_bytes;
 	struct j_seen *seen;
 	int seen_max;
-	char err[256]; /* "line N: what is wrong" */
+	char err[256]; /* "line N, byte M: what is wrong" */
 };
 
 /* 1 with @ev filled in; 0 at the end; -EINVAL with r->err; -ENOMEM. */
@@ -198,7 +202,8 @@ struct judge {
 	uint32_t crash_at; /* event after which only what was durable is left; 0: none */
 	uint32_t last_change_at, last_seen_at;
 	uint64_t checked_cells, checked_sizes, undecided_cells, relaxed;
-	bool ended, hung, crashed, remounted, prefix;
+	bool ended, hung, crashed, remounted;
+	const char *prefix_of; /* why only the beginning could be read; NULL: all was */
 	char hung_where[200];
 	char kinds[KINDS_MAX][24];
 	int nr_kinds;

@@ -3,6 +3,8 @@
  * main.c - pinfault-judge: histories in, answers out (harness/README.md, "The judge's answer").
  *
  *	pinfault-judge FILE...		judge each
+ *	pinfault-judge --prefix FILE...	of a damaged one, judge what comes before the damage: corrupt
+ *					if that is, else inconclusive
  *	pinfault-judge --stdin		one path a line on stdin, an answer each, until end of file
  *
  * Exit: 0 when every history could be judged, 2 when one could not (its answer says broken).
@@ -25,7 +27,7 @@ static int broken(const char *path, const char *why)
 	return 2;
 }
 
-static int judge_file(const char *path)
+static int judge_file(const char *path, bool prefix)
 {
 	struct j_reader r = { .path = path };
 	struct judge *j;
@@ -43,9 +45,15 @@ static int judge_file(const char *path)
 	while ((rc = j_read(&r, &ev)) > 0) {
 		rc = judge_event(j, &ev);
 		if (rc) {
-			snprintf(r.err, sizeof(r.err), "line %u: %.200s", r.line_nr, j->err);
+			snprintf(r.err, sizeof(r.err), "line %u, byte %llu: %.180s", r.line_nr,
+				 (unsigned long long)r.line_at, j->err);
 			break;
 		}
+	}
+	if (rc && prefix && *r.err) {
+		j->prefix_of = r.err;
+		rc = 0;
+		status = 2;
 	}
 	if (!rc && judge_finish(j))
 		rc = snprintf(r.err, sizeof(r.err), "%.200s", j->err);
@@ -64,20 +72,22 @@ static int judge_file(const char *path)
 int main(int argc, char **argv)
 {
 	char path[4096];
-	int status = 0;
+	int status = 0, first = 1;
+	bool prefix = argc > 1 && !strcmp(argv[1], "--prefix");
 
 	if (argc == 2 && !strcmp(argv[1], "--stdin")) {
 		while (fgets(path, sizeof(path), stdin)) {
 			path[strcspn(path, "\n")] = '\0';
-			status |= judge_file(path);
+			status |= judge_file(path, false);
 		}
 		return status;
 	}
-	if (argc < 2 || argv[1][0] == '-') {
-		fprintf(stderr, "usage: pinfault-judge FILE... | --stdin\n");
+	first += prefix;
+	if (argc <= first || argv[first][0] == '-') {
+		fprintf(stderr, "usage: pinfault-judge [--prefix] FILE... | --stdin\n");
 		return 64;
 	}
-	for (int i = 1; i < argc; i++)
-		status |= judge_file(argv[i]);
+	for (int i = first; i < argc; i++)
+		status |= judge_file(argv[i], prefix);
 	return status;
 }

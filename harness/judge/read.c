@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <zlib.h>
+
 #include "../core/cell.h"
 #include "../core/token.h"
 #include "judge.h"
@@ -21,7 +23,8 @@ static const char *const class_names[] = { "pte", "short-pin", "long-pin", "faul
 __attribute__((format(printf, 2, 3))) static int bad(struct j_reader *r, const char *fmt, ...)
 {
 	va_list ap;
-	int at = snprintf(r->err, sizeof(r->err), "line %u: ", r->line_nr);
+	int at = snprintf(r->err, sizeof(r->err), "line %u, byte %llu: ", r->line_nr,
+			  (unsigned long long)r->line_at);
 
 	va_start(ap, fmt);
 	vsnprintf(r->err + at, sizeof(r->err) - (size_t)at, fmt, ap);
@@ -287,6 +290,18 @@ static int read_sleep(struct j_reader *r, char **w, int nr, struct j_event *ev)
 	return rc;
 }
 
+/* last LINES: with it, and only with it, a history of version 2 is whole. */
+static int read_last(struct j_reader *r, char **w, int nr, struct j_event *ev)
+{
+	uint64_t lines;
+
+	(void)ev;
+	if (nr != 2 || pf_token_u64(w[1], &lines) || lines != r->line_nr)
+		return bad(r, "this is not the last of %.20s lines", nr == 2 ? w[1] : "?");
+	r->ended = true;
+	return 0;
+}
+
 static int read_words(struct j_reader *r, char **w, int nr, struct j_event *ev)
 {
 	static const struct {
@@ -300,7 +315,7 @@ static int read_words(struct j_reader *r, char **w, int nr, struct j_event *ev)
 		{ "effect", EV_EFFECT, read_word },   { "pinned", EV_PINNED, read_word },
 		{ "hung", EV_HUNG, read_sleep },      { "remount", EV_REMOUNT, NULL },
 		{ "crash", EV_CRASHED, NULL },	      { "note", EV_NOTE, NULL },
-		{ "end", EV_END, NULL },
+		{ "end", EV_END, NULL },	      { "last", EV_LAST, read_last },
 	};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
@@ -311,6 +326,36 @@ static int read_words(struct j_reader *r, char **w, int nr, struct j_event *ev)
 	return bad(r, "'%.40s' is not a line of a history", w[0]);
 }
 
+#define SUM_BYTES 11 /* " ~01234567\n" */
+
+/* The first line says the version. 2: every line carries the sum of all up to it. */
+static int read_version(struct j_reader *r, size_t len)
+{
+	if (!strcmp(r->line, "pinfault-history 1\n"))
+		return 0;
+	if (strcmp(r->line, "pinfault-history 2\n") != 0)
+		return bad(r, "not a history of version 1 or 2");
+	r->summed = true;
+	r->sum = (uint32_t)crc32(0, (const Bytef *)r->line, (uInt)len);
+	return 0;
+}
+
+/* Check and take off the sum at the end of a line. */
+static int take_sum(struct j_reader *r, size_t len)
+{
+	char *tail = r->line + len - SUM_BYTES, want[SUM_BYTES + 1];
+
+	if (len <= SUM_BYTES)
+		return bad(r, "too short to carry a sum");
+	r->sum = (uint32_t)crc32(r->sum, (const Bytef *)r->line, (uInt)(len - SUM_BYTES));
+	r->sum = (uint32_t)crc32(r->sum, (const Bytef *)"\n", 1);
+	snprintf(want, sizeof(want), " ~%08x\n", r->sum);
+	if (strcmp(tail, want) != 0)
+		return bad(r, "damaged: this line, or one before it that is missing");
+	strcpy(tail, "\n");
+	return 0;
+}
+
 int j_read(struct j_reader *r, struct j_event *ev)
 {
 	static char *words[WORDS_MAX];
@@ -318,21 +363,26 @@ int j_read(struct j_reader *r, struct j_event *ev)
 	int nr, rc;
 
 	*ev = (struct j_event){ .text = "" };
+	r->line_at = r->next_at;
 	len = getline(&r->line, &r->line_bytes, r->in);
 	r->line_nr++;
 	if (len < 0 && r->line_nr == 1)
 		return bad(r, "empty: not a history");
 	if (len < 0)
-		return 0;
+		return r->summed && !r->ended ? bad(r, "cut off: there was more") : 0;
+	r->next_at += (uint64_t)len;
 	if (strlen(r->line) != (size_t)len)
 		return bad(r, "a NUL byte");
 	if (r->line[len - 1] != '\n')
 		return bad(r, "cut off");
+	if (r->ended)
+		return bad(r, "more after the last line");
 	if (r->line_nr == 1) {
-		if (strcmp(r->line, "pinfault-history 1\n") != 0)
-			return bad(r, "not a history of version 1");
-		return j_read(r, ev);
+		rc = read_version(r, (size_t)len);
+		return rc ? rc : j_read(r, ev);
 	}
+	if (r->summed && take_sum(r, (size_t)len))
+		return -EINVAL;
 	nr = pf_token_split(r->line, words, WORDS_MAX);
 	if (nr <= 0)
 		return bad(r, nr ? "too many words" : "an empty line");

@@ -288,6 +288,9 @@ void judge_answer(const struct judge *j, FILE *out)
 		line(out, "why", j->hung_where);
 	} else if (j->nr_kinds) {
 		line(out, "verdict", "corrupt");
+	} else if (j->prefix_of) {
+		line(out, "verdict", "inconclusive");
+		line(out, "why", j->prefix_of);
 	} else if (!j->ended) {
 		line(out, "verdict", "broken");
 		line(out, "why", "the history ends before the case did");

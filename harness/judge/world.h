@@ -7,7 +7,7 @@
 #include "states.h"
 
 #define X_SIZE_ANY UINT64_MAX
-#define X_WORLDS_MAX 96u
+#define X_WORLDS_MAX 1024u
 
 struct x_object {
 	bool made;
