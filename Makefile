@@ -50,6 +50,18 @@ $(BUILD)/%.o: %.c
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
+# Parsers under libFuzzer: make fuzz builds build-fuzz/fuzz_*; harness/fuzz/run.py runs them.
+FUZZERS   := $(patsubst harness/fuzz/%.c,build-fuzz/%,$(wildcard harness/fuzz/fuzz_*.c))
+FUZZ_CC   ?= clang
+FUZZ_FLAGS = -std=gnu11 -D_GNU_SOURCE -Iharness/core -O1 -g -fsanitize=fuzzer,address,undefined \
+	  -fno-sanitize-recover=undefined -DJ_FILE_CELLS_MAX=256u -DX_WORLDS_MAX=8u \
+	  -DX_STATES_MAX=128u -DJ_OPS_MAX=64
+
+fuzz: $(FUZZERS)
+build-fuzz/%: harness/fuzz/%.c $(CORE) $(JUDGE_LIB) $(FAULTS) $(wildcard harness/*/*.h)
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -o $@ $< $(CORE) $(JUDGE_LIB) $(FAULTS) -lz -lpthread
+
 check:
 	@python3 harness/tests/check.py $(CHECK)
 
@@ -57,7 +69,7 @@ lint:
 	@python3 harness/tests/lint.py
 
 clean:
-	rm -rf build build-asan
+	rm -rf build build-asan build-fuzz
 
-.PHONY: all tests check lint clean
+.PHONY: all tests fuzz check lint clean
 .SECONDARY:

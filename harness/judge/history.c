@@ -73,24 +73,38 @@ static int take_file(struct judge *j, const struct j_event *ev)
 	return room_for(j, j->nr_objects++, ev->size_bytes);
 }
 
+/*
+ * Sizes that operations make by themselves. What inserts add, and clones carry from file to file, depends on
+ * the order they come in: so every file may have the longest of them and all that is ever inserted.
+ */
 static int room_for_op(struct judge *j, const struct j_op *op)
 {
-	uint64_t cells = op->obj >= 0 ? j->objects[op->obj].cells_max : 0;
-
 	if (op->verb == J_PWRITE)
 		return room_for(j, op->obj, op->off_bytes + op->len_bytes);
-	if (op->verb != J_FAULT)
-		return 0;
-	switch (op->prim) {
-	case J_RESIZE:
+	if (op->verb == J_FAULT && op->prim == J_RESIZE)
 		return room_for(j, op->obj, op->size_bytes);
-	case J_INSERT:
-		return room_for(j, op->obj, cells * CELL + op->len_bytes);
-	case J_COPY:
-		return room_for(j, op->obj2, cells * CELL);
-	default:
-		return 0;
+	if (op->verb == J_FAULT && op->prim == J_INSERT)
+		j->inserted_cells += op->len_bytes / CELL;
+	if (op->verb == J_FAULT && op->prim == J_COPY)
+		j->copied = true;
+	return 0;
+}
+
+int j_make_room(struct judge *j)
+{
+	uint64_t longest = 0;
+
+	for (int i = 0; i < j->nr_objects && j->copied; i++)
+		if (j->objects[i].cells_max > longest)
+			longest = j->objects[i].cells_max;
+	for (int i = 0; i < j->nr_objects; i++) {
+		uint64_t nr = j->copied ? longest : j->objects[i].cells_max;
+
+		if (room_for(j, i, (nr + j->inserted_cells) * CELL) ||
+		    room_for(j, i, j->objects[i].cells_seen * (uint64_t)CELL))
+			return -EINVAL;
 	}
+	return 0;
 }
 
 /* Names in the directory. A rename or unlink that is under way, or failed, may have happened. */
@@ -287,7 +301,9 @@ static int see_runs(struct judge *j, struct j_look *l, const struct j_event *ev)
 		at += s->count;
 		l->nr_obs++;
 	}
-	return room_for(j, l->obj, at * CELL);
+	if (at > j->objects[l->obj].cells_seen)
+		j->objects[l->obj].cells_seen = (uint32_t)at;
+	return 0;
 }
 
 static int take_see(struct judge *j, const struct j_event *ev)

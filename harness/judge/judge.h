@@ -23,10 +23,14 @@
 #include "../core/racelog.h" /* pf_value */
 
 #define J_OBJECTS_MAX 16
+#ifndef J_OPS_MAX /* the fuzzers make it small */
 #define J_OPS_MAX 2048
+#endif
 #define J_PENDING_MAX 32
 #define J_NAME_BYTES 16
+#ifndef J_FILE_CELLS_MAX /* the fuzzers make it small */
 #define J_FILE_CELLS_MAX (1u << 20) /* files up to 64 MiB */
+#endif
 
 enum j_event_kind {
 	EV_CASE,
@@ -180,7 +184,8 @@ struct j_object {
 	uint32_t id;
 	uint32_t made_at, made_by; /* event; 0: a hole */
 	uint64_t size_bytes;
-	uint32_t cells_max; /* it never has more */
+	uint32_t cells_seen; /* somebody saw as many */
+	uint32_t cells_max;  /* it never has more; final after j_make_room */
 };
 
 #define KINDS_MAX 16
@@ -198,6 +203,8 @@ struct judge {
 	uint32_t nr_looks, looks_max;
 	struct j_object objects[J_OBJECTS_MAX];
 	int nr_objects, names_in_doubt;
+	uint64_t inserted_cells; /* by all inserts together */
+	bool copied;
 	uint32_t nr_events;
 	uint32_t crash_at; /* event after which only what was durable is left; 0: none */
 	uint32_t last_change_at, last_seen_at;
@@ -216,7 +223,9 @@ struct judge *judge_new(void);
 void judge_free(struct judge *j);
 /* history.c: take one event. 0, or -EINVAL with j->err when the history contradicts itself. */
 int judge_event(struct judge *j, const struct j_event *ev);
-/* After the last event: judge it. 0, or -ENOMEM with j->err. */
+/* After the last event: how long each file may ever have been (objects[].cells_max). 0 or -EINVAL. */
+int j_make_room(struct judge *j);
+/* Then judge it. 0; -ENOMEM, -EINVAL with j->err. */
 int judge_finish(struct judge *j);
 /* Print the answer (harness/README.md) to @out. */
 void judge_answer(const struct judge *j, FILE *out);

@@ -96,6 +96,10 @@ int judge_finish(struct judge *j)
 	struct x_result r = { 0 };
 	int rc = f ? 0 : -ENOMEM;
 
+	if (j_make_room(j)) {
+		free(f);
+		return -EINVAL;
+	}
 	for (uint32_t n = 1; f && n <= j->last_op; n++)
 		if (counts(&j->ops[n])) {
 			f->of[n] = calloc(j->ops[n].len_bytes / PF_CELL_BYTES + 1, 1);
