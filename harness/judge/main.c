@@ -5,16 +5,20 @@
  *	pinfault-judge FILE...		judge each
  *	pinfault-judge --prefix FILE...	of a damaged one, judge what comes before the damage: corrupt
  *					if that is, else inconclusive
+ *	pinfault-judge --race [--prefix] FILE	a race's stream (core/racelog.h); - is stdin
  *	pinfault-judge --stdin		one path a line on stdin, an answer each, until end of file
  *
  * Exit: 0 when every history could be judged, 2 when one could not (its answer says broken).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../core/token.h"
 #include "judge.h"
+#include "race_judge.h"
 
 static int broken(const char *path, const char *why)
 {
@@ -69,6 +73,29 @@ static int judge_file(const char *path, bool prefix)
 	return status;
 }
 
+static int usage(void)
+{
+	fprintf(stderr, "usage: pinfault-judge [--prefix] FILE... | --race [--prefix] FILE|- | --stdin\n");
+	return 64;
+}
+
+/* Of --race only the last word is a file. */
+static int judge_race(int argc, char **argv)
+{
+	bool prefix = argc == 4 && !strcmp(argv[2], "--prefix");
+	const char *path = argv[argc - 1];
+	int fd, status;
+
+	if (argc != 3 + prefix)
+		return usage();
+	fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
+	if (fd < 0)
+		return broken(path, strerror(errno));
+	status = race_judge(fd, prefix, stdout);
+	close(fd);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	char path[4096];
@@ -82,11 +109,11 @@ int main(int argc, char **argv)
 		}
 		return status;
 	}
+	if (argc > 2 && !strcmp(argv[1], "--race"))
+		return judge_race(argc, argv);
 	first += prefix;
-	if (argc <= first || argv[first][0] == '-') {
-		fprintf(stderr, "usage: pinfault-judge [--prefix] FILE... | --stdin\n");
-		return 64;
-	}
+	if (argc <= first || argv[first][0] == '-')
+		return usage();
 	for (int i = first; i < argc; i++)
 		status |= judge_file(argv[i], prefix);
 	return status;
