@@ -347,7 +347,7 @@ static void say_faults(struct race_main *m, const struct race_counts *sum)
 
 	for (unsigned int i = 0; i < p->nr_faults; i++) {
 		const struct race_fault *f = &p->faults[i];
-		int dropped = atomic_load((_Atomic int *)&f->dropped);
+		int dropped = atomic_load(&f->dropped);
 
 		if (sum->fault_done[i] || sum->fault_failed[i])
 			agent_line(&m->a, "env fault:%s %llu%%20failed%%20%llu", f->ops->name,

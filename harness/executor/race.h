@@ -52,7 +52,6 @@ struct race_plan {
 	unsigned int nr_views;
 	struct race_fault faults[RACE_FAULTS_MAX];
 	unsigned int nr_faults, weight_sum;
-	bool copies; /* a clone is among them */
 };
 
 /* One choice: a function of the plan and the thread's random numbers, of nothing else. */

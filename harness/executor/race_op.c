@@ -143,10 +143,21 @@ static bool op_map(struct race_thread *t, struct race_choice c)
 	return end(t, c.verb, n < 0 ? n : n / (long)PF_CELL_BYTES);
 }
 
+/* Is there a clone among the faults, and does this filesystem know it, as far as was seen? */
+static bool clones(const struct race_plan *p)
+{
+	for (unsigned int i = 0; i < p->nr_faults; i++)
+		if (p->faults[i].ops->prim == PF_PRIM_COPY &&
+		    !atomic_load_explicit(&p->faults[i].dropped, memory_order_relaxed))
+			return true;
+	return false;
+}
+
+/* A write that makes the target of a clone longer must not meet the clone; see race.h. */
 static bool op_pwrite(struct race_thread *t, const struct race_choice *c)
 {
 	const struct race_plan *p = &t->race->plan;
-	bool sizes = p->copies && c->off_bytes + c->len_bytes > p->size_bytes / 2;
+	bool sizes = c->off_bytes + c->len_bytes > p->size_bytes / 2 && clones(p);
 	ssize_t n;
 	bool go_on;
 

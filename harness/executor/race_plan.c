@@ -69,13 +69,17 @@ static bool suitable(const struct pf_fault_ops *ops, const struct race_params *p
 	return false;
 }
 
-/* What waits for a disk or walks the whole machine comes seldom, or a race is nothing else. */
+/*
+ * What takes milliseconds comes seldom, or a race would be nothing else: a sync waits for the disk, and
+ * two faults walk all memory of the machine.
+ */
 static unsigned int fault_weight(const struct pf_fault_ops *ops)
 {
-	if (ops->prim == PF_PRIM_SYNC || ops->prim == PF_PRIM_SYNCFS ||
-	    ops->flags & PF_FAULT_BEST_EFFORT)
+	if (!strcmp(ops->name, "drop-caches") || !strcmp(ops->name, "migrate"))
 		return 1;
-	return 8;
+	if (ops->prim == PF_PRIM_SYNC || ops->prim == PF_PRIM_SYNCFS)
+		return 8;
+	return ops->flags & PF_FAULT_BEST_EFFORT ? 16 : 64;
 }
 
 static bool listed(const char *list, const char *name)
@@ -125,7 +129,6 @@ static int plan_faults(struct race_plan *p, const struct race_params *params, ch
 		f->index = (uint32_t)i;
 		f->weight = fault_weight(all[i]);
 		p->weight_sum += f->weight;
-		p->copies = p->copies || all[i]->prim == PF_PRIM_COPY;
 		p->nr_faults++;
 	}
 	return params->faults && strcmp(params->faults, "none")
