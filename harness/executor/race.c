@@ -316,7 +316,9 @@ static void run_race(struct race_main *m)
 	m->ended_ns = pf_now_ns();
 	if (through) {
 		join_done(r);
-		if (r->recording && r->log.error)
+		if (r->recording && r->log.error == -EPIPE)
+			end_race(m, "broken", "the judge ended before the race");
+		else if (r->recording && r->log.error)
 			end_race(m, "broken", "stream: %s", pf_errno_name(-r->log.error));
 		else if (start_thread(m, &r->threads[0], race_last_main))
 			through = watch(m, 0);
