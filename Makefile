@@ -35,6 +35,8 @@ $(BUILD)/pinfault-judge: $(call obj,$(CORE) $(JUDGE))
 $(BUILD)/test_%: $(BUILD)/harness/tests/test_%.o $(call obj,$(CORE) $(CHANNELS) $(FAULTS))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(shell pkg-config --libs check)
 
+$(BUILD)/test_race: $(BUILD)/harness/executor/race_plan.o
+
 $(BUILD)/bench_%: $(BUILD)/harness/tests/bench_%.o $(call obj,$(CORE))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
 

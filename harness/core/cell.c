@@ -139,6 +139,12 @@ static void (*stamp_best)(uint8_t *p, size_t nr, const struct maker *m) = stamp_
 static size_t (*count_made_best)(const uint8_t *p, size_t nr,
 				 const struct maker *m) = count_made_plain;
 
+void pf_cell_plain(void)
+{
+	stamp_best = stamp_plain;
+	count_made_best = count_made_plain;
+}
+
 #ifdef __x86_64__
 #define FOR_TARGET(name, features)                                                                 \
 	__attribute__((target(features))) static void stamp_##name(uint8_t *p, size_t nr,          \

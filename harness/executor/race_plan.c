@@ -20,8 +20,15 @@
 
 /* Of 100 choices. */
 static const unsigned int verb_weights[PF_RACE_VERBS_NR] = {
-	[PF_RACE_WRITE] = 30, [PF_RACE_STORE] = 8,  [PF_RACE_PWRITE] = 10,
-	[PF_RACE_LOOK] = 42,  [PF_RACE_FAULT] = 10,
+	[PF_RACE_WRITE] = 33, [PF_RACE_STORE] = 9, [PF_RACE_PWRITE] = 11,
+	[PF_RACE_LOOK] = 43,  [PF_RACE_FAULT] = 4,
+};
+
+/* A direct read writes back what is dirty in its range, and waits for that. */
+static const unsigned int view_weights[PF_VIEWS_NR] = {
+	[PF_VIEW_MMAP] = 8,
+	[PF_VIEW_BUFFERED] = 8,
+	[PF_VIEW_DIRECT] = 1,
 };
 
 enum range { RANGE_CELL, RANGE_SUBPAGE, RANGE_PAGE, RANGE_SPAN, RANGE_PAGES, RANGE_WHOLE, RANGES_NR };
@@ -70,16 +77,16 @@ static bool suitable(const struct pf_fault_ops *ops, const struct race_params *p
 }
 
 /*
- * What takes milliseconds comes seldom, or a race would be nothing else: a sync waits for the disk, and
- * two faults walk all memory of the machine.
+ * What takes milliseconds comes seldom, or a race would be nothing else: two faults walk all memory of
+ * the machine, syncs wait for the disk, and so do a shift and a clone, which write back first.
  */
 static unsigned int fault_weight(const struct pf_fault_ops *ops)
 {
 	if (!strcmp(ops->name, "drop-caches") || !strcmp(ops->name, "migrate"))
 		return 1;
 	if (ops->prim == PF_PRIM_SYNC || ops->prim == PF_PRIM_SYNCFS)
-		return 8;
-	return ops->flags & PF_FAULT_BEST_EFFORT ? 16 : 64;
+		return 2;
+	return ops->prim == PF_PRIM_ZERO || ops->prim == PF_PRIM_RESIZE ? 64 : 16;
 }
 
 static bool listed(const char *list, const char *name)
@@ -253,6 +260,15 @@ static void choose_fault(struct race_plan *p, struct pf_rng *r, struct race_choi
 	}
 }
 
+static enum pf_view choose_view(const struct race_plan *p, struct pf_rng *r)
+{
+	unsigned int weights[PF_VIEWS_NR], sum = 0;
+
+	for (unsigned int i = 0; i < p->nr_views; i++)
+		sum += weights[i] = view_weights[p->views[i]];
+	return p->views[pick(r, weights, p->nr_views, sum)];
+}
+
 void race_choose(struct race_plan *p, struct pf_rng *r, struct race_choice *c)
 {
 	memset(c, 0, sizeof(*c));
@@ -266,7 +282,7 @@ void race_choose(struct race_plan *p, struct pf_rng *r, struct race_choice *c)
 	}
 	choose_cells(p, r, c);
 	if (c->verb == PF_RACE_LOOK)
-		c->view = p->views[pf_rng_below(r, p->nr_views)];
+		c->view = choose_view(p, r);
 	if (c->verb == PF_RACE_WRITE)
 		c->repin = !pf_rng_below(r, REPIN_ONE_IN);
 	/* What may make the file longer does so by whole blocks. */
