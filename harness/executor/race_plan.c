@@ -26,8 +26,8 @@ static const unsigned int verb_weights[PF_RACE_VERBS_NR] = {
 
 /* A direct read writes back what is dirty in its range, and waits for that. */
 static const unsigned int view_weights[PF_VIEWS_NR] = {
-	[PF_VIEW_MMAP] = 8,
-	[PF_VIEW_BUFFERED] = 8,
+	[PF_VIEW_MMAP] = 16,
+	[PF_VIEW_BUFFERED] = 16,
 	[PF_VIEW_DIRECT] = 1,
 };
 
