@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -33,6 +34,7 @@ struct race_main {
 	int record_fd;
 	char end[16], why[400];
 	uint64_t began_ns, ended_ns;
+	double cpu_s; /* of the race, all threads, user and system */
 	int64_t pinned_pages; /* by the registrations; -1: unknown */
 };
 
@@ -297,6 +299,16 @@ static void close_records(struct race_main *m)
 		close(m->record_fd);
 }
 
+static double cpu_seconds(void)
+{
+	struct rusage u;
+
+	if (getrusage(RUSAGE_SELF, &u))
+		return 0;
+	return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+	       (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
 /* The race proper, and the looks after it. */
 static void run_race(struct race_main *m)
 {
@@ -310,10 +322,12 @@ static void run_race(struct race_main *m)
 		started++;
 	if (started < r->plan.nr_threads)
 		return; /* those that did start wait at the barrier, till the process ends */
+	m->cpu_s = cpu_seconds();
 	m->began_ns = pf_now_ns();
 	pthread_barrier_wait(&r->start);
 	through = watch(m, r->params.ms ? m->began_ns + r->params.ms * PF_NS_PER_MS : 0);
 	m->ended_ns = pf_now_ns();
+	m->cpu_s = cpu_seconds() - m->cpu_s;
 	if (through) {
 		join_done(r);
 		if (r->recording && r->log.error == -EPIPE)
@@ -383,6 +397,7 @@ static void say_counts(struct race_main *m)
 	}
 	agent_line(&m->a, "env ops %llu", ops);
 	agent_line(&m->a, "env seconds %.3f", seconds);
+	agent_line(&m->a, "env cpu_s %.3f", m->cpu_s);
 	agent_line(&m->a, "env ops_per_s %.0f", seconds > 0 ? (double)ops / seconds : 0.0);
 	agent_line(&m->a, "env cells_seen %llu", (unsigned long long)sum.cells);
 	agent_line(&m->a, "env choices_skipped %llu", (unsigned long long)sum.skipped);
@@ -409,7 +424,7 @@ static int race_child(void *arg, int out, int result)
 	m->a.out = out;
 	m->judge.in = m->judge.out = -1;
 	m->r.params = *p;
-	m->r.recording = p->check;
+	m->r.recording = p->check == RACE_CHECKED;
 	m->r.quota = p->ops ? (p->ops + p->threads - 1) / p->threads : UINT64_MAX;
 	m->r.dirfd = -1;
 	m->r.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -456,7 +471,7 @@ void do_race(struct agent *a, char **words, int nr)
 		.threads = (unsigned int)arg_u64(words, nr, "threads", 4),
 		.files = (unsigned int)arg_u64(words, nr, "files", 2),
 		.deadline_ms = (unsigned int)arg_u64(words, nr, "deadline_ms", 10000),
-		.check = arg_u64(words, nr, "check", 1),
+		.check = (enum race_check)arg_u64(words, nr, "check", RACE_CHECKED),
 		.guest = a->guest,
 	};
 

@@ -23,6 +23,10 @@
 #include "exec.h"
 
 #define RACE_FAULTS_MAX 64
+/*
+ * race_check: UNCHECKED reads in looks and makes nothing of it; DECODED finds out what was read; CHECKED
+ * records it as well. The first two are what the cost of the third is measured by.
+ */
 #define RACE_ERRNO_MAX 136 /* larger ones count as 0 */
 
 struct race_params {
@@ -32,7 +36,7 @@ struct race_params {
 	const char *judge, *record;  /* NULL: none */
 	uint64_t seed, size_bytes, ops, ms, record_max_bytes;
 	unsigned int threads, files, deadline_ms;
-	bool check; /* decode looks and record */
+	enum race_check { RACE_UNCHECKED, RACE_CHECKED, RACE_DECODED } check;
 	bool guest;
 };
 

@@ -241,7 +241,8 @@ static void decode(struct race_thread *t, const uint8_t *p, size_t nr)
 			value = XXH64(cell, PF_CELL_BYTES, 0);
 			n = 1; /* each torn cell has a hash of its own */
 		}
-		pf_race_run(&t->buf, run, value, (uint32_t)n);
+		if (t->race->recording)
+			pf_race_run(&t->buf, run, value, (uint32_t)n);
 		at += n;
 	}
 }
@@ -272,20 +273,21 @@ static bool op_look(struct race_thread *t, struct race_choice c)
 		nr = read_stretches(t, rf, c.view, c.off_bytes, end_bytes, s);
 	}
 	count(t, PF_RACE_LOOK, rc);
-	if (!t->race->recording)
+	if (t->race->params.check == RACE_UNCHECKED)
 		return true;
-	if (!pf_race_returned(&t->buf, rc,
+	if (t->race->recording &&
+	    !pf_race_returned(&t->buf, rc,
 			      rc ? PF_RACE_NO_SIZE : (uint32_t)(st.st_size / PF_CELL_BYTES)))
 		return false;
 	for (unsigned int i = 0; i < nr; i++) {
 		size_t cells = (size_t)(s[i].end_bytes - s[i].off_bytes) / PF_CELL_BYTES;
 
-		if (s[i].err)
-			pf_race_run(&t->buf, PF_RUN_ERROR, (uint64_t)s[i].err, (uint32_t)cells);
-		else
+		if (!s[i].err)
 			decode(t, t->seen + (s[i].off_bytes - base), cells);
+		else if (t->race->recording)
+			pf_race_run(&t->buf, PF_RUN_ERROR, (uint64_t)s[i].err, (uint32_t)cells);
 	}
-	return !pf_race_commit(&t->buf);
+	return !t->race->recording || !pf_race_commit(&t->buf);
 }
 
 static uint64_t size_now(const struct race_thread *t, unsigned int file)

@@ -20,8 +20,8 @@
 
 /* Of 100 choices. */
 static const unsigned int verb_weights[PF_RACE_VERBS_NR] = {
-	[PF_RACE_WRITE] = 33, [PF_RACE_STORE] = 9, [PF_RACE_PWRITE] = 11,
-	[PF_RACE_LOOK] = 43,  [PF_RACE_FAULT] = 4,
+	[PF_RACE_WRITE] = 34, [PF_RACE_STORE] = 9, [PF_RACE_PWRITE] = 11,
+	[PF_RACE_LOOK] = 44,  [PF_RACE_FAULT] = 2,
 };
 
 /* A direct read writes back what is dirty in its range, and waits for that. */
@@ -85,8 +85,8 @@ static unsigned int fault_weight(const struct pf_fault_ops *ops)
 	if (!strcmp(ops->name, "drop-caches") || !strcmp(ops->name, "migrate"))
 		return 1;
 	if (ops->prim == PF_PRIM_SYNC || ops->prim == PF_PRIM_SYNCFS)
-		return 2;
-	return ops->prim == PF_PRIM_ZERO || ops->prim == PF_PRIM_RESIZE ? 64 : 16;
+		return 16;
+	return ops->prim == PF_PRIM_ZERO || ops->prim == PF_PRIM_RESIZE ? 512 : 128;
 }
 
 static bool listed(const char *list, const char *name)

@@ -34,6 +34,7 @@ NEEDS = (
     Need("pc:liburing", "liburing-dev", "io_uring channels"),
     Need("pc:libibverbs", "libibverbs-dev", "RDMA channels"),
     Need("/usr/lib/x86_64-linux-gnu/libibverbs", "ibverbs-providers", "user space driver of Soft-RoCE"),
+    Need("/usr/include/xxhash.h", "libxxhash-dev", "sums in the history of a race"),
     Need("pc:check", "check", "unit tests of the C parts"),
     Need("fio", "fio", "neighbours on the same filesystem"),
     Need("mkfs.xfs", "xfsprogs", "XFS"),
