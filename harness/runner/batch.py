@@ -15,12 +15,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from .agent import Reply
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
 from .fsconfig import FsConfig
 from .fsops import Filesystem, NotCovered
 from .judge import Judgement
 from .neighbour import Neighbour
 from .plan import Case
+from .race import GUEST_STREAM_MAX, NATIVE_STREAM_MAX, RaceCase, fetch, judgement, lines as race_lines
 from .store import utc_now
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class Running:
     began: float
     started: str
     history: list[str] = field(default_factory=list)
+    answer: list[str] = field(default_factory=list)  # of a race: its judge's, and the executor's counters
     status: list[str] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     findings: list[dict[str, str]] = field(default_factory=list)
@@ -88,8 +91,10 @@ class FsRun:
         try:
             for mode in Mode:
                 mine = [c for c in cases if Mode.of(c) is mode]
-                for at in range(0, len(mine), BATCH_CASES):
-                    self.run_batch(mine[at:at + BATCH_CASES], mode)
+                # A race is long, and what is found after it must be its own.
+                size = 1 if mine and isinstance(mine[0], RaceCase) else BATCH_CASES
+                for at in range(0, len(mine), size):
+                    self.run_batch(mine[at:at + size], mode)
             if self.fs and self.k.up:
                 self.fs.umount()
         except NotCovered as why:
@@ -268,16 +273,15 @@ class FsRun:
         """Run it and fetch its kernel log and pins. Raises CaseLost when the machine went down."""
         running = Running(case, time.monotonic(), utc_now())
         try:
-            reply = self.k.agent.case(
-                CASE_TIMEOUT_S, nr=case.nr, run=self.k.nonce, dir=f"{self.k.mnt}/c{case.nr}", mnt=self.k.mnt,
-                scratch=self.k.scratch, channel=case.channel, seq=self.k.sequences[case.sequence].text,
-                deadline_ms=self.k.deadline_ms, grace_ms=self.k.grace_ms)
+            reply = self._request(case)
             running.history = reply.history()
             running.status = reply.last
             log = self.k.agent.kmsg()
             running.log = [f"[{s:12.6f}] <{p}> {text}" for s, p, text in log]
             self._check_log(running, [text for _, _, text in log])
             self._read_status(running)
+            if isinstance(case, RaceCase):
+                self._read_race(case, running, reply)
             if self.k.machine.guest and reply.last[:2] != ["ok", "stuck"]:
                 self._check_pins(running, pins_before)
         except (AgentDied, AgentTimeout) as err:
@@ -298,6 +302,42 @@ class FsRun:
             raise CaseLost
         return running
 
+    def _request(self, case: Case) -> Reply:
+        where: dict[str, str | int] = {
+            "nr": case.nr, "run": self.k.nonce, "dir": f"{self.k.mnt}/c{case.nr}", "mnt": self.k.mnt,
+            "scratch": self.k.scratch, "channel": case.channel}
+        if not isinstance(case, RaceCase):
+            return self.k.agent.case(CASE_TIMEOUT_S, **where, seq=self.k.sequences[case.sequence].text,
+                                     deadline_ms=self.k.deadline_ms, grace_ms=self.k.grace_ms)
+        # Whole memory is walked and disks are waited for, by several threads at once.
+        deadline_ms = 5 * self.k.deadline_ms
+        return self.k.agent.race(
+            case.race.timeout_s(deadline_ms), **where, **case.race.keys(), deadline_ms=deadline_ms,
+            judge=str(self.k.machine.judge_path), record=self._stream_path(case),
+            record_max=GUEST_STREAM_MAX if self.k.machine.guest else NATIVE_STREAM_MAX)
+
+    def _stream_path(self, case: Case) -> str:
+        """Where the executor writes a race's stream: natively to where it may stay."""
+        if self.k.machine.guest:
+            return f"{self.k.scratch}/stream"
+        path = self.k.store.stream_path(case.id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return str(path.resolve())
+
+    def _read_race(self, case: RaceCase, running: Running, reply: Reply) -> None:
+        """The judge's answer; the stream is kept when it was asked for, or shows something."""
+        running.answer = race_lines(reply)
+        if running.forced is None:
+            running.forced = judgement(reply)
+        keep = case.race.record or running.forced.verdict in ("corrupt", "hung", "broken")
+        path = self.k.store.stream_path(case.id)
+        if self.k.machine.guest and keep:
+            why = fetch(self.k.agent, self._stream_path(case), path)
+            if why:
+                running.answer.append(f"note the stream could not be fetched: {why}")
+        elif not keep:
+            path.unlink(missing_ok=True)
+
     def _check_log(self, running: Running, lines: list[str]) -> None:
         for finding in self.k.klog.grade(lines):
             running.findings.append({"kind": "kernel-log", "text": finding.text,
@@ -310,6 +350,9 @@ class FsRun:
             running.forced = Judgement(verdict="broken", why="executor: " + " ".join(status[2:]))
         elif how == "skip":
             running.forced = Judgement(verdict="skipped", why=rest)
+        elif how == "refused":
+            running.forced = Judgement(verdict="coherent", resolution="refused", why=rest,
+                                       errno=rest.partition(" ")[0])
         elif how in ("hung", "stuck"):
             running.forced = Judgement(verdict="hung", resolution="hung", why=rest)
         elif how == "died":

@@ -36,6 +36,7 @@ NEEDS = (
     Need("pc:libibverbs", "libibverbs-dev", "RDMA channels"),
     Need("/usr/lib/x86_64-linux-gnu/libibverbs", "ibverbs-providers", "user space driver of Soft-RoCE"),
     Need("pc:zlib", "zlib1g-dev", "sums of histories"),
+    Need("/usr/include/xxhash.h", "libxxhash-dev", "sums in the history of a race"),
     Need("pc:check", "check", "unit tests of the C parts"),
     Need("clang", "clang", "fuzzes the parsers (make check)", tests_only=True),
     Need("rt:fuzzer", "libclang-rt-dev", "fuzzes the parsers (make check)", tests_only=True),

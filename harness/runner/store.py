@@ -127,6 +127,13 @@ class Store:
         write_atomic(path, seal_history(lines))
         return path
 
+    def stream_path(self, case_id: str) -> Path:
+        """Of a race: what happened, as harness/core/racelog.h has it."""
+        return self.case_dir(case_id) / "stream"
+
+    def write_answer(self, case_id: str, lines: list[str]) -> None:
+        write_atomic(self.case_dir(case_id) / "answer", "".join(line + "\n" for line in lines))
+
     def finish(self, result: CaseResult, sequence: str, kernel_log: list[str], on_disk: bool = True) -> None:
         """Record a case. One that was never sent (on_disk False) stands in run.json only."""
         folder = self.case_dir(result.id)
