@@ -225,29 +225,36 @@ static bool reaches(const struct race_pend *p, uint32_t cell)
 	return !p->writes || p->rec->verb == PF_RACE_PWRITE || cell < p->size_hi;
 }
 
+/* Looks change nothing: what explains one is taken as soon as it is there, before it can go. */
+static void see(const struct race_model *m, struct race_state *s, uint32_t cell, uint32_t acting)
+{
+	pf_value v;
+
+	for (uint32_t left = acting & ~s->mask; left; left &= left - 1) {
+		int t = __builtin_ctz(left);
+		const struct race_pend *p = &m->p[t];
+
+		if (p->looks && seen_value(p, cell, &v) && (s->v == v || s->v == RACE_ANY))
+			s->mask |= 1u << t;
+	}
+}
+
 /* All that may be by now. False when it is too much. */
-static bool close_set(struct race_model *m, struct race_set *s, uint32_t file, uint32_t cell,
-		      uint32_t acting)
+static bool close_set(struct race_model *m, struct race_set *s, uint32_t cell, uint32_t acting)
 {
 	for (uint32_t i = 0; i < s->nr; i++) {
+		see(m, &s->s[i], cell, acting);
 		for (uint32_t left = acting & ~s->s[i].mask; left; left &= left - 1) {
 			int t = __builtin_ctz(left);
-			struct race_pend *p = &m->p[t];
-			pf_value v;
+			const struct race_pend *p = &m->p[t];
+			struct race_state n = { effect_of(m, p, cell), s->s[i].mask | 1u << t };
 
-			if (p->looks) {
-				/* Taken as soon as it is there: it changes nothing. */
-				if (seen_value(p, cell, &v) &&
-				    (s->s[i].v == v || s->s[i].v == RACE_ANY))
-					s->s[i].mask |= 1u << t;
+			if (p->looks || !reaches(p, cell))
 				continue;
-			}
-			if (!reaches(p, cell))
-				continue;
-			v = effect_of(m, p, cell);
-			if (cell >= p->moved_lo && p->rec->file == file)
-				v = RACE_ANY; /* it may have been shifted away, and what is here came */
-			if (!set_add(s, v, s->s[i].mask | 1u << t))
+			if (cell >= p->moved_lo)
+				n.v = RACE_ANY; /* it may have been shifted away, and what is here came */
+			see(m, &n, cell, acting);
+			if (!set_add(s, n.v, n.mask))
 				return false;
 		}
 	}
@@ -283,7 +290,7 @@ static bool settle(struct race_model *m, struct race_file *f, uint32_t file, uin
 	uint32_t acting = acting_at(m, file, cell), others = acting & ~bit, nr = 0;
 	bool ok = true, changes = false;
 
-	if (!close_set(m, s, file, cell, acting))
+	if (!close_set(m, s, cell, acting))
 		lose_track(m, s, acting);
 	for (uint32_t i = 0; i < s->nr && must; i++)
 		nr += (s->s[i].mask & bit) != 0;

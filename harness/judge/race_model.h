@@ -18,7 +18,7 @@
 #define RACE_MARK 0xffffffffull /* op of a value that is an index into the pool instead */
 #define RACE_STATES_MAX 24
 #define RACE_PAGE_CELLS 64u
-#define RACE_SIZES_MAX 24
+#define RACE_SIZES_MAX 40
 
 struct race_state {
 	pf_value v;
@@ -49,6 +49,7 @@ struct race_pend {
 	uint32_t moved_lo; /* from this cell on a shift or clone overlaps it; UINT32_MAX: nowhere */
 	uint32_t size_lo, size_hi; /* its file may have had meanwhile, cells */
 	bool size_seen;		   /* looks: explained */
+	bool alone;		   /* nothing else that changes its file's size overlaps it */
 	/* Where others acted meanwhile. Shifts and clones: on the source and on the target. */
 	uint32_t nr_over;
 	struct race_span {

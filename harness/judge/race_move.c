@@ -211,8 +211,11 @@ static pf_value size_after(const struct race_pend *p, pf_value size)
 {
 	const struct pf_race_rec *r = p->rec;
 
-	if (p->writes)
-		return size > p->hi ? size : p->hi;
+	if (p->writes) {
+		uint32_t end = r->result > 0 ? p->lo + (uint32_t)r->result : p->hi;
+
+		return size > end ? size : end;
+	}
 	if (r->what == PF_PRIM_RESIZE)
 		return r->first_cell;
 	if (r->what == PF_PRIM_INSERT)
@@ -255,6 +258,19 @@ static void close_sizes(struct race_model *m)
 	}
 }
 
+/* A pwrite that extends does so bit by bit: every size on its way is seen. */
+static bool extending(const struct race_model *m, const struct race_pend *look)
+{
+	for (uint32_t i = 0; i < m->nr_threads; i++) {
+		const struct race_pend *q = &m->p[i];
+
+		if (q->rec && q->sizes && q->writes && q->rec->file == look->rec->file &&
+		    look->rec->size_cells > q->lo && look->rec->size_cells <= q->hi)
+			return true;
+	}
+	return false;
+}
+
 static void learn_sizes(const struct race_model *m, struct race_pend *p)
 {
 	const struct race_file *f = &m->f[p->rec->file];
@@ -272,6 +288,7 @@ static void learn_sizes(const struct race_model *m, struct race_pend *p)
 		p->size_hi = s > p->size_hi ? s : p->size_hi;
 		p->size_seen |= s == p->rec->size_cells;
 	}
+	p->size_seen |= p->looks && extending(m, p);
 }
 
 static void all_learn(struct race_model *m)
@@ -282,16 +299,41 @@ static void all_learn(struct race_model *m)
 			learn_sizes(m, &m->p[i]);
 }
 
+static bool resizes(const struct race_pend *p, uint8_t file)
+{
+	return p->rec && p->sizes && target_of(p) == file;
+}
+
 void race_sizes_begin(struct race_model *m, struct race_pend *p)
 {
+	uint8_t file = target_of(p);
+
 	p->size_lo = UINT32_MAX;
 	p->size_hi = 0;
 	p->size_seen = !p->looks || p->rec->size_cells == PF_RACE_NO_SIZE;
 	learn_sizes(m, p);
 	if (p->writes && p->rec->verb == PF_RACE_PWRITE && p->hi > p->size_lo)
 		p->sizes = true;
+	p->alone = true;
+	for (uint32_t i = 0; i < m->nr_threads; i++) {
+		struct race_pend *q = &m->p[i];
+
+		if (q == p || !q->rec || target_of(q) != file)
+			continue;
+		/* A pwrite under way that was inside may now be behind the end, and extend. */
+		if (p->sizes && q->rec->verb == PF_RACE_PWRITE)
+			q->sizes = true;
+		p->alone &= !resizes(q, file);
+		q->alone &= !p->sizes;
+	}
 	if (p->sizes)
 		all_learn(m);
+}
+
+static void size_is(struct race_file *f, pf_value size)
+{
+	f->nr_sizes = 1;
+	f->size[0] = (struct race_state){ size, 0 };
 }
 
 bool race_sizes_end(struct race_model *m, struct race_pend *p, pf_value *want)
@@ -301,19 +343,17 @@ bool race_sizes_end(struct race_model *m, struct race_pend *p, pf_value *want)
 	bool must = p->rec->result >= 0;
 
 	*want = m->f[p->rec->file].size[0].v;
-	if (!p->sizes)
+	if (!p->sizes) {
+		if (p->looks && p->alone && p->size_seen &&
+		    p->rec->size_cells != PF_RACE_NO_SIZE)
+			size_is(f, p->rec->size_cells);
 		return p->size_seen;
+	}
 	close_sizes(m);
 	if (f->nr_sizes > RACE_SIZES_MAX) {
-		/* Too many: certain again only by a size that depends on nothing. */
-		if (must && p->zeroes) {
-			f->nr_sizes = 1;
-			f->size[0] = (struct race_state){ p->rec->first_cell, 0 };
-			for (uint32_t i = 0; i < m->nr_threads; i++)
-				if (&m->p[i] != p && m->p[i].rec && m->p[i].sizes &&
-				    target_of(&m->p[i]) == target_of(p))
-					f->nr_sizes = RACE_SIZES_MAX + 1;
-		}
+		/* Too many: certain again by a size that depends on nothing. */
+		if (must && p->zeroes && p->alone)
+			size_is(f, p->rec->first_cell);
 		return true;
 	}
 	if (race_refused(p->rec)) {
