@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../core/fault.h"
+#include "../core/seq.h" /* views */
 #include "race_int.h"
 
 int race_model_init(struct race_model *m, const struct pf_race_header *h)
@@ -271,54 +272,79 @@ static uint32_t acting_at(const struct race_model *m, uint32_t file, uint32_t ce
 	return mask;
 }
 
-/* The cell may hold anything: everything under way here has happened, or has not. */
-static void lose_track(struct race_model *m, struct race_set *s, uint32_t acting)
+/*
+ * Track of the cell is lost: more may be there than is kept. One state is left, RACE_ANY, and its mask says for
+ * whom to wait: until none is under way that may still act on what is not known, nothing can be certain.
+ */
+static bool is_lost(const struct race_set *s)
 {
-	(void)m;
+	return s->nr == 1 && s->s[0].v == RACE_ANY && s->s[0].mask;
+}
+
+static void lose_track(struct race_set *s, uint32_t acting)
+{
 	s->nr = 1;
 	s->s[0] = (struct race_state){ RACE_ANY, acting };
 }
 
-/*
- * An operation ends at a contended cell. With @must only states in which it has happened stay; false
- * when there is none, and all stay.
- */
+/* Certain again when nothing that is left can make a difference. */
+static void unset_if_certain(struct race_model *m, pf_value *cell, uint32_t others)
+{
+	const struct race_set *s = set_of(m, *cell);
+	bool changes = false;
+	pf_value v = s->s[0].v;
+
+	for (uint32_t left = others; left; left &= left - 1)
+		changes |= !m->p[__builtin_ctz(left)].looks;
+	if (s->nr != 1 || s->s[0].mask || (changes && (others & (others - 1))))
+		return;
+	race_drop_set(m, *cell);
+	*cell = v;
+}
+
+/* Only states stay in which the operation has happened; false when there is none, and all stay. */
+static bool insist(struct race_set *s, uint32_t bit)
+{
+	uint32_t nr = 0;
+
+	for (uint32_t i = 0; i < s->nr; i++)
+		nr += (s->s[i].mask & bit) != 0;
+	if (!nr)
+		return false;
+	nr = 0;
+	for (uint32_t i = 0; i < s->nr; i++)
+		if (s->s[i].mask & bit)
+			s->s[nr++] = s->s[i];
+	s->nr = nr;
+	return true;
+}
+
+/* An operation ends at a contended cell. False when it must have happened there and cannot have. */
 static bool settle(struct race_model *m, struct race_file *f, uint32_t file, uint32_t cell,
 		   uint32_t bit, bool must)
 {
 	struct race_set *s = set_of(m, f->cells[cell]);
-	uint32_t acting = acting_at(m, file, cell), others = acting & ~bit, nr = 0;
-	bool ok = true, changes = false;
+	uint32_t acting = acting_at(m, file, cell), nr = 0;
+	bool ok = true;
 
-	if (!close_set(m, s, cell, acting))
-		lose_track(m, s, acting);
-	for (uint32_t i = 0; i < s->nr && must; i++)
-		nr += (s->s[i].mask & bit) != 0;
-	ok = !must || nr;
-	must = must && nr;
-	nr = 0;
-	for (uint32_t i = 0; i < s->nr; i++) {
-		struct race_state t = s->s[i];
-		uint32_t k = 0;
+	if (is_lost(s)) {
+		s->s[0].mask = (s->s[0].mask | acting) & ~bit;
+	} else if (!close_set(m, s, cell, acting)) {
+		lose_track(s, acting & ~bit);
+	} else {
+		ok = !must || insist(s, bit);
+		for (uint32_t i = 0; i < s->nr; i++) {
+			struct race_state t = { s->s[i].v, s->s[i].mask & ~bit };
+			uint32_t k = 0;
 
-		if (must && !(t.mask & bit))
-			continue;
-		t.mask &= ~bit;
-		while (k < nr && (s->s[k].v != t.v || s->s[k].mask != t.mask))
-			k++;
-		if (k == nr)
-			s->s[nr++] = t;
+			while (k < nr && (s->s[k].v != t.v || s->s[k].mask != t.mask))
+				k++;
+			if (k == nr)
+				s->s[nr++] = t;
+		}
+		s->nr = nr;
 	}
-	s->nr = nr;
-	for (uint32_t left = others; left; left &= left - 1)
-		changes |= !m->p[__builtin_ctz(left)].looks;
-	/* Certain again when nothing that is left can make a difference. */
-	if (s->nr == 1 && !s->s[0].mask && (!changes || !(others & (others - 1)))) {
-		pf_value v = s->s[0].v;
-
-		race_drop_set(m, f->cells[cell]);
-		f->cells[cell] = v;
-	}
+	unset_if_certain(m, &f->cells[cell], acting & ~bit);
 	return ok;
 }
 
@@ -399,9 +425,13 @@ static void forget(struct race_model *m, const struct race_pend *p, uint32_t bit
 		if (!race_contended(f->cells[c]))
 			continue;
 		s = set_of(m, f->cells[c]);
+		if (is_lost(s)) {
+			settle(m, f, p->rec->file, c, bit, false);
+			continue;
+		}
 		for (uint32_t i = 0; i < s->nr; i++)
-			if (!(s->s[i].mask & bit) || s->s[i].v == RACE_ANY)
-				s->s[nr++] = (struct race_state){ s->s[i].v, s->s[i].mask & ~bit };
+			if (!(s->s[i].mask & bit))
+				s->s[nr++] = s->s[i];
 		if (!nr) /* somebody saw what it did not do: that was its violation, or is another's */
 			s->s[nr++] = (struct race_state){ RACE_ANY, 0 };
 		s->nr = nr;
@@ -453,6 +483,20 @@ static bool changing(const struct race_model *m, const struct race_pend *p, uint
 	return false;
 }
 
+/*
+ * A direct read that meets a page which a store has just made dirty is told so by EIO (iomap: "Direct
+ * I/O collision with buffered writes"): loud, and where one I/O spans pages, for all of them.
+ */
+static bool file_changing(const struct race_model *m, const struct race_pend *p)
+{
+	if (p->nr_over || p->moved_lo != UINT32_MAX)
+		return true;
+	for (uint32_t i = 0; i < m->nr_threads; i++)
+		if (m->p[i].rec && !m->p[i].looks && m->p[i].rec->file == p->rec->file)
+			return true;
+	return false;
+}
+
 static void adopt(struct race_model *m, struct race_file *f, uint32_t cell, pf_value v)
 {
 	race_drop_set(m, f->cells[cell]);
@@ -468,24 +512,22 @@ static void look_cell(struct race_model *m, struct race_pend *p, uint32_t bit, u
 				    .cell = cell, .nr = 1, .saw = saw, .want = one_of(m, f->cells[cell]),
 				    .seen_view = f->seen[cell] };
 
+	/* A shift or clone overlaps: it may have seen the cell before it or after, so it says nothing of
+	 * what is there now. */
+	if (cell >= p->moved_lo) {
+		if (race_contended(f->cells[cell]))
+			settle(m, f, p->rec->file, cell, bit, false);
+		m->undecided++;
+		return;
+	}
 	if (f->cells[cell] == RACE_ANY) {
 		m->undecided++;
-		if (cell < p->moved_lo)
-			f->cells[cell] = saw;
+		f->cells[cell] = saw;
 		return;
 	}
-	if (race_contended(f->cells[cell])) {
-		if (settle(m, f, p->rec->file, cell, bit, true))
-			return;
-	} else if (f->cells[cell] == saw) {
-		f->seen[cell] = p->rec->what + 1;
+	if (race_contended(f->cells[cell]) ? settle(m, f, p->rec->file, cell, bit, true) :
+					     f->cells[cell] == saw)
 		return;
-	}
-	/* A shift or clone overlaps: it may have seen the cell before it, or after. */
-	if (cell >= p->moved_lo) {
-		m->undecided++;
-		return;
-	}
 	bad_cell(m, bad, &v);
 	if (!race_contended(f->cells[cell]))
 		adopt(m, f, cell, saw);
@@ -503,6 +545,8 @@ static void look_odd(struct race_model *m, struct race_pend *p, uint32_t cell,
 	if (run->kind == PF_RUN_TORN)
 		excused = f->cells[cell] == RACE_ANY || changing(m, p, cell) ||
 			  race_contended(f->cells[cell]);
+	else if (run->kind == PF_RUN_ERROR && run->value == EIO)
+		excused = p->rec->what == PF_VIEW_DIRECT && file_changing(m, p);
 	else if (run->kind == PF_RUN_ERROR)
 		excused = (run->value == EFAULT || !run->value) && cell >= p->size_lo;
 	if (race_contended(f->cells[cell]))

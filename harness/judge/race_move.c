@@ -71,8 +71,7 @@ void race_note_change(struct race_model *m, const struct race_pend *p)
 	for (uint32_t i = 0; i < m->nr_threads; i++) {
 		struct race_pend *q = &m->p[i];
 
-		if (q->rec && q->looks && q->rec->file == target_of(p) && p->lo < q->hi &&
-		    q->lo < p->hi)
+		if (q->rec && q->looks && q->rec->file == target_of(p))
 			span_add(q, q->rec->file, p->lo, p->hi);
 	}
 }
