@@ -144,15 +144,39 @@ static void worlds_merge_equal(struct exact *e)
 				k++;
 }
 
+static bool sizes_may_change(const struct exact *e, int obj)
+{
+	for (uint32_t left = e->forkers; left; left &= left - 1) {
+		const struct j_op *op = e->pend[__builtin_ctz(left)].op;
+
+		if ((op->prim == J_COPY ? op->obj2 : op->obj) == obj)
+			return true;
+	}
+	return false;
+}
+
 /* More worlds than can be kept: one in which whatever differs may be anything. */
 static void worlds_join(struct exact *e)
 {
+	struct x_world *w = e->w[0];
+
 	while (e->nr_worlds > 1) {
-		x_world_join(e, e->w[0], e->w[1]);
+		x_world_join(e, w, e->w[1]);
 		world_drop(e, 1);
 	}
-	e->w[0]->taken |= e->forkers;
 	e->out->relaxed++;
+	/* They count as taken; where they may act, nothing is certain until they have ended. */
+	w->taken |= e->forkers;
+	for (int i = 0; i < e->j->nr_objects; i++) {
+		for (uint32_t k = 0; k < e->j->objects[i].cells_max; k++)
+			if (x_may_move(e, i, k))
+				x_give_up(e, w, i, k);
+		if (sizes_may_change(e, i)) {
+			w->o[i].size_bytes = X_SIZE_ANY;
+			w->o[i].lost |= e->forkers;
+		}
+	}
+	x_see_sizes(e, w);
 }
 
 static bool world_add(struct exact *e, struct x_world *w)
@@ -193,17 +217,6 @@ static void worlds_fork(struct exact *e)
 static int bit_free(const struct exact *e)
 {
 	return ~e->pending ? __builtin_ctz(~e->pending) : -1;
-}
-
-static bool sizes_may_change(const struct exact *e, int obj)
-{
-	for (uint32_t left = e->forkers; left; left &= left - 1) {
-		const struct j_op *op = e->pend[__builtin_ctz(left)].op;
-
-		if ((op->prim == J_COPY ? op->obj2 : op->obj) == obj)
-			return true;
-	}
-	return false;
 }
 
 static bool may_extend(const struct exact *e, const struct j_op *op)
@@ -281,6 +294,8 @@ static void ends(struct exact *e, int b)
 	for (uint32_t i = 0; i < e->nr_worlds; i++) {
 		e->w[i]->taken &= ~(1u << b);
 		e->w[i]->sized &= ~(1u << b);
+		if (e->out->relaxed)
+			x_forget_lost(e, e->w[i], 1u << b);
 	}
 }
 
@@ -305,7 +320,7 @@ static void op_cell(struct exact *e, struct x_world *w, const struct j_op *op, i
 
 	if (op->verb == J_FAULT && op->prim == J_RESIZE && !(w->taken & 1u << b))
 		must = false; /* it failed, and in this world nothing came of it */
-	if (!l->comp && must && x_touching(e, op->obj, cell) == 1u << b) {
+	if (!l->comp && !l->lost && must && x_touching(e, op->obj, cell) == 1u << b) {
 		int nr = x_effects(e, w, 1u << b, op->obj, cell, l->v, fx);
 
 		if (nr == 1 && fx[0].taken) {
@@ -453,6 +468,21 @@ static bool torn_excused(const struct judge *j, const struct j_look *l, uint32_t
 	return false;
 }
 
+/*
+ * A direct read that meets a page which a store has just made dirty is told so by EIO (iomap: "Direct
+ * I/O collision with buffered writes"): loud, and where one I/O spans pages, for all of them.
+ */
+static bool collision_excused(const struct judge *j, const struct j_look *l, const struct j_obs *b)
+{
+	if (strcmp(b->text, "eEIO") != 0 || strcmp(l->view, "direct") != 0)
+		return false;
+	for (uint32_t n = 1; n <= j->last_op; n++)
+		if (j->ops[n].known && j_changes_data(&j->ops[n]) && overlaps(l, &j->ops[n]) &&
+		    (j->ops[n].obj == l->obj || j->ops[n].obj2 == l->obj))
+			return true;
+	return false;
+}
+
 static bool changes_size(const struct j_op *op, int obj)
 {
 	if (op->verb == J_PWRITE)
@@ -491,7 +521,8 @@ static void see_odd(struct exact *e, struct x_world *w, const struct j_look *l,
 	    (w->loc[l->obj][cell].v == X_ANY || torn_excused(e->j, l, cell) ||
 	     (l->after_mount && e->j->crash_at && uncertain_after_crash(w, l->obj, cell))))
 		return;
-	if (b->kind == SEEN_ERROR && no_byte_excused(e->j, l, b))
+	if (b->kind == SEEN_ERROR &&
+	    (no_byte_excused(e->j, l, b) || collision_excused(e->j, l, b)))
 		return;
 	wanted(w, l->obj, cell, &v);
 	bad_add(e, bad, &v);
@@ -512,10 +543,12 @@ static void see_cell(struct exact *e, struct x_world *w, const struct j_look *l,
 			return;
 		if (loc->v == X_ANY) {
 			e->out->undecided_cells += w == e->w[0];
-			x_assign(e, loc, saw);
+			if (!loc->lost)
+				x_assign(e, loc, saw);
 			return;
 		}
 	} else if (x_settle(e, w, l->obj, cell, 1u << b)) {
+		e->out->undecided_cells += loc->lost && w == e->w[0];
 		return;
 	}
 	wanted(w, l->obj, cell, &v);
@@ -705,6 +738,7 @@ static void crash_cells(struct exact *e, struct x_world *w, int obj)
 		struct x_loc *l = &w->loc[obj][i];
 		struct x_comp *c = l->comp || !l->hist ? l->comp : x_close(e, w, obj, i);
 
+		l->lost = 0;
 		/* Once: at the first of its cells. */
 		for (uint32_t n = 0; c && n < c->nr_locs; n++)
 			if (c->at[n].obj < obj || (c->at[n].obj == obj && c->at[n].cell < i))

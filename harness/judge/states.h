@@ -41,6 +41,9 @@ struct x_comp {
 struct x_loc {
 	pf_value v; /* where comp is NULL */
 	uint32_t hist;
+	/* More was possible than is kept: X_ANY, until none of these is under way any more, for each may
+	 * still act on what is not known. */
+	uint32_t lost;
 	uint32_t k; /* which column of comp */
 	struct x_comp *comp;
 };

@@ -99,7 +99,8 @@ static bool same_comp(const struct x_comp *a, const struct x_comp *b)
 static bool same_loc(const struct x_loc *a, const struct x_loc *b)
 {
 	if (!a->comp || !b->comp)
-		return !a->comp && !b->comp && a->v == b->v && a->hist == b->hist;
+		return !a->comp && !b->comp && a->v == b->v && a->hist == b->hist &&
+		       a->lost == b->lost;
 	return a->k == b->k && same_comp(a->comp, b->comp);
 }
 
@@ -109,7 +110,7 @@ bool x_world_equal(const struct exact *e, const struct x_world *a, const struct 
 		return false;
 	for (int i = 0; i < e->j->nr_objects; i++) {
 		if (a->o[i].made != b->o[i].made || a->o[i].size_bytes != b->o[i].size_bytes ||
-		    a->o[i].hist != b->o[i].hist)
+		    a->o[i].hist != b->o[i].hist || a->o[i].lost != b->o[i].lost)
 			return false;
 		for (uint32_t k = 0; k < e->j->objects[i].cells_max; k++)
 			if (!same_loc(&a->loc[i][k], &b->loc[i][k]))
@@ -123,8 +124,11 @@ void x_world_join(struct exact *e, struct x_world *w, const struct x_world *from
 	w->taken |= from->taken;
 	w->sized |= from->sized;
 	for (int i = 0; i < e->j->nr_objects; i++) {
-		if (w->o[i].size_bytes != from->o[i].size_bytes || w->o[i].hist != from->o[i].hist)
+		if (w->o[i].size_bytes != from->o[i].size_bytes || w->o[i].hist != from->o[i].hist ||
+		    w->o[i].lost != from->o[i].lost) {
 			w->o[i].size_bytes = X_SIZE_ANY;
+			w->o[i].lost |= from->o[i].lost | e->forkers;
+		}
 		for (uint32_t k = 0; k < e->j->objects[i].cells_max; k++)
 			if (!same_loc(&w->loc[i][k], &from->loc[i][k]))
 				x_give_up(e, w, i, k);
@@ -174,41 +178,34 @@ void x_assign(struct exact *e, struct x_loc *l, pf_value v)
 	l->v = v;
 }
 
+uint32_t x_may_move(const struct exact *e, int obj, uint32_t cell)
+{
+	uint32_t mask = 0;
+
+	for (uint32_t left = e->forkers; left; left &= left - 1) {
+		const struct j_op *op = e->pend[__builtin_ctz(left)].op;
+
+		if (op->verb != J_PWRITE && j_touches(op, obj, cell))
+			mask |= left & -left;
+	}
+	return mask;
+}
+
 void x_give_up(struct exact *e, struct x_world *w, int obj, uint32_t cell)
 {
-	struct x_loc *l = &w->loc[obj][cell];
-	struct x_comp *c = l->comp, *one;
-	uint32_t mask;
+	struct x_comp *c = w->loc[obj][cell].comp;
+	struct x_at one = { obj, cell };
+	const struct x_at *at = c ? c->at : &one;
 
-	if (c) {
-		for (uint32_t n = 0; n < c->nr_locs; n++) {
-			struct x_loc *o = &w->loc[c->at[n].obj][c->at[n].cell];
-
-			o->comp = NULL;
-			o->v = X_ANY;
-			o->hist = 0;
-		}
-		for (uint32_t n = 0; n < c->nr_locs; n++)
-			x_give_up(e, w, c->at[n].obj, c->at[n].cell);
-		x_comp_free(c);
-		return;
-	}
 	e->out->relaxed++;
-	l->v = X_ANY;
-	l->hist = 0;
-	mask = x_touching(e, obj, cell);
-	if (!mask)
-		return;
-	one = x_comp_new(1);
-	if (!one) {
-		no_memory(e);
-		return;
+	for (uint32_t n = 0; n < (c ? c->nr_locs : 1); n++) {
+		struct x_loc *l = &w->loc[at[n].obj][at[n].cell];
+
+		*l = (struct x_loc){ .v = X_ANY };
+		l->lost = x_touching(e, at[n].obj, at[n].cell) |
+			  x_may_move(e, at[n].obj, at[n].cell);
 	}
-	one->at[0] = (struct x_at){ obj, cell };
-	one->s[0] = (struct x_state){ X_ANY, mask, 0 };
-	one->nr = 1;
-	l->comp = one;
-	l->k = 0;
+	x_comp_free(c);
 }
 
 static struct x_comp *comp_of(struct exact *e, struct x_world *w, int obj, uint32_t cell)
@@ -332,7 +329,7 @@ static bool expand(struct exact *e, struct x_world *w, struct x_comp *c, uint32_
 
 struct x_comp *x_close(struct exact *e, struct x_world *w, int obj, uint32_t cell)
 {
-	struct x_comp *c = comp_of(e, w, obj, cell);
+	struct x_comp *c = w->loc[obj][cell].lost ? NULL : comp_of(e, w, obj, cell);
 	uint32_t touching[64];
 
 	if (!c)
@@ -393,11 +390,11 @@ bool x_settle(struct exact *e, struct x_world *w, int obj, uint32_t cell, uint32
 	uint32_t nr = 0;
 
 	if (!c)
-		c = l->comp; /* given up: what is under way has happened, or has not */
-	for (uint32_t i = 0; c && i < c->nr; i++)
+		return true; /* it has happened, or has not: nobody knows */
+	for (uint32_t i = 0; i < c->nr; i++)
 		nr += (x_row(c, i)[l->k].mask & bit) != 0;
-	if (!c || !nr)
-		return !c;
+	if (!nr)
+		return false;
 	nr = 0;
 	for (uint32_t i = 0; i < c->nr; i++)
 		if (x_row(c, i)[l->k].mask & bit)
@@ -419,6 +416,36 @@ void x_forget(struct x_world *w, int obj, uint32_t cell, uint32_t bit)
 	fall_apart(w, c);
 }
 
+/* Whoever is under way when another ends has met what is not known as well. */
+void x_forget_lost(const struct exact *e, struct x_world *w, uint32_t bit)
+{
+	for (int i = 0; i < e->j->nr_objects; i++) {
+		if (w->o[i].lost)
+			w->o[i].lost = (w->o[i].lost | e->forkers) & ~bit;
+		for (uint32_t k = 0; k < e->j->objects[i].cells_max; k++) {
+			struct x_loc *l = &w->loc[i][k];
+
+			if (l->lost)
+				l->lost = (l->lost | x_touching(e, i, k) | x_may_move(e, i, k)) &
+					  ~bit;
+		}
+	}
+}
+
+/* A pwrite that extends does so bit by bit: every size on its way may be seen. */
+static bool extending(const struct exact *e, const struct j_look *l, uint64_t size)
+{
+	for (uint32_t left = e->forkers; left; left &= left - 1) {
+		const struct j_op *op = e->pend[__builtin_ctz(left)].op;
+
+		if (op->verb == J_PWRITE && op->obj == l->obj && l->size_bytes > size &&
+		    l->size_bytes > op->off_bytes &&
+		    l->size_bytes <= op->off_bytes + op->len_bytes)
+			return true;
+	}
+	return false;
+}
+
 void x_see_sizes(const struct exact *e, struct x_world *w)
 {
 	for (uint32_t left = e->pending & ~w->sized; left; left &= left - 1) {
@@ -428,7 +455,8 @@ void x_see_sizes(const struct exact *e, struct x_world *w)
 		if (!l)
 			continue;
 		size = w->o[l->obj].size_bytes;
-		if (!l->has_size || size == X_SIZE_ANY || size == l->size_bytes)
+		if (!l->has_size || size == X_SIZE_ANY || size == l->size_bytes ||
+		    extending(e, l, size))
 			w->sized |= left & -left;
 	}
 }
@@ -437,6 +465,8 @@ static void set_size(struct exact *e, struct x_world *w, int obj, uint64_t bytes
 {
 	struct x_object *o = &w->o[obj];
 
+	if (o->lost)
+		return;
 	o->hist = replaced(e, o->hist, o->size_bytes, bytes);
 	o->size_bytes = bytes;
 	x_see_sizes(e, w);
@@ -502,7 +532,9 @@ static void join_for_move(struct exact *e, struct x_world *w, const struct j_op 
 			if (!j_touches(op, to, i) || !source_of(e->j, w, op, i, &src))
 				continue;
 			from = &w->loc[op->obj][src];
-			if (l->comp == from->comp)
+			if (l->comp && from->lost)
+				x_give_up(e, w, to, i);
+			if (l->comp == from->comp || l->lost)
 				continue;
 			if (!join_locs(e, w, to, i, op->obj, src))
 				return;
@@ -547,7 +579,7 @@ static void move_certain(struct exact *e, struct x_world *w, const struct j_op *
 	struct x_loc *l = &w->loc[to][i];
 	uint32_t src;
 
-	if (l->comp || !j_touches(op, to, i))
+	if (l->comp || l->lost || !j_touches(op, to, i))
 		return;
 	x_assign(e, l, source_of(e->j, w, op, i, &src) ? w->loc[op->obj][src].v : PF_VALUE_ZERO);
 }

@@ -15,6 +15,7 @@ struct x_object {
 	bool made;
 	uint64_t size_bytes; /* X_SIZE_ANY */
 	uint32_t hist;	     /* of sizes */
+	uint32_t lost;	     /* as of cells */
 };
 
 struct x_world {
@@ -53,17 +54,21 @@ void x_world_join(struct exact *e, struct x_world *w, const struct x_world *from
 
 /* Pending operations that act on or look at this cell by themselves. */
 uint32_t x_touching(const struct exact *e, int obj, uint32_t cell);
-/* All that what is under way may have made of the cell by now. Its component, NULL when it was given
- * up (the cell is X_ANY then). */
+/* All that what is under way may have made of the cell by now. Its component, NULL when track of it is
+ * lost (the cell is X_ANY then). */
 struct x_comp *x_close(struct exact *e, struct x_world *w, int obj, uint32_t cell);
 /* Keep the states where @bit has been taken at the cell; if there are none, keep all: false. */
 bool x_settle(struct exact *e, struct x_world *w, int obj, uint32_t cell, uint32_t bit);
 /* The operation is over: its bit is free. Only when all its cells are settled, for until then it is
  * still under way for the others. */
 void x_forget(struct x_world *w, int obj, uint32_t cell, uint32_t bit);
+/* The same for cells and sizes of which track is lost, wherever they are. */
+void x_forget_lost(const struct exact *e, struct x_world *w, uint32_t bit);
+/* Operations under way that may yet act on the cell by a moment of their own. */
+uint32_t x_may_move(const struct exact *e, int obj, uint32_t cell);
 /* A certain cell gets a value. */
 void x_assign(struct exact *e, struct x_loc *l, pf_value v);
-/* The cell may hold anything from here on, whatever is under way. */
+/* The cell may hold anything from here on, until nothing of what is under way is left. */
 void x_give_up(struct exact *e, struct x_world *w, int obj, uint32_t cell);
 /* What operation @bit makes of a cell that holds @v in @w: up to two results, each with whether it is
  * the operation's full effect. Returns their number; 0: it has no effect there now. */

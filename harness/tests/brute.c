@@ -186,6 +186,20 @@ static const struct j_obs *saw(const struct j_look *l, uint32_t cell, pf_value *
 	return NULL;
 }
 
+/* A pwrite that extends shows every size on its way. */
+static bool extending(const struct brute *b, const struct brute_state *s, const struct j_look *l)
+{
+	for (int i = 0; i < b->nr_ops; i++) {
+		const struct j_op *op = b->ops[i].op;
+
+		if (op && op->verb == J_PWRITE && op->obj == l->obj && s->active & 1u << i &&
+		    l->size_bytes > s->size[l->obj] * CELL && l->size_bytes > op->off_bytes &&
+		    l->size_bytes <= op->off_bytes + op->len_bytes)
+			return true;
+	}
+	return false;
+}
+
 bool brute_step(const struct brute *b, struct brute_state *s, int i, int n, bool blind)
 {
 	const struct j_look *l = b->ops[i].look;
@@ -195,7 +209,8 @@ bool brute_step(const struct brute *b, struct brute_state *s, int i, int n, bool
 	if (!(s->active & 1u << i))
 		return false;
 	if (l && n == BRUTE_CELLS) {
-		if (s->taken[i] & MOMENT || (!blind && s->size[l->obj] * CELL != l->size_bytes))
+		if (s->taken[i] & MOMENT ||
+		    (!blind && s->size[l->obj] * CELL != l->size_bytes && !extending(b, s, l)))
 			return false;
 		s->taken[i] |= MOMENT;
 		return true;
