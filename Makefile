@@ -34,7 +34,8 @@ $(BUILD)/pinfault-judge: $(call obj,$(CORE) $(JUDGE))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lz
 
 # Tests of the judge know the judge and nothing that acts.
-$(BUILD)/test_judge_%: $(BUILD)/harness/tests/test_judge_%.o $(BUILD)/harness/tests/brute.o \
+$(BUILD)/test_judge_%: $(BUILD)/harness/tests/test_judge_%.o \
+		$(BUILD)/harness/tests/brute.o $(BUILD)/harness/tests/history_gen.o \
 		$(call obj,$(CORE) $(JUDGE_LIB))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(shell pkg-config --libs check)
 
@@ -76,7 +77,7 @@ lint:
 	@python3 harness/tests/lint.py
 
 clean:
-	rm -rf build build-asan build-fuzz
+	rm -rf build build-asan build-fuzz build-small
 
 .PHONY: all tests fuzz check lint clean
 .SECONDARY:

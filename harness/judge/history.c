@@ -79,7 +79,7 @@ static int take_file(struct judge *j, const struct j_event *ev)
  */
 static int room_for_op(struct judge *j, const struct j_op *op)
 {
-	if (op->verb == J_PWRITE)
+	if (j_is_write(op)) /* also where no file is: that they claim it must show */
 		return room_for(j, op->obj, op->off_bytes + op->len_bytes);
 	if (op->verb == J_FAULT && op->prim == J_RESIZE)
 		return room_for(j, op->obj, op->size_bytes);

@@ -219,7 +219,9 @@ static pf_value size_after(const struct race_pend *p, pf_value size)
 		return r->first_cell;
 	if (r->what == PF_PRIM_INSERT)
 		return size + r->nr_cells;
-	return size > r->nr_cells ? size - r->nr_cells : 0;
+	if (size <= r->first_cell)
+		return size;
+	return size - r->first_cell > r->nr_cells ? size - r->nr_cells : r->first_cell;
 }
 
 static bool grow_sizes(struct race_model *m, const struct race_pend *p, uint32_t bit)

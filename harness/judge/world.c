@@ -627,7 +627,9 @@ static uint64_t size_after(const struct j_op *op, uint64_t bytes)
 		return bytes;
 	if (op->prim == J_INSERT)
 		return bytes + op->len_bytes;
-	return bytes > op->len_bytes ? bytes - op->len_bytes : 0;
+	if (bytes <= op->off_bytes) /* nothing of it is in the file; the kernel refuses that */
+		return bytes;
+	return bytes - op->off_bytes > op->len_bytes ? bytes - op->len_bytes : op->off_bytes;
 }
 
 void x_apply(struct exact *e, struct x_world *w, uint32_t bit)

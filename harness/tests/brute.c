@@ -142,7 +142,8 @@ static void moment(const struct brute *b, struct brute_state *s, int i)
 	case J_COLLAPSE:
 		for (uint32_t c = first; c < BRUTE_CELLS; c++)
 			put(b, s, f, c, c + len < BRUTE_CELLS ? was[c + len] : 0);
-		put_size(b, s, f, size > len ? size - len : 0);
+		if (size > first)
+			put_size(b, s, f, size > first + len ? size - len : first);
 		break;
 	case J_INSERT:
 		for (uint32_t c = first; c < BRUTE_CELLS; c++)

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * test_judge_race.c - the judge of races against every possible order.
+ *
+ * It keeps less than the exact judge does, so it may miss. It must never invent: whatever brute force explains,
+ * it is silent on. How often it misses is printed, and must stay small; histories without clones and shifts it
+ * must decide as well as brute force does, but for what a truncate does to writes beside it.
+ *
+ *	BRUTE_HISTORIES=100000 BRUTE_SEED=7 build/test_judge_race
+ */
+#include <check.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../core/cell.h"
+#include "../core/fault.h"
+#include "../core/seq.h"
+#include "../judge/race_model.h"
+#include "history_gen.h"
+
+#define CELL PF_CELL_BYTES
+#define STATES_MAX (1u << 18)
+
+/* A history as records: every operation in the first thread that is free. */
+struct record {
+	struct pf_race_rec rec;
+	struct pf_race_run runs[BRUTE_CELLS];
+	uint32_t inv_at, ret_at, thread; /* ret_at 0: never */
+};
+
+struct race {
+	struct record r[BRUTE_OPS];
+	int nr;
+	struct pf_race_header h;
+};
+
+static void record_op(const struct judge *j, struct record *r, uint32_t n)
+{
+	static const uint8_t verbs[] = { 0, 0, PF_RACE_WRITE, PF_RACE_STORE, PF_RACE_PWRITE, 0,
+					 PF_RACE_FAULT };
+	static const uint8_t prims[] = { PF_PRIM_NONE, PF_PRIM_ZERO, PF_PRIM_RESIZE, PF_PRIM_COLLAPSE,
+					 PF_PRIM_INSERT, PF_PRIM_COPY, PF_PRIM_SYNC, PF_PRIM_SYNCFS };
+	const struct j_op *op = &j->ops[n];
+
+	r->inv_at = op->inv_at;
+	r->ret_at = op->returned ? op->ret_at : 0;
+	r->rec = (struct pf_race_rec){
+		.op = n,
+		.verb = verbs[op->verb],
+		.what = op->verb == J_FAULT ? prims[op->prim] : 0,
+		.file = (uint8_t)op->obj,
+		.file2 = (uint8_t)(op->obj2 >= 0 ? op->obj2 : op->obj),
+		.first_cell = (uint32_t)(op->off_bytes / CELL),
+		.nr_cells = (uint32_t)(op->len_bytes / CELL),
+		.result = !op->ok ? -EIO : j_is_write(op) ? (int32_t)(op->value / CELL) : 0,
+	};
+	if (op->verb == J_FAULT && op->prim == J_RESIZE)
+		r->rec.first_cell = (uint32_t)(op->size_bytes / CELL);
+	if (op->verb == J_FAULT && op->prim == J_COPY)
+		r->rec.first_cell = r->rec.nr_cells = 0;
+}
+
+static void record_look(struct record *r, const struct j_look *l)
+{
+	r->inv_at = l->inv_at;
+	r->ret_at = l->ret_at;
+	r->rec = (struct pf_race_rec){ .op = l->op, .verb = PF_RACE_LOOK, .what = PF_VIEW_BUFFERED,
+				       .file = (uint8_t)l->obj, .file2 = (uint8_t)l->obj,
+				       .nr_cells = l->nr_obs, .nr_runs = l->nr_obs,
+				       .size_cells = (uint32_t)(l->size_bytes / CELL) };
+	for (uint32_t i = 0; i < l->nr_obs; i++)
+		r->runs[i] = (struct pf_race_run){
+			.value = l->obs[i].kind == SEEN_CELL ? l->obs[i].value : PF_VALUE_ZERO,
+			.count = 1,
+			.kind = l->obs[i].kind == SEEN_CELL ? PF_RUN_CELLS : PF_RUN_ZERO,
+		};
+}
+
+static void convert(const struct judge *j, struct race *q)
+{
+	memset(q, 0, sizeof(*q));
+	q->h.nr_files = (uint32_t)j->nr_objects;
+	q->h.nr_threads = PF_RACE_THREADS_MAX;
+	for (int i = 0; i < j->nr_objects; i++)
+		q->h.files[i] = (struct pf_race_file){
+			.id = j->objects[i].id,
+			.cells = (uint32_t)(j->objects[i].size_bytes / CELL),
+			.op = j->objects[i].made_by,
+		};
+	for (uint32_t n = 1; n <= j->last_op; n++)
+		if (j->ops[n].known)
+			record_op(j, &q->r[q->nr++], n);
+	for (uint32_t n = 0; n < j->nr_looks; n++)
+		record_look(&q->r[q->nr++], &j->looks[n]);
+}
+
+struct told {
+	uint64_t nr;
+};
+
+static void count(void *arg, const struct race_violation *v)
+{
+	(void)v;
+	((struct told *)arg)->nr++;
+}
+
+/* Feed the events in their order; returns how many contradictions were told. */
+static uint64_t judge_it(const struct judge *j, struct race *q, uint64_t *undecided)
+{
+	struct told told = { 0 };
+	static struct race_model m;
+	bool busy[PF_RACE_THREADS_MAX] = { false };
+
+	ck_assert_int_eq(race_model_init(&m, &q->h), 0);
+	m.tell = count;
+	m.arg = &told;
+	for (uint32_t at = 1; at <= j->nr_events; at++)
+		for (int i = 0; i < q->nr; i++) {
+			struct record *r = &q->r[i];
+			struct race_event ev = { .begins = r->inv_at == at, .rec = &r->rec,
+						 .runs = r->runs };
+
+			if (!ev.begins && r->ret_at != at)
+				continue;
+			if (ev.begins)
+				for (r->thread = 0; busy[r->thread];)
+					r->thread++;
+			busy[r->thread] = ev.begins;
+			ev.thread = r->thread;
+			r->rec.inv_ns = ev.begins ? at : r->rec.inv_ns;
+			r->rec.ret_ns = r->ret_at ? r->ret_at : PF_RACE_UNRETURNED;
+			race_model_event(&m, &ev);
+		}
+	*undecided = m.undecided;
+	ck_assert(!m.out_of_memory);
+	race_model_exit(&m);
+	return told.nr;
+}
+
+static bool moves_or_resizes(const struct judge *j)
+{
+	for (uint32_t n = 1; n <= j->last_op; n++)
+		if (j->ops[n].known && (j->ops[n].verb == J_PWRITE ||
+					(j->ops[n].verb == J_FAULT && j->ops[n].prim >= J_RESIZE &&
+					 j->ops[n].prim <= J_COPY)))
+			return true;
+	return false;
+}
+
+static uint64_t env(const char *name, uint64_t fallback)
+{
+	const char *text = getenv(name);
+
+	return text ? strtoull(text, NULL, 10) : fallback;
+}
+
+START_TEST(test_race_judge_never_invents)
+{
+	uint64_t seed = env("BRUTE_SEED", (uint64_t)time(NULL) << 20);
+	uint64_t nr = env("BRUTE_HISTORIES", 3000), coherent = 0, corrupt = 0, invented = 0;
+	uint64_t missed = 0, simple = 0, simple_missed = 0, undecided = 0;
+	static struct maker m;
+	static struct race q;
+
+	for (uint64_t i = 0; i < nr; i++) {
+		struct brute b;
+		uint64_t told, unsure;
+		int truth;
+
+		gen_make(&m, seed + i, false);
+		if (gen_below(100) < 70)
+			gen_break(&m);
+		m.j->page_cells = RACE_PAGE_CELLS;
+		ck_assert_int_eq(j_make_room(m.j), 0);
+		ck_assert_int_eq(brute_open(&b, m.j), 0);
+		truth = brute_coherent(&b, STATES_MAX);
+		convert(m.j, &q);
+		told = judge_it(m.j, &q, &unsure);
+		undecided += unsure;
+		coherent += truth == 1;
+		corrupt += truth == 0;
+		if (truth == 1 && told) {
+			invented++;
+			if (invented <= 3) {
+				fprintf(stderr, "seed %llu: coherent, and the judge of races says not\n",
+					(unsigned long long)(seed + i));
+				gen_dump(m.j);
+			}
+		}
+		if (truth == 0) {
+			missed += !told;
+			simple += !moves_or_resizes(m.j);
+			simple_missed += !told && !moves_or_resizes(m.j);
+			if (!told && !moves_or_resizes(m.j) && simple_missed <= 3) {
+				fprintf(stderr, "seed %llu: missed\n", (unsigned long long)(seed + i));
+				gen_dump(m.j);
+			}
+		}
+		judge_free(m.j);
+	}
+	fprintf(stderr,
+		"brute force and races: %llu histories from seed %llu: %llu coherent, %llu corrupt; judge of "
+		"races: %llu invented, %llu missed; without moves %llu corrupt, %llu missed\n",
+		(unsigned long long)nr, (unsigned long long)seed, (unsigned long long)coherent,
+		(unsigned long long)corrupt, (unsigned long long)invented, (unsigned long long)missed,
+		(unsigned long long)simple, (unsigned long long)simple_missed);
+	ck_assert_uint_eq(invented, 0);
+	ck_assert_uint_eq(simple_missed, 0);
+	ck_assert_uint_gt(coherent, nr / 10);
+	ck_assert_uint_gt(corrupt, nr / 10);
+	ck_assert_uint_lt(missed, corrupt / 2);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("judge of races against brute force");
+	TCase *t = tcase_create("all");
+	SRunner *r;
+	int failed;
+
+	tcase_set_timeout(t, 0);
+	tcase_add_test(t, test_race_judge_never_invents);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed ? 1 : 0;
+}
