@@ -213,7 +213,7 @@ static bool read_header(const uint8_t *p, struct pf_cell_id *id)
 	return c.tag != 0;
 }
 
-/* The valid cells at the beginning of @p that follow each other. @id is written if there are any. */
+/* The valid cells at the beginning of @p that follow each other. @id is written if there are. */
 static size_t valid_run(const uint8_t *p, size_t nr, struct pf_cell_id *id)
 {
 	struct pf_cell_id first;

@@ -51,9 +51,9 @@ enum pf_cell_kind pf_cell_decode(const void *src, struct pf_cell_id *id);
 
 /*
  * Decode the longest run at the beginning of @src, which holds @nr_cells > 0 cells: zero cells, or
- * valid cells of one writer whose homes follow each other, or torn cells. Returns their number, with
- * *@kind, and the first one's identity in *@id (PF_CELL_VALID only). One pass: what the next cell must
- * be, if it goes on, is known before it is read.
+ * valid cells of one writer whose homes follow each other, or torn cells. Returns their number,
+ * with *@kind, and the first one's identity in *@id (PF_CELL_VALID only). One pass: what the next
+ * cell must be, if it goes on, is known before it is read.
  */
 size_t pf_cell_run(const void *src, size_t nr_cells, enum pf_cell_kind *kind,
 		   struct pf_cell_id *id);

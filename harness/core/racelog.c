@@ -174,7 +174,8 @@ int pf_race_close(struct pf_race_buf *b)
 
 	if (open == PF_RACE_CLOSED)
 		return 0;
-	if (open == PF_RACE_BUSY || !atomic_compare_exchange_strong(&b->open, &open, PF_RACE_CLOSED))
+	if (open == PF_RACE_BUSY ||
+	    !atomic_compare_exchange_strong(&b->open, &open, PF_RACE_CLOSED))
 		return -EBUSY;
 	if (open != PF_RACE_IDLE) {
 		/* From here on its thread keeps its hands off; the record is as begin left it. */

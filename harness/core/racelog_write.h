@@ -7,11 +7,11 @@
  *			or, for a look: pf_race_returned(), pf_race_run()..., pf_race_commit()
  *	at the end:	pf_race_close(&buf) for every thread
  *
- * A thread writes into a buffer of its own. It takes the one lock only to hand over a full or an old
- * buffer, after an operation has returned and before the next one begins.
+ * A thread writes into a buffer of its own. It takes the one lock only to hand over a full or an
+ * old buffer, after an operation has returned and before the next one begins.
  *
- * Somebody else may close the buffer of a thread that is still inside an operation: the operation is
- * then recorded as one that never returned, and whatever its thread does later is refused.
+ * Somebody else may close the buffer of a thread that is still inside an operation: the operation
+ * is then recorded as one that never returned, and whatever its thread does later is refused.
  */
 #ifndef PF_RACELOG_WRITE_H
 #define PF_RACELOG_WRITE_H
@@ -30,7 +30,7 @@
 struct pf_racelog {
 	int fds[2]; /* where the stream goes, borrowed; -1: nowhere */
 	pthread_mutex_t lock;
-	int error;	      /* the first one of write(2), as -errno; nothing is written after it */
+	int error;	      /* the first of write(2), as -errno; nothing is written after it */
 	uint64_t bytes;	      /* of the stream so far */
 	uint64_t second_max_bytes; /* fds[1] gets whole chunks up to here; 0: no limit */
 };
@@ -51,8 +51,8 @@ struct pf_race_buf {
 };
 
 /*
- * Write @header (magic, header_bytes and sum are filled in here) to @fd, and to @second_fd where that
- * is not -1. 0 or -errno.
+ * Write @header (magic, header_bytes and sum are filled in here) to @fd, and to @second_fd where
+ * that is not -1. 0 or -errno.
  */
 int pf_racelog_begin(struct pf_racelog *log, int fd, int second_fd, struct pf_race_header *header);
 
@@ -61,8 +61,8 @@ int pf_race_open(struct pf_race_buf *b, struct pf_racelog *log, uint32_t thread)
 void pf_race_free(struct pf_race_buf *b);
 
 /*
- * Begin an operation: @rec without its times, result and runs. The clock is read last. False when the
- * buffer was closed: the thread must stop.
+ * Begin an operation: @rec without its times, result and runs. The clock is read last. False when
+ * the buffer was closed: the thread must stop.
  */
 bool pf_race_begin(struct pf_race_buf *b, const struct pf_race_rec *rec);
 
@@ -83,8 +83,8 @@ int pf_race_end(struct pf_race_buf *b, int32_t result);
 
 /*
  * The last chunk of @b's thread, from any thread: what it holds, and the operation it is in as one
- * that never returned. -EBUSY while its thread is completing a record: try again. 0 (also when it was
- * closed before) or the log's error.
+ * that never returned. -EBUSY while its thread is completing a record: try again. 0 (also when it
+ * was closed before) or the log's error.
  */
 int pf_race_close(struct pf_race_buf *b);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * rng.h - random numbers that are the same wherever the seed is: one stream for each purpose, so that
- * a new kind of decision changes none of the others.
+ * rng.h - random numbers that are the same wherever the seed is: one stream for each purpose, so
+ * that a new kind of decision changes none of the others.
  *
  * xoshiro256** (Blackman and Vigna, "Scrambled linear pseudorandom number generators", 2018), its
  * state filled by splitmix64 as they recommend. A stream belongs to one thread.

@@ -222,10 +222,13 @@ static void close_job(struct job *job)
 static void run_phase(struct case_run *c, void (*fn)(struct job *), const char *name)
 {
 	/* Not on the stack: one that is late goes on after we have given up on it. */
-	struct job *job = calloc(1, sizeof(*job));
+	struct job *job;
 	char where[128] = "";
 
-	if (c->end == CASE_HUNG || !job)
+	if (c->end == CASE_HUNG)
+		return;
+	job = calloc(1, sizeof(*job));
+	if (!job)
 		return;
 	job->fn = fn;
 	job->arg = c;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * child.c - what a request does to a filesystem is done in a forked child, which may hang, crash or be
- * killed: the agent waits with a deadline, and says what became of it.
+ * child.c - what a request does to a filesystem is done in a forked child, which may hang, crash or
+ * be killed: the agent waits with a deadline, and says what became of it.
  */
 #include <errno.h>
 #include <fcntl.h>

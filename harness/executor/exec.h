@@ -40,8 +40,8 @@ void do_pins(struct agent *a);
 
 /* child.c */
 /*
- * Run @child_main in a forked child and reply with the last line of the request. The child writes reply
- * lines to @out itself and then, in one write to @result, how it ended: "ran", "skip WHY",
+ * Run @child_main in a forked child and reply with the last line of the request. The child writes
+ * reply lines to @out itself and then, in one write to @result, how it ended: "ran", "skip WHY",
  * "refused ERRNO WHY", "hung WHERE" or "broken WHY". One that has not said so after @deadline_ms is
  * killed, as is one that says it hangs; a filesystem left frozen at @mnt is thawed first.
  */
@@ -78,9 +78,9 @@ static inline int64_t pin_counters_held(const struct pin_counters *c)
  */
 int view_open(struct pf_file *f, enum pf_view view, int *fd);
 /*
- * Read up to @len bytes at @off into @buf (page aligned, VIEW_BUFFER_BYTES). Returns the bytes read,
- * short where a page cannot be read or the file ends; *@err is the errno of why it is short, 0 at the
- * end of the file. May read more than @len (whole blocks).
+ * Read up to @len bytes at @off into @buf (page aligned, VIEW_BUFFER_BYTES). Returns the bytes
+ * read, short where a page cannot be read or the file ends; *@err is the errno of why it is short,
+ * 0 at the end of the file. May read more than @len (whole blocks).
  */
 size_t view_read(struct pf_file *f, int fd, enum pf_view view, uint8_t *buf, uint64_t off,
 		 size_t len, int *err);

@@ -23,7 +23,7 @@
 #include "race.h"
 
 #define WATCH_MS 20
-#define RUNNING_DEADLINES 5u	/* for an operation that runs: on an emulated machine it may be slow */
+#define RUNNING_DEADLINES 5u	/* for one that runs: an emulated machine may be slow */
 #define JUDGE_MS 120000u	/* for the judge to end after the race */
 #define SLOWEST_OPS_PER_S 20u	/* to tell how long so many operations may take at all */
 

@@ -4,12 +4,13 @@
  *
  * What keeps a race judgeable:
  * - every write is stamped with its operation's number, which is unique without being shared;
- * - what depends on a file's size (collapse, insert, resize, clone) holds that file's `sizing` flag,
- *   which is tried and never waited for: a clone of a shorter file onto a longer one, or a collapse
- *   whose file was truncated meanwhile, would leave content that no operation in the record explains;
- * - files never get smaller than half of their size at the start, and a write(2) past that half is of
- *   whole blocks, so that no file ends inside a page: a store to the rest of such a page succeeds and
- *   belongs to nobody;
+ * - what depends on a file's size (collapse, insert, resize, clone) holds that file's `sizing`
+ *   flag, which is tried and never waited for: a clone of a shorter file onto a longer one, or a
+ *   collapse whose file was truncated meanwhile, would leave content that no operation in the
+ *   record explains;
+ * - files never get smaller than half of their size at the start, and a write(2) past that half is
+ *   of whole blocks, so that no file ends inside a page: a store to the rest of such a page
+ *   succeeds and belongs to nobody;
  * - nothing waits: no operation of one thread needs another thread to return.
  */
 #ifndef PF_RACE_H
@@ -24,8 +25,8 @@
 
 #define RACE_FAULTS_MAX 64
 /*
- * race_check: UNCHECKED reads in looks and makes nothing of it; DECODED finds out what was read; CHECKED
- * records it as well. The first two are what the cost of the third is measured by.
+ * race_check: UNCHECKED reads in looks and makes nothing of it; DECODED finds out what was read;
+ * CHECKED records it as well. The first two are what the cost of the third is measured by.
  */
 #define RACE_ERRNO_MAX 136 /* larger ones count as 0 */
 
@@ -44,13 +45,13 @@ struct race_fault {
 	const struct pf_fault_ops *ops;
 	uint32_t index; /* in the sorted registry */
 	unsigned int weight;
-	_Atomic int dropped; /* the errno with which this filesystem said that it has no such thing */
+	_Atomic int dropped; /* the errno by which this filesystem said it has none */
 };
 
 /* What may be chosen. Made before the race; only faults[].dropped changes in it. */
 struct race_plan {
 	unsigned int nr_threads, nr_files;
-	uint64_t size_bytes;  /* of each file at the start; all sizes stay between half and twice it */
+	uint64_t size_bytes;  /* of each file at the start; sizes stay from half to twice it */
 	uint64_t block_bytes; /* ranges and sizes of faults are multiples of it; at least a page */
 	enum pf_view views[PF_VIEWS_NR];
 	unsigned int nr_views;
@@ -125,7 +126,7 @@ struct race {
 };
 
 /* race_thread.c */
-/* The thread's own descriptors, mappings, buffers and channel. 0 or -errno with one line in @why. */
+/* The thread's own descriptors, mappings, buffers, channel. 0 or -errno with one line in @why. */
 int race_thread_setup(struct race_thread *t, char *why, size_t why_bytes);
 /* Attach the channel. 0, or the kernel's refusal. */
 int race_thread_pin(struct race_thread *t, char *why, size_t why_bytes);
@@ -134,8 +135,9 @@ void race_thread_release(struct race_thread *t);
 /* The race itself, for a pthread. */
 void *race_thread_main(void *arg);
 /*
- * After the race, with all other threads gone, for a pthread that goes on with thread 0's record: look
- * at everything, release every thread's channel and mappings, look at what comes from the disk.
+ * After the race, with all other threads gone, for a pthread that goes on with thread 0's record:
+ * look at everything, release every thread's channel and mappings, look at what comes from the
+ * disk.
  */
 void *race_last_main(void *arg);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * race_judge.c - a program that reads a race's stream while it runs. What it says is passed on line by
- * line; nothing here knows what it means.
+ * race_judge.c - a program that reads a race's stream while it runs. What it says is passed on line
+ * by line; nothing here knows what it means.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -30,7 +30,9 @@ static uint64_t coarse_ns(void)
 /* Unique without being shared. The files' first content has the numbers 1 to nr_files. */
 static uint32_t op_number(const struct race_thread *t)
 {
-	return (uint32_t)(t->race->plan.nr_files + 1 + t->nr_ops * t->race->plan.nr_threads + t->nr);
+	const struct race_plan *p = &t->race->plan;
+
+	return (uint32_t)(p->nr_files + 1 + t->nr_ops * p->nr_threads + t->nr);
 }
 
 static void count(struct race_thread *t, enum pf_race_verb verb, long result)
@@ -181,9 +183,9 @@ struct stretch {
 };
 
 /*
- * Read [@off, @end) through @view. What @view cannot read is a stretch of one page, and reading goes
- * on behind it; not behind a page past the end of the file (EFAULT in the mapping), where the next
- * ones are none either. Returns the number of stretches.
+ * Read [@off, @end) through @view. What @view cannot read is a stretch of one page, and reading
+ * goes on behind it; not behind a page past the end of the file (EFAULT in the mapping), where the
+ * next ones are none either. Returns the number of stretches.
  */
 static unsigned int read_stretches(struct race_thread *t, struct race_file *rf, enum pf_view view,
 				   uint64_t off, uint64_t end_bytes, struct stretch *s)

@@ -2,8 +2,8 @@
 /*
  * race_plan.c - what a race may do, and how a thread chooses.
  *
- * A choice depends on the plan and on the thread's random numbers only, so a seed gives every thread
- * the same list of choices on any machine. Which of them meet is the machine's doing.
+ * A choice depends on the plan and on the thread's random numbers only, so a seed gives every
+ * thread the same list of choices on any machine. Which of them meet is the machine's doing.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -31,7 +31,15 @@ static const unsigned int view_weights[PF_VIEWS_NR] = {
 	[PF_VIEW_DIRECT] = 1,
 };
 
-enum range { RANGE_CELL, RANGE_SUBPAGE, RANGE_PAGE, RANGE_SPAN, RANGE_PAGES, RANGE_WHOLE, RANGES_NR };
+enum range {
+	RANGE_CELL,
+	RANGE_SUBPAGE,
+	RANGE_PAGE,
+	RANGE_SPAN,
+	RANGE_PAGES,
+	RANGE_WHOLE,
+	RANGES_NR,
+};
 
 static const unsigned int range_weights[RANGES_NR] = {
 	[RANGE_CELL] = 20, [RANGE_SUBPAGE] = 22, [RANGE_PAGE] = 22,
@@ -77,8 +85,8 @@ static bool suitable(const struct pf_fault_ops *ops, const struct race_params *p
 }
 
 /*
- * What takes milliseconds comes seldom, or a race would be nothing else: two faults walk all memory of
- * the machine, syncs wait for the disk, and so do a shift and a clone, which write back first.
+ * What takes milliseconds comes seldom, or a race would be nothing else: two faults walk all memory
+ * of the machine, syncs wait for the disk, and so do a shift and a clone, which write back first.
  */
 static unsigned int fault_weight(const struct pf_fault_ops *ops)
 {

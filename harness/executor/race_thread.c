@@ -24,7 +24,7 @@ static bool pins(const struct pf_channel_ops *ops)
 	return ops->class == PF_CLASS_LONG_PIN || ops->class == PF_CLASS_FAULTING;
 }
 
-/* What is registered must exist: no more than the file has at the start. Others may reach further. */
+/* What is registered must exist: no more than the file has at the start. Others reach further. */
 static uint64_t map_bytes(const struct race_thread *t)
 {
 	uint64_t size_bytes = t->race->plan.size_bytes;

@@ -319,7 +319,7 @@ class FsRun:
     def _stream_path(self, case: Case) -> str:
         """Where the executor writes a race's stream: natively to where it may stay."""
         if self.k.machine.guest:
-            return f"{self.k.scratch}/stream"
+            return f"{self.k.scratch}/stream-{case.nr}"
         path = self.k.store.stream_path(case.id)
         path.parent.mkdir(parents=True, exist_ok=True)
         return str(path.resolve())
@@ -329,12 +329,14 @@ class FsRun:
         running.answer = race_lines(reply)
         if running.forced is None:
             running.forced = judgement(reply)
-        keep = case.race.record or running.forced.verdict in ("corrupt", "hung", "broken")
-        path = self.k.store.stream_path(case.id)
-        if self.k.machine.guest and keep:
-            why = fetch(self.k.agent, self._stream_path(case), path)
+        keep = "ops" in reply.env() and (case.race.record or
+                                         running.forced.verdict in ("corrupt", "hung", "broken"))
+        source, path = self._stream_path(case), self.k.store.stream_path(case.id)
+        if self.k.machine.guest:
+            why = fetch(self.k.agent, source, path) if keep else ""
             if why:
                 running.answer.append(f"note the stream could not be fetched: {why}")
+            self.k.agent.sh("rm", "-f", source, source + ".gz")
         elif not keep:
             path.unlink(missing_ok=True)
 

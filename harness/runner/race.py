@@ -26,6 +26,7 @@ _CLASS_ORDER = ("pte", "short-pin", "long-pin", "faulting")
 _SLOWEST_OPS_PER_S = 20
 _JUDGE_S = 300.0
 NATIVE_STREAM_MAX = 4 << 30  # on the disk of the results
+_PIECE_BYTES = 36 << 10      # of a file on its way out of a guest: `sh` answers with 64 KiB at most
 GUEST_STREAM_MAX = 48 << 20  # in the guest's memory, and then through its port
 
 
@@ -154,13 +155,19 @@ def lines(reply: Reply) -> list[str]:
 
 def fetch(agent: Agent, path: str, to: Path) -> str:
     """Bring a file out of a guest. "" or why it could not be had."""
-    done = agent.sh("sh", "-c", 'gzip -1 < "$1" | base64 -w 4096', "sh", path, timeout_s=600)
-    if not done.ok:
-        return done.out[-200:] or done.how
+    packed = agent.sh("sh", "-c", 'gzip -1 < "$1" > "$1.gz" && wc -c < "$1.gz"', "sh", path, timeout_s=300)
+    if not packed.ok or not packed.out.strip().isdigit():
+        return packed.out[-200:] or packed.how
+    data = b""
+    size = int(packed.out)
     try:
-        data = zlib.decompress(base64.b64decode(done.out), wbits=31)
+        for nr in range((size + _PIECE_BYTES - 1) // _PIECE_BYTES):
+            piece = agent.sh("sh", "-c", 'dd if="$1.gz" bs="$2" skip="$3" count=1 2>/dev/null | base64 -w 1024', "sh",
+                             path, str(_PIECE_BYTES), str(nr))
+            data += base64.b64decode(piece.out, validate=False)
+        whole = zlib.decompress(data, wbits=31)
     except (binascii.Error, zlib.error) as err:
-        return str(err)
+        return f"{len(data)} of {size} bytes came: {err}"
     to.parent.mkdir(parents=True, exist_ok=True)
-    to.write_bytes(data)
+    to.write_bytes(whole)
     return ""

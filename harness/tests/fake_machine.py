@@ -4,6 +4,7 @@ breaks where it is told to."""
 
 import base64
 import gzip
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,9 +35,9 @@ class FakeMachine:
         self.boot_s = 1.0
         self.judge_path = Path("/fake/pinfault-judge")
         self.races: list[dict[str, str]] = []  # what was asked for
-        self.race_reply = ["j verdict coherent", "j checked 9", "j end", "env write 5", "env look 5", "env fault 5",
+        self.race_reply = ["j verdict coherent", "j checked 9", "j end", "env ops 15", "env write 5", "env look 5", "env fault 5",
                            "env judge exit%200", "ok ran"]
-        self.stream = b"stream"
+        self.stream = random.Random(1).randbytes(100000)  # more than one answer of `sh` can hold
         self.boots = 0
         self.mkfs = 0
         self.on_disk: set[int] = set()
@@ -89,8 +90,12 @@ class FakeMachine:
 
     def do_sh(self, words: list[str], _: object) -> list[str]:
         argv = words[1:]
-        if "base64" in " ".join(argv):
-            return ["out " + base64.b64encode(gzip.compress(self.stream)).decode(), "ok exit 0"]
+        if argv[:2] == ["sh", "-c"] and argv[2].startswith("gzip"):
+            return [f"out {len(gzip.compress(self.stream, mtime=0))}", "ok exit 0"]
+        if argv[:2] == ["sh", "-c"] and argv[2].startswith("dd "):
+            size, nr = int(argv[5]), int(argv[6])
+            piece = gzip.compress(self.stream, mtime=0)[size * nr:size * (nr + 1)]
+            return ["out " + base64.b64encode(piece).decode(), "ok exit 0"]
         if argv[0].startswith("mkfs"):
             self.mkfs += 1
             self.on_disk = set()

@@ -200,8 +200,8 @@ START_TEST(cell_bytes_depend_on_the_place)
 			for (unsigned int i = 0; i < 1024; i++)
 				equal += buf[i * PF_CELL_BYTES + byte] ==
 					 buf[(i + far[k]) * PF_CELL_BYTES + byte];
-			ck_assert_msg(equal < 200, "byte %u, %u cells apart: %u of 1024 equal", byte,
-				      far[k], equal);
+			ck_assert_msg(equal < 200, "byte %u, %u apart: %u of 1024", byte, far[k],
+				      equal);
 		}
 }
 END_TEST

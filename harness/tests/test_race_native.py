@@ -110,7 +110,11 @@ class Tmpfs(OnAFilesystem):
         # At the end every file was looked at, all of it, by nothing but the looks themselves.
         last = max(r.ret for r in stream.records if r.thread)
         final = [r for r in stream.records if r.inv > last and racelog.VERBS[r.verb] == "look"]
-        self.assertTrue({0, 1, 2} <= {r.file for r in final if r.first == 0 and r.size == sum(n for _, n, _ in r.runs)})
+        whole = [(r.file, racelog.VIEWS[r.what]) for r in final if r.first == 0 and r.size == sum(n for _, n, _ in r.runs)]
+        for file in (0, 1, 2):
+            # Through every view there is, and once more after its pages were dropped.
+            for view, times in (("mmap", 1), ("buffered", 2)):
+                self.assertGreaterEqual(whole.count((file, view)), times, (file, view))
 
     def test_a_seed_gives_the_same_choices(self) -> None:
         def choices(seed: int) -> list[tuple[int, ...]]:
@@ -195,6 +199,13 @@ class Ext4(OnAFilesystem):
         self.assertEqual({size % 64 for size in sizes}, {0})
         done = {racelog.PRIMS[r.what] for r in stream.records if racelog.VERBS[r.verb] == "fault" and not r.result}
         self.assertLessEqual({"collapse", "insert", "resize", "zero", "sync"}, done)
+
+    def test_files_do_not_get_too_small(self) -> None:
+        _, stream = self.recorded(ops=6000, faults="collapse", size=32768)
+        collapsed = sum(r.result == 0 for r in stream.records if racelog.VERBS[r.verb] == "fault")
+        self.assertGreater(collapsed, 10)
+        smallest = min(r.size for r in stream.records if racelog.VERBS[r.verb] == "look")
+        self.assertTrue(stream.files[0][1] // 2 <= smallest < stream.files[0][1], smallest)
 
     def test_a_refused_pin_is_an_answer(self) -> None:
         reply = self.race(ops=100, channel="uring-fixed")

@@ -120,12 +120,12 @@ class Answers(unittest.TestCase):
         self.assertEqual((keys["judge"], keys["seed"], keys["nr"], keys["run"]), ("/fake/pinfault-judge", "4", "5", "7"))
 
     def test_corrupt_keeps_the_stream(self) -> None:
-        got = self.run_it("j verdict corrupt", "j kind lost-write", "j evidence cell%209", "j end", "env write 5",
+        got = self.run_it("j verdict corrupt", "j kind lost-write", "j evidence cell%209", "j end", "env ops 9", "env write 5",
                           "env judge exit%200", "ok ran")
         self.assertEqual((got.verdict, got.resolution, got.outcome), ("corrupt", "lost", "differs"))
         self.assertEqual((got.kinds, got.evidence), (["lost-write"], ["cell 9"]))
         path = self.store.stream_path("6.1/xfs/store/race-4")
-        self.assertEqual(path.read_bytes(), b"stream")
+        self.assertEqual(path.read_bytes(), self.machine.stream)
 
     def test_record_keeps_the_stream(self) -> None:
         self.race = race.Race(seed=4, record=True)
@@ -152,9 +152,12 @@ class Answers(unittest.TestCase):
         self.machine.version = "6.12.1"
         got = self.run_it("ok refused EFAULT%20ibv_reg_mr", channel="store")
         self.assertEqual((got.resolution, got.errno, got.outcome), ("refused", "EFAULT", "differs"))
+        self.race = race.Race(seed=4, record=True)  # there is none to keep
+        self.run_it()
+        self.assertFalse(self.kept("stream"))
 
     def test_hung_and_died(self) -> None:
-        got = self.run_it("j verdict coherent", "j end", "ok hung thread%201,%20in%20D%20folio_wait")
+        got = self.run_it("j verdict coherent", "j end", "env ops 9", "ok hung thread%201,%20in%20D%20folio_wait")
         self.assertEqual((got.verdict, got.resolution, got.outcome), ("hung", "hung", "differs"))
         self.assertTrue(self.kept("stream"))
         self.assertEqual(self.run_it("ok died 11").verdict, "broken")
