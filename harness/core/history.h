@@ -10,6 +10,7 @@
 #define PF_HISTORY_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,8 @@ struct pf_history {
 	const char *prefix; /* before each line; with a prefix the line is encoded as one token */
 	uint32_t last_op;
 	pthread_mutex_t lock;
+	bool eager;	    /* write out every line at once */
+	uint64_t add_ns;    /* to every time: what came before this machine's last boot */
 	size_t used;
 	char buf[1 << 16];
 };
@@ -51,6 +54,16 @@ uint32_t pf_history_reserve(struct pf_history *h);
  * here, so call it right after the system call.
  */
 void pf_history_ret(struct pf_history *h, uint32_t op, long value, const char *detail);
+
+/*
+ * From now on lines have @prefix (which must outlive the history), and each is written out at once,
+ * in one write(2): the machine may die at any moment, and others may write to the same line. What
+ * was buffered goes out before, as it was.
+ */
+void pf_history_redirect(struct pf_history *h, const char *prefix);
+
+/* The time, as this history counts it. */
+uint64_t pf_history_now_ns(const struct pf_history *h);
 
 /* Write out what is buffered. */
 void pf_history_flush(struct pf_history *h);

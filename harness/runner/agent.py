@@ -5,6 +5,7 @@ Every request has a deadline for its last line, so nothing here can wait for eve
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -105,8 +106,11 @@ class ShResult:
 class Agent:
     """Typed requests over a Transport. One request at a time; not shared between threads."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, answer: Callable[[str], None] | None = None) -> None:
+        """`answer` does what a case asks for in the middle of its reply."""
         self.transport = transport
+        self.answer = answer
+        self.late: dict[int, list[str]] = {}  # by case: history after the reply to it
 
     def request(self, *tokens: str, timeout_s: float) -> Reply:
         self.transport.send(" ".join(encode(t) for t in tokens))
@@ -119,9 +123,35 @@ class Agent:
             tokens_in = [decode(t) for t in self.transport.recv(left_s).rstrip("\n").split(" ")]
             if tokens_in == [""]:
                 continue  # the end of a line that a killed case left unfinished
+            if self._heard(tokens_in):
+                continue
+            if tokens_in[0] == "ask" and self.answer:
+                self.answer(tokens_in[1])
+                self.transport.send("go")
+                continue
             if tokens_in[0] in ("ok", "err"):
                 return Reply(lines, tokens_in)
             lines.append(tokens_in)
+
+    def _heard(self, tokens: list[str]) -> bool:
+        if tokens[0] != "late" or len(tokens) != 3 or not tokens[1].isdigit():
+            return False
+        self.late.setdefault(int(tokens[1]), []).append(tokens[2])
+        return True
+
+    def hear(self, lines: list[str]) -> None:
+        """Lines that came when nothing was asked."""
+        for line in lines:
+            self._heard([decode(t) for t in line.split(" ")])
+
+    def listen(self, seconds: float) -> None:
+        """Hear what cases still say, for so long."""
+        until = time.monotonic() + seconds
+        while (left_s := until - time.monotonic()) > 0:
+            try:
+                self.hear([self.transport.recv(left_s)])
+            except AgentTimeout:
+                return
 
     def hello(self, timeout_s: float = 180) -> Hello:
         reply = self.request("hello", timeout_s=timeout_s)
