@@ -237,6 +237,7 @@ static void run_step(struct case_run *c, struct step_job *j)
 	if (is_power(j->step)) {
 		/* It is on its way to sleep for good, or fails at once: in either case it posts. */
 		sem_wait(&c->power);
+		j->running = !c->power_due; /* who waits for sleepers does not wait for that */
 		if (c->power_due)
 			return;
 	}
