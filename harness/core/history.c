@@ -145,10 +145,11 @@ void pf_history_ret(struct pf_history *h, uint32_t op, long value, const char *d
 	pthread_mutex_unlock(&h->lock);
 }
 
-void pf_history_redirect(struct pf_history *h, const char *prefix)
+void pf_history_redirect(struct pf_history *h, int fd, const char *prefix)
 {
 	pthread_mutex_lock(&h->lock);
 	flush_locked(h);
+	h->fd = fd;
 	h->prefix = prefix;
 	h->eager = true;
 	pthread_mutex_unlock(&h->lock);

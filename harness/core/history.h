@@ -4,7 +4,8 @@
  *
  * The writer. Lines are described in harness/README.md. They are buffered; whoever is about to do
  * something the kernel may not survive flushes first, so that what was begun is known outside. Not
- * before every operation: a write to a guest's port spins until the emulator has taken it.
+ * before every operation, which costs; nor has the emulator taken a line when the write(2) to the
+ * port returns: see pf_history_redirect() for lines that must be out before what they announce.
  */
 #ifndef PF_HISTORY_H
 #define PF_HISTORY_H
@@ -56,11 +57,11 @@ uint32_t pf_history_reserve(struct pf_history *h);
 void pf_history_ret(struct pf_history *h, uint32_t op, long value, const char *detail);
 
 /*
- * From now on lines have @prefix (which must outlive the history), and each is written out at once,
- * in one write(2): the machine may die at any moment, and others may write to the same line. What
- * was buffered goes out before, as it was.
+ * From now on lines go to @fd with @prefix (which must outlive the history), and each is written out
+ * at once, in one write(2): the machine may die at any moment, and others may write there as well.
+ * What was buffered goes out before, where it belongs.
  */
-void pf_history_redirect(struct pf_history *h, const char *prefix);
+void pf_history_redirect(struct pf_history *h, int fd, const char *prefix);
 
 /* The time, as this history counts it. */
 uint64_t pf_history_now_ns(const struct pf_history *h);

@@ -460,6 +460,7 @@ void do_case(struct agent *a, char **words, int nr)
 		.grace_ms = (unsigned int)arg_u64(words, nr, "grace_ms", 200),
 		.guest = a->guest,
 		.in = fileno(a->in),
+		.late = a->late,
 	};
 	char text[512];
 	int fds[2];

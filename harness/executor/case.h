@@ -13,6 +13,7 @@ struct case_params {
 	unsigned int deadline_ms, grace_ms;
 	bool guest; /* faults that are for guests only may run */
 	int in;	    /* where the runner's answers come from */
+	int late;   /* struct agent's */
 };
 
 struct held {
@@ -52,7 +53,7 @@ struct case_run {
 	bool last_ran; /* nothing can be looked at before the next mount */
 	bool power_due; /* a fault waits for the machine to be killed */
 	sem_t power;	/* posted then, or when it came to nothing */
-	char late[32];	/* the prefix of a line after the reply to the case */
+	char late[16];	/* the prefix of a line after the reply to the case */
 	enum case_end end;
 	char why[256]; /* of an end that is not CASE_RAN */
 };

@@ -299,8 +299,8 @@ static uint32_t fault_inv(struct case_run *c, const struct pf_fault_ops *ops,
  */
 static void await_power_cut(struct case_run *c)
 {
-	snprintf(c->late, sizeof(c->late), "late %u ", c->params->nr);
-	pf_history_redirect(&c->history, c->late);
+	snprintf(c->late, sizeof(c->late), "%u ", c->params->nr);
+	pf_history_redirect(&c->history, c->params->late, c->late);
 	c->power_due = true;
 	sem_post(&c->power);
 	for (;;)
@@ -330,6 +330,8 @@ static int ask_runner(struct pf_fault_call *call, enum pf_ask what)
 
 	if (what == PF_ASK_FORGET)
 		return ask_forget(c);
+	if (c->params->late < 0)
+		return -ENXIO;
 	await_power_cut(c);
 	return -EIO;
 }

@@ -103,6 +103,16 @@ class ShResult:
         return self.exit == 0
 
 
+def late_histories(lines: list[str]) -> dict[int, list[str]]:
+    """By case, its history after the reply to it: lines `NR LINE` of the second port."""
+    out: dict[int, list[str]] = {}
+    for line in lines:
+        nr, _, rest = line.partition(" ")
+        if nr.isdigit() and rest:
+            out.setdefault(int(nr), []).append(decode(rest))
+    return out
+
+
 class Agent:
     """Typed requests over a Transport. One request at a time; not shared between threads."""
 
@@ -110,7 +120,6 @@ class Agent:
         """`answer` does what a case asks for in the middle of its reply."""
         self.transport = transport
         self.answer = answer
-        self.late: dict[int, list[str]] = {}  # by case: history after the reply to it
 
     def request(self, *tokens: str, timeout_s: float) -> Reply:
         self.transport.send(" ".join(encode(t) for t in tokens))
@@ -123,8 +132,6 @@ class Agent:
             tokens_in = [decode(t) for t in self.transport.recv(left_s).rstrip("\n").split(" ")]
             if tokens_in == [""]:
                 continue  # the end of a line that a killed case left unfinished
-            if self._heard(tokens_in):
-                continue
             if tokens_in[0] == "ask" and self.answer:
                 self.answer(tokens_in[1])
                 self.transport.send("go")
@@ -133,23 +140,12 @@ class Agent:
                 return Reply(lines, tokens_in)
             lines.append(tokens_in)
 
-    def _heard(self, tokens: list[str]) -> bool:
-        if tokens[0] != "late" or len(tokens) != 3 or not tokens[1].isdigit():
-            return False
-        self.late.setdefault(int(tokens[1]), []).append(tokens[2])
-        return True
-
-    def hear(self, lines: list[str]) -> None:
-        """Lines that came when nothing was asked."""
-        for line in lines:
-            self._heard([decode(t) for t in line.split(" ")])
-
-    def listen(self, seconds: float) -> None:
-        """Hear what cases still say, for so long."""
+    def watch(self, seconds: float) -> None:
+        """Let it be for so long. AgentDied as soon as it dies."""
         until = time.monotonic() + seconds
         while (left_s := until - time.monotonic()) > 0:
             try:
-                self.hear([self.transport.recv(left_s)])
+                self.transport.recv(left_s)
             except AgentTimeout:
                 return
 

@@ -109,20 +109,24 @@ class FsRun:
                     self.k.record_skip(case, str(why))
 
     def _parts(self, cases: list[Case], mode: Mode) -> list[list[Case]]:
-        """What runs together. Under one power cut the order matters, as a sync of a later case may write
-        what an earlier one was promised, so it is drawn from the seed; those still at work come last, and
-        one that spoils the disks is alone."""
+        """What runs together. Under one power cut a later case's sync may write what an earlier one was
+        promised: those that write the whole filesystem come first, the others in an order drawn from the
+        seed, and those at work until the end have a cut of their own. One that spoils the disks is alone."""
         if mode is not Mode.POWER:
             return [cases[at:at + BATCH_CASES] for at in range(0, len(cases), BATCH_CASES)]
         if cases and (why := self.config.lost_with_power):
             for case in cases:
                 self.k.record_skip(case, why)
             return []
-        spoilers = [c for c in cases if any(v.startswith("sabotage") for v in self.k.sequences[c.sequence].verbs)]
+        verbs = {c: self.k.sequences[c.sequence].verbs for c in cases}
+        spoilers = [c for c in cases if any(v.startswith("sabotage") for v in verbs[c])]
         rest = [c for c in cases if c not in spoilers]
         self._random("power-order").shuffle(rest)
-        rest.sort(key=lambda c: c.busy)
-        return [[c] for c in spoilers] + [rest[at:at + POWER_CASES] for at in range(0, len(rest), POWER_CASES)]
+        rest.sort(key=lambda c: "syncfs" not in verbs[c])
+        parts = [[c] for c in spoilers]
+        for group in ([c for c in rest if not c.busy], [c for c in rest if c.busy]):
+            parts += [group[at:at + POWER_CASES] for at in range(0, len(group), POWER_CASES)]
+        return parts
 
     def _random(self, purpose: str) -> random.Random:
         return random.Random(f"{self.k.store.meta['seed']}:{purpose}:{self.k.name}/{self.config.name}")

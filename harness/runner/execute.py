@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .agent import Agent, Hello
+from .agent import Agent, Hello, late_histories
 from .batch import FsRun, Running
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
 from .expect import Expectation, Expectations, outcome
@@ -96,9 +96,8 @@ class KernelRun:
     def power_cut(self, after_s: float) -> dict[int, list[str]]:
         """Kill the machine after that time and boot another on its disks. Returns what its cases said
         since they were replied to, by number. AgentDied when it died by itself."""
-        self.agent.listen(after_s)
-        self.agent.hear(self.machine.cut_power())
-        late = self.agent.late
+        self.agent.watch(after_s)
+        late = late_histories(self.machine.cut_power())
         self.up = False
         self._boot(same_disks=True)
         if not self.up:

@@ -188,8 +188,8 @@ class GuestMachine:
         return self._call(self.inner.recv, timeout_s)
 
     def cut_power(self) -> list[str]:
-        """Kill the guest; its disks stay for start(same_disks=True). Returns what it still said.
-        AgentDied when it was dead before."""
+        """Kill the guest; its disks stay for start(same_disks=True). Returns the lines of its second
+        port. AgentDied when it was dead before."""
         if not self.inner:
             raise AgentDied("the guest is not running")
         return self._call(self.inner.cut_power)

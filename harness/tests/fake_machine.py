@@ -39,7 +39,7 @@ class FakeMachine:
         self.cuts = 0
         self.kept = 0
         self.dead_after_cut = False
-        self.said_late: list[str] = []  # whole lines that come when nothing was asked
+        self.said_late: list[str] = []  # the second port
         self.added: list[str] = []
         self.replies: list[str] = []
         self.alive = False

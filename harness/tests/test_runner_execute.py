@@ -165,7 +165,7 @@ class Kernels(unittest.TestCase):
 
     def test_late_lines_reach_their_case(self) -> None:
         def say(nr: int, machine: FakeMachine) -> str:
-            machine.said_late += [f"late {nr} inv%20{nr + 3}%20{nr + 90}%20write%20A%200%2064"]
+            machine.said_late += [f"{nr} inv%20{nr + 3}%20{nr + 90}%20write%20A%200%2064"]
             return "ok power"
         got = self.run_it(FakeMachine(say), self.power(2))
         for nr in (1, 2):
@@ -214,14 +214,15 @@ class Kernels(unittest.TestCase):
     def test_who_shares_a_power_cut(self) -> None:
         self.context.sequences["spoil"] = Sequence("spoil", "", "s.seq", "t", verbs=("file", "sabotage-lost-flush"))
         run = batch.FsRun(KernelRun(FakeMachine(), self.context), self.context.configs["xfs"])
-        cases = self.power(9) + [Case("6.1", "xfs", "store", "spoil", 10, power=True)]
-        cases[0] = NumberedCase("6.1", "xfs", "store", "s", 1, power=True, busy=True)
-        alone, shared = run._parts(cases, batch.Mode.POWER)
-        self.assertEqual([c.nr for c in alone], [10])
-        self.assertEqual(shared[-1].nr, 1)  # at work until then
-        self.assertEqual(sorted(c.nr for c in shared), list(range(1, 10)))
-        self.assertEqual(shared, run._parts(cases, batch.Mode.POWER)[1])  # the seed's order
-        self.assertNotEqual([c.nr for c in shared], [2, 3, 4, 5, 6, 7, 8, 9, 1])
+        self.context.sequences["all"] = Sequence("all", "", "s.seq", "t", verbs=("file", "syncfs", "power-cut"))
+        cases = [NumberedCase("6.1", "xfs", "store", "s", 1, power=True, busy=True), *self.power(9)[1:],
+                 NumberedCase("6.1", "xfs", "store", "all", 10, power=True),
+                 Case("6.1", "xfs", "store", "spoil", 11, power=True)]
+        alone, shared, busy = [[c.nr for c in part] for part in run._parts(cases, batch.Mode.POWER)]
+        self.assertEqual((alone, shared[0], busy), ([11], 10, [1]))
+        self.assertEqual(sorted(shared[1:]), list(range(2, 10)))
+        self.assertNotEqual(shared[1:], list(range(2, 10)))
+        self.assertEqual(shared, [c.nr for c in run._parts(cases, batch.Mode.POWER)[1]])  # the seed's order
 
     def test_kernel_log(self) -> None:
         def warn(nr: int, machine: FakeMachine) -> str:
