@@ -57,9 +57,9 @@ uint32_t pf_history_reserve(struct pf_history *h);
 void pf_history_ret(struct pf_history *h, uint32_t op, long value, const char *detail);
 
 /*
- * From now on lines go to @fd with @prefix (which must outlive the history), and each is written out
- * at once, in one write(2): the machine may die at any moment, and others may write there as well.
- * What was buffered goes out before, where it belongs.
+ * From now on lines go to @fd with @prefix (which must outlive the history), and each is written
+ * out at once, in one write(2): the machine may die at any moment, and others may write there as
+ * well. What was buffered goes out before, where it belongs.
  */
 void pf_history_redirect(struct pf_history *h, int fd, const char *prefix);
 

@@ -85,7 +85,7 @@ static int prepare_steps(struct case_run *c)
 		if (s->verb == PF_VERB_HOLD && c->channel.ops->hold_kind == PF_HOLD_NONE)
 			case_end(c, CASE_SKIP, "%s cannot hold a write", c->params->channel);
 		if (power && !repeats(s))
-			case_end(c, CASE_BROKEN, "line %d cannot be repeated until the power is cut",
+			case_end(c, CASE_BROKEN, "line %d cannot be repeated till the power is cut",
 				 s->line);
 		power = is_power(s) ? s : power;
 	}
@@ -313,10 +313,10 @@ static void close_job(struct job *job)
 static void run_phase(struct case_run *c, void (*fn)(struct job *), const char *name)
 {
 	/* Not on the stack: one that is late goes on after we have given up on it. */
-	struct job *job = calloc(1, sizeof(*job));
+	struct job *job = c->end == CASE_HUNG ? NULL : calloc(1, sizeof(*job));
 	char where[128] = "";
 
-	if (c->end == CASE_HUNG || !job)
+	if (!job)
 		return;
 	job->fn = fn;
 	job->arg = c;

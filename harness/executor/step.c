@@ -294,8 +294,8 @@ static uint32_t fault_inv(struct case_run *c, const struct pf_fault_ops *ops,
 }
 
 /*
- * The power cut: whatever this process has to say is said, and from here on each line goes out before
- * the next thing is done. Not return: the operation is in flight when the machine dies.
+ * The power cut: whatever this process has to say is said, and from here on each line goes out
+ * before the next thing is done. Does not return: the operation is in flight when the machine dies.
  */
 static void await_power_cut(struct case_run *c)
 {

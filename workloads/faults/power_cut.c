@@ -2,11 +2,11 @@
 /*
  * power-cut - the machine dies, and the next one finds its disks.
  *
- * Kernel path: none. The runner kills the emulator with SIGKILL, boots a new guest of the same kernel
- * on the same NVDIMM and disk images, and mounts: the log is recovered from what had reached them. No
- * shutdown ioctl, no unmount, no last writeback: filesystem, block layer and pins end in the middle
- * of whatever they did. The operation never returns, and the steps after it in the sequence are
- * repeated until the power is gone, so that one of them is in flight then.
+ * Kernel path: none. The runner kills the emulator with SIGKILL, boots a new guest of the same
+ * kernel on the same NVDIMM and disk images, and mounts: the log is recovered from what had reached
+ * them. No shutdown ioctl, no unmount, no last writeback: filesystem, block layer and pins end in
+ * the middle of whatever they did. The operation never returns, and the steps after it in the
+ * sequence are repeated until the power is gone, so that one of them is in flight then.
  * Can show: what fsync, fdatasync, msync, syncfs or O_DSYNC promised and did not keep, also where
  * there is no FS_IOC_SHUTDOWN (btrfs before 6.19), and what a recovery makes of a write in flight.
  * On an emulated NVDIMM every store that was executed is kept (there is no CPU cache to lose), and
