@@ -171,12 +171,13 @@ static bool held_or_frozen(const struct case_run *c)
 
 /*
  * Could a step be sleeping for a good reason, and wake when something later is done? A long pin
- * ends with the case only.
+ * ends with the case only. Steps that are repeated until the power goes had their turn before: one
+ * that sleeps then waits for the disk, as do all others.
  */
 static bool may_sleep(const struct case_run *c)
 {
 	return held_or_frozen(c) ||
-	       (c->nr_pinned > 0 && c->channel.ops->class != PF_CLASS_PTE &&
+	       (c->nr_pinned > 0 && !c->power_due && c->channel.ops->class != PF_CLASS_PTE &&
 		c->channel.ops->class != PF_CLASS_SHORT_PIN);
 }
 
