@@ -54,6 +54,14 @@ enum pf_fault_flags {
 	PF_FAULT_LAST = 16,	  /* nothing can be looked at before the next mount */
 	PF_FAULT_OPENS = 32,	  /* (freeze) later steps may sleep until a fault with CLOSES ran */
 	PF_FAULT_CLOSES = 64,	  /* (thaw) */
+	PF_FAULT_POWER = 128,	  /* ends in a power cut: run never returns, the steps after it are
+				     repeated until the runner kills the machine */
+};
+
+/* What a fault may ask the runner for. 0 or -errno. */
+enum pf_ask {
+	PF_ASK_POWER,  /* kill the machine: does not return */
+	PF_ASK_FORGET, /* keep a copy of its disks, and bring that back at the next power cut */
 };
 
 struct pf_fault_call {
@@ -63,6 +71,11 @@ struct pf_fault_call {
 	uint64_t len_bytes;
 	uint64_t size_bytes; /* PF_ARGS_FILE_SIZE */
 	uint64_t before[4];  /* the fault's own notes from prepare to effect */
+
+	/* Ask the runner, which owns the machine, for what only it can do. NULL outside a case, and
+	 * where the machine is not ours to break. Called in run only. */
+	int (*ask)(struct pf_fault_call *c, enum pf_ask what);
+	void *ask_arg; /* the executor's */
 };
 
 struct pf_fault_ops {

@@ -15,6 +15,8 @@ void pf_history_open(struct pf_history *h, int fd, const char *prefix)
 	h->fd = fd;
 	h->prefix = prefix;
 	h->last_op = 0;
+	h->eager = false;
+	h->add_ns = 0;
 	h->used = 0;
 	pthread_mutex_init(&h->lock, NULL);
 	pf_history_line(h, "pinfault-history %d", PF_HISTORY_VERSION);
@@ -52,12 +54,16 @@ static void line_locked(struct pf_history *h, const char *line)
 	if (!h->prefix) {
 		append_locked(h, line, strlen(line));
 		append_locked(h, "\n", 1);
+		if (h->eager)
+			flush_locked(h);
 		return;
 	}
 	len = (size_t)snprintf(out, sizeof(out), "%s", h->prefix);
 	len += pf_token_encode(out + len, sizeof(out) - len - 1, line);
 	out[len++] = '\n';
 	append_locked(h, out, len);
+	if (h->eager)
+		flush_locked(h);
 }
 
 void pf_history_line(struct pf_history *h, const char *fmt, ...)
@@ -78,7 +84,7 @@ __attribute__((format(printf, 3, 0))) static void inv_locked(struct pf_history *
 {
 	char line[PF_HISTORY_LINE_BYTES];
 	int at = snprintf(line, sizeof(line), "inv %u %llu ", op,
-			  (unsigned long long)pf_now_ns());
+			  (unsigned long long)pf_history_now_ns(h));
 
 	vsnprintf(line + at, sizeof(line) - (size_t)at, fmt, ap);
 	line_locked(h, line);
@@ -127,7 +133,8 @@ void pf_history_ret(struct pf_history *h, uint32_t op, long value, const char *d
 	if (detail && *detail)
 		pf_token_encode(text, sizeof(text), detail);
 	pthread_mutex_lock(&h->lock);
-	at = snprintf(line, sizeof(line), "ret %u %llu ", op, (unsigned long long)pf_now_ns());
+	at = snprintf(line, sizeof(line), "ret %u %llu ", op,
+		      (unsigned long long)pf_history_now_ns(h));
 	if (value >= 0)
 		snprintf(line + at, sizeof(line) - (size_t)at, "ok %ld%s%s", value,
 			 *text ? " " : "", text);
@@ -136,6 +143,21 @@ void pf_history_ret(struct pf_history *h, uint32_t op, long value, const char *d
 			 pf_errno_name((int)-value), *text ? " " : "", text);
 	line_locked(h, line);
 	pthread_mutex_unlock(&h->lock);
+}
+
+void pf_history_redirect(struct pf_history *h, int fd, const char *prefix)
+{
+	pthread_mutex_lock(&h->lock);
+	flush_locked(h);
+	h->fd = fd;
+	h->prefix = prefix;
+	h->eager = true;
+	pthread_mutex_unlock(&h->lock);
+}
+
+uint64_t pf_history_now_ns(const struct pf_history *h)
+{
+	return pf_now_ns() + h->add_ns;
 }
 
 void pf_history_flush(struct pf_history *h)

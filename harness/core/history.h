@@ -4,12 +4,14 @@
  *
  * The writer. Lines are described in harness/README.md. They are buffered; whoever is about to do
  * something the kernel may not survive flushes first, so that what was begun is known outside. Not
- * before every operation: a write to a guest's port spins until the emulator has taken it.
+ * before every operation, which costs; nor has the emulator taken a line when the write(2) to the
+ * port returns: see pf_history_redirect() for lines that must be out before what they announce.
  */
 #ifndef PF_HISTORY_H
 #define PF_HISTORY_H
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +23,8 @@ struct pf_history {
 	const char *prefix; /* before each line; with a prefix the line is encoded as one token */
 	uint32_t last_op;
 	pthread_mutex_t lock;
+	bool eager;	    /* write out every line at once */
+	uint64_t add_ns;    /* to every time: what came before this machine's last boot */
 	size_t used;
 	char buf[1 << 16];
 };
@@ -51,6 +55,16 @@ uint32_t pf_history_reserve(struct pf_history *h);
  * here, so call it right after the system call.
  */
 void pf_history_ret(struct pf_history *h, uint32_t op, long value, const char *detail);
+
+/*
+ * From now on lines go to @fd with @prefix (which must outlive the history), and each is written
+ * out at once, in one write(2): the machine may die at any moment, and others may write there as
+ * well. What was buffered goes out before, where it belongs.
+ */
+void pf_history_redirect(struct pf_history *h, int fd, const char *prefix);
+
+/* The time, as this history counts it. */
+uint64_t pf_history_now_ns(const struct pf_history *h);
 
 /* Write out what is buffered. */
 void pf_history_flush(struct pf_history *h);

@@ -2,7 +2,8 @@
 /*
  * agent.c - the executor's main: answers the runner's requests, one at a time.
  *
- *	pinfault-exec --port FILE	in a guest: FILE is its virtio-serial port
+ *	pinfault-exec --port FILE [--late FILE]	in a guest: its virtio-serial ports. What is written
+ *				to the second is outside when write(2) returns
  *	pinfault-exec --stdio		natively: requests on stdin, replies on stdout
  *	pinfault-exec --seq FILE	check a sequence: silence, or FILE:LINE: the error (exit 64)
  */
@@ -184,11 +185,12 @@ static int check_seq(const char *path)
 
 int main(int argc, char **argv)
 {
-	struct agent a = { .in = stdin, .out = STDOUT_FILENO };
+	struct agent a = { .in = stdin, .out = STDOUT_FILENO, .late = -1 };
 
 	if (argc == 3 && !strcmp(argv[1], "--seq"))
 		return check_seq(argv[2]);
-	if (argc == 3 && !strcmp(argv[1], "--port")) {
+	if ((argc == 3 || (argc == 5 && !strcmp(argv[3], "--late"))) &&
+	    !strcmp(argv[1], "--port")) {
 		a.out = open(argv[2], O_RDWR | O_CLOEXEC);
 		a.in = a.out < 0 ? NULL : fdopen(dup(a.out), "r");
 		a.guest = true;
@@ -196,10 +198,16 @@ int main(int argc, char **argv)
 			fprintf(stderr, "pinfault-exec: %s: %s\n", argv[2], strerror(errno));
 			return 2;
 		}
+		if (argc == 5)
+			a.late = open(argv[4], O_WRONLY | O_APPEND | O_CLOEXEC);
+		if (argc == 5 && a.late < 0) {
+			fprintf(stderr, "pinfault-exec: %s: %s\n", argv[4], strerror(errno));
+			return 2;
+		}
 		return serve(&a);
 	}
 	if (argc == 2 && !strcmp(argv[1], "--stdio"))
 		return serve(&a);
-	fprintf(stderr, "usage: pinfault-exec --port FILE | --stdio | --seq FILE\n");
+	fprintf(stderr, "usage: pinfault-exec --port FILE [--late FILE] | --stdio | --seq FILE\n");
 	return 64;
 }

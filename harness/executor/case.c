@@ -18,6 +18,7 @@
 #include "case.h"
 
 #define WORKERS 8     /* steps asleep at once, and one that runs */
+#define LATE_OPS_MAX 1500u
 
 static const char *const hold_names[] = { "none", "trivial", "inflight" };
 
@@ -28,8 +29,33 @@ static bool writes(const struct pf_step *s)
 	       (s->verb == PF_VERB_FILE && s->state == PF_STATE_WRITTEN);
 }
 
+static bool is_power(const struct pf_step *s)
+{
+	return s->fault && (s->fault->flags & PF_FAULT_POWER);
+}
+
+/* Can a step be run again and again, as those after a power cut are? */
+static bool repeats(const struct pf_step *s)
+{
+	switch (s->verb) {
+	case PF_VERB_WRITE:
+	case PF_VERB_STORE:
+	case PF_VERB_PWRITE:
+	case PF_VERB_READ:
+	case PF_VERB_LOOK:
+		return true;
+	case PF_VERB_FAULT:
+		return !is_power(s) && !(s->fault->flags & PF_FAULT_LAST);
+	default:
+		return false;
+	}
+}
+
 static int prepare_steps(struct case_run *c)
 {
+	const struct pf_step *power = NULL;
+
+	sem_init(&c->power, 0, 0);
 	for (int i = 0; i < PF_SEQ_FILES_MAX; i++)
 		c->files[i].fd = -1;
 	for (int i = 0; i < c->seq.nr_steps; i++) {
@@ -50,6 +76,10 @@ static int prepare_steps(struct case_run *c)
 			case_end(c, CASE_SKIP, "%s runs in guests only", s->fault->name);
 		if (s->verb == PF_VERB_HOLD && c->channel.ops->hold_kind == PF_HOLD_NONE)
 			case_end(c, CASE_SKIP, "%s cannot hold a write", c->params->channel);
+		if (power && !repeats(s))
+			case_end(c, CASE_BROKEN, "line %d cannot be repeated till the power is cut",
+				 s->line);
+		power = is_power(s) ? s : power;
 	}
 	return 0;
 }
@@ -108,12 +138,13 @@ static bool held_or_frozen(const struct case_run *c)
 
 /*
  * Could a step be sleeping for a good reason, and wake when something later is done? A long pin
- * ends with the case only.
+ * ends with the case only. Steps that are repeated until the power goes had their turn before: one
+ * that sleeps then waits for the disk, as do all others.
  */
 static bool may_sleep(const struct case_run *c)
 {
 	return held_or_frozen(c) ||
-	       (c->nr_pinned > 0 && c->channel.ops->class != PF_CLASS_PTE &&
+	       (c->nr_pinned > 0 && !c->power_due && c->channel.ops->class != PF_CLASS_PTE &&
 		c->channel.ops->class != PF_CLASS_SHORT_PIN);
 }
 
@@ -162,23 +193,51 @@ static void wait_sleepers(struct case_run *c)
 			wait_step(c, &c->jobs[i]);
 }
 
-static void run_steps(struct case_run *c)
+static void run_step(struct case_run *c, struct step_job *j)
 {
-	for (int i = 0; i < c->seq.nr_steps; i++) {
-		struct step_job *j = &c->jobs[i];
-		int rc;
+	int rc = workers_start(c->workers, &j->job);
 
-		if (c->end != CASE_RAN || c->refused)
-			return;
-		rc = workers_start(c->workers, &j->job);
-		if (rc) {
-			case_end(c, CASE_BROKEN, "thread: %s", pf_errno_name(-rc));
-			return;
-		}
-		j->running = true;
-		wait_step(c, j);
-		wait_sleepers(c);
+	if (rc) {
+		case_end(c, CASE_BROKEN, "thread: %s", pf_errno_name(-rc));
+		return;
 	}
+	j->running = true;
+	if (is_power(j->step)) {
+		/* It is on its way to sleep for good, or fails at once: in either case it posts. */
+		sem_wait(&c->power);
+		j->running = !c->power_due; /* who waits for sleepers does not wait for that */
+		if (c->power_due)
+			return;
+	}
+	wait_step(c, j);
+	wait_sleepers(c);
+}
+
+/* Returns the number of the first step that was not run. */
+static int run_steps(struct case_run *c)
+{
+	int i = 0;
+
+	while (i < c->seq.nr_steps && c->end == CASE_RAN && !c->refused && !c->power_due)
+		run_step(c, &c->jobs[i++]);
+	return i;
+}
+
+/*
+ * Repeat the steps from @first on until the machine dies, so that it dies in the middle of one. Not
+ * more operations than a judge wants to read; a step that sleeps is left as it is.
+ */
+static void run_until_power_cut(struct case_run *c, int first)
+{
+	while (first < c->seq.nr_steps && c->history.last_op < LATE_OPS_MAX)
+		for (int i = first; i < c->seq.nr_steps; i++) {
+			if (c->end != CASE_RAN || c->jobs[i].running)
+				goto out;
+			run_step(c, &c->jobs[i]);
+		}
+out:
+	for (;;)
+		pause();
 }
 
 /* The end of a case runs in a worker as well: it may hang like any step. */
@@ -222,12 +281,9 @@ static void close_job(struct job *job)
 static void run_phase(struct case_run *c, void (*fn)(struct job *), const char *name)
 {
 	/* Not on the stack: one that is late goes on after we have given up on it. */
-	struct job *job;
+	struct job *job = c->end == CASE_HUNG ? NULL : calloc(1, sizeof(*job));
 	char where[128] = "";
 
-	if (c->end == CASE_HUNG)
-		return;
-	job = calloc(1, sizeof(*job));
 	if (!job)
 		return;
 	job->fn = fn;
@@ -239,14 +295,21 @@ static void run_phase(struct case_run *c, void (*fn)(struct job *), const char *
 		case_end(c, CASE_HUNG, "%s, in %s", name, where);
 }
 
+static int say_result(int result, const char *how, const char *why)
+{
+	char text[320];
+	int n = snprintf(text, sizeof(text), "%s %s", how, why);
+
+	return write(result, text, (size_t)n) == n ? 0 : 1;
+}
+
 /* Everything the child does; see child_do. */
 static int case_child(void *arg, int out, int result)
 {
 	const struct case_params *p = arg;
 	static const char *const ends[] = { "ran", "skip", "hung", "broken" };
 	struct case_run *c = calloc(1, sizeof(*c));
-	char text[320];
-	int n;
+	int next;
 
 	if (!c)
 		return 1;
@@ -254,7 +317,9 @@ static int case_child(void *arg, int out, int result)
 	c->dirfd = -1;
 	setup(c, out);
 	if (c->end == CASE_RAN) {
-		run_steps(c);
+		next = run_steps(c);
+		if (c->power_due && !say_result(result, "power", ""))
+			run_until_power_cut(c, next);
 		if (c->workers)
 			run_phase(c, finish_job, "landing, looking and unpinning");
 		wait_sleepers(c);
@@ -266,10 +331,7 @@ static int case_child(void *arg, int out, int result)
 	if (c->end == CASE_RAN)
 		pf_history_line(&c->history, "end %llu", (unsigned long long)pf_now_ns());
 	pf_history_flush(&c->history);
-	n = snprintf(text, sizeof(text), "%s %s", ends[c->end], c->why);
-	if (write(result, text, (size_t)n) != n)
-		return 1;
-	return 0;
+	return say_result(result, ends[c->end], c->why);
 }
 
 void do_case(struct agent *a, char **words, int nr)
@@ -285,6 +347,8 @@ void do_case(struct agent *a, char **words, int nr)
 		.deadline_ms = (unsigned int)arg_u64(words, nr, "deadline_ms", 10000),
 		.grace_ms = (unsigned int)arg_u64(words, nr, "grace_ms", 200),
 		.guest = a->guest,
+		.in = fileno(a->in),
+		.late = a->late,
 	};
 
 	if (!p.nr || !p.dir || !p.mnt || !p.scratch || !p.channel || !p.seq) {

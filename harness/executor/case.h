@@ -3,6 +3,8 @@
 #ifndef PF_CASE_H
 #define PF_CASE_H
 
+#include <semaphore.h>
+
 #include "exec.h"
 
 struct case_params {
@@ -10,6 +12,8 @@ struct case_params {
 	const char *dir, *mnt, *scratch, *channel, *seq;
 	unsigned int deadline_ms, grace_ms;
 	bool guest; /* faults that are for guests only may run */
+	int in;	    /* where the runner's answers come from */
+	int late;   /* struct agent's */
 };
 
 struct held {
@@ -47,6 +51,9 @@ struct case_run {
 	int nr_open_states; /* frozen filesystems */
 	bool refused;  /* the kernel refused the pin: the sequence ends there */
 	bool last_ran; /* nothing can be looked at before the next mount */
+	bool power_due; /* a fault waits for the machine to be killed */
+	sem_t power;	/* posted then, or when it came to nothing */
+	char late[16];	/* the prefix of a line after the reply to the case */
 	enum case_end end;
 	char why[256]; /* of an end that is not CASE_RAN */
 };

@@ -95,6 +95,10 @@ static void report(struct agent *a, const char *mnt, pid_t pid, const char *text
 	int status = 0;
 	bool gone;
 
+	if (answered && !strncmp(text, "power", 5)) {
+		agent_line(a, "ok power"); /* the child lives on, until the machine dies */
+		return;
+	}
 	pf_token_encode(token, sizeof(token), why && why[1] ? why + 1 : "?");
 	if (!answered || !strncmp(text, "hung", 4)) {
 		thaw(mnt);

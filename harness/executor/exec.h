@@ -17,6 +17,7 @@
 struct agent {
 	FILE *in;
 	int out;	    /* file descriptor: replies, one write(2) a line */
+	int late;	    /* history after the reply to a case goes here; -1: nowhere */
 	bool guest;	    /* this machine is a guest made for us: it may be crashed */
 };
 

@@ -2,6 +2,7 @@
 /* step.c - what the verbs of a sequence do, and what they leave in the history. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,8 @@ static const char *const prim_names[] = {
 	[PF_PRIM_SYNC] = "sync",	 [PF_PRIM_SYNCFS] = "syncfs", [PF_PRIM_UNLINK] = "unlink",
 	[PF_PRIM_RENAME] = "rename",	 [PF_PRIM_CRASH] = "crash",
 };
+
+#define ASK_DEADLINES 10 /* of a step, for the runner to copy disks */
 
 typedef unsigned long long ull;
 
@@ -290,6 +293,49 @@ static uint32_t fault_inv(struct case_run *c, const struct pf_fault_ops *ops,
 	return pf_history_inv(&c->history, "fault %s %s %s", ops->name, prim, name);
 }
 
+/*
+ * The power cut: whatever this process has to say is said, and from here on each line goes out
+ * before the next thing is done. Does not return: the operation is in flight when the machine dies.
+ */
+static void await_power_cut(struct case_run *c)
+{
+	snprintf(c->late, sizeof(c->late), "%u ", c->params->nr);
+	pf_history_redirect(&c->history, c->params->late, c->late);
+	c->power_due = true;
+	sem_post(&c->power);
+	for (;;)
+		pause();
+}
+
+/* A question in the middle of a case's reply, and the runner's one-word answer. */
+static int ask_forget(struct case_run *c)
+{
+	static const char question[] = "ask forget\n";
+	struct pollfd p = { .fd = c->params->in, .events = POLLIN };
+	char answer[16];
+	ssize_t n;
+
+	pf_history_flush(&c->history);
+	if (write(c->history.fd, question, sizeof(question) - 1) != (ssize_t)sizeof(question) - 1)
+		return -EIO;
+	if (poll(&p, 1, (int)c->params->deadline_ms * ASK_DEADLINES) <= 0)
+		return -ETIMEDOUT;
+	n = read(c->params->in, answer, sizeof(answer));
+	return n == 3 && !memcmp(answer, "go\n", 3) ? 0 : -EIO;
+}
+
+static int ask_runner(struct pf_fault_call *call, enum pf_ask what)
+{
+	struct case_run *c = call->ask_arg;
+
+	if (what == PF_ASK_FORGET)
+		return ask_forget(c);
+	if (c->params->late < 0)
+		return -ENXIO;
+	await_power_cut(c);
+	return -EIO;
+}
+
 static int fault_prepare(struct step_job *j)
 {
 	struct case_run *c = j->c;
@@ -303,6 +349,8 @@ static int fault_prepare(struct step_job *j)
 		.off_bytes = s->off_bytes,
 		.len_bytes = s->len_bytes,
 		.size_bytes = s->size_bytes,
+		.ask = c->params->guest ? ask_runner : NULL,
+		.ask_arg = c,
 	};
 	if (call->file2 && call->file2->fd < 0) {
 		rc = file_create(c, call->file2, c->seq.files[s->file2]);
@@ -434,6 +482,8 @@ void step_run(struct job *job)
 		break;
 	case PF_VERB_FAULT:
 		step_fault(j);
+		if (s->fault->flags & PF_FAULT_POWER)
+			sem_post(&c->power); /* it came to nothing */
 		break;
 	}
 }

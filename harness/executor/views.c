@@ -50,7 +50,8 @@ void do_views(struct agent *a, char **words, int nr)
 	h->prefix = "h ";
 	h->last_op = OP_BASE;
 	pthread_mutex_init(&h->lock, NULL);
-	pf_history_line(h, "%s %llu", label, (unsigned long long)pf_now_ns());
+	h->add_ns = arg_u64(words, nr, "add_ns", 0);
+	pf_history_line(h, "%s %llu", label, (unsigned long long)pf_history_now_ns(h));
 	for (char *name = strtok_r(copy, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
 		char *colon = strchr(name, ':');
 

@@ -15,6 +15,7 @@ import os
 import re
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -124,8 +125,8 @@ class Guest:
 
     # Life.
 
-    def start(self, timeout_s: float = BOOT_TIMEOUT_S) -> None:
-        """Boot, until the agent has answered `hello`.
+    def start(self, timeout_s: float = BOOT_TIMEOUT_S, fresh: bool = True) -> None:
+        """Boot, until the agent has answered `hello`. fresh: as for power_on.
 
         Trouble before that is the emulator's or the machine's, not a finding: it is tried again
         up to BOOT_TRIES times, timeout_s seconds each. Raises BootError, or GuestError when it
@@ -136,7 +137,7 @@ class Guest:
         for attempt in range(1, BOOT_TRIES + 1):
             try:
                 # A QEMU that cannot enter the plain image must not make the kernel unusable.
-                self.power_on(plain=attempt == 1)
+                self.power_on(plain=attempt == 1, fresh=fresh)
                 self._greet(timeout_s)
                 return
             except (GuestDied, GuestTimeout) as err:
@@ -149,12 +150,18 @@ class Guest:
                                     f"tries: {reason}", tail) from None
                 self.log(f"kernel {self.kernel.name} did not come up ({reason}); trying again")
 
-    def power_on(self, plain: bool = True) -> None:
-        """Start QEMU on fresh images and return at once. Raises GuestError.
+    def power_on(self, plain: bool = True, fresh: bool = True) -> None:
+        """Start QEMU and return at once. Raises GuestError.
 
-        plain: boot the decompressed image where the kernel has one.
+        plain: boot the decompressed image where the kernel has one. fresh: on new images; else on
+        those that the last one left, as it left them.
         """
         self.kill()
+        if not fresh:
+            with plain_errors(f"guest of kernel {self.kernel.name}"):
+                (self._own() / "console").unlink(missing_ok=True)
+                self._launch(plain)
+            return
         self.accel = self.accel or choose_accel(self.kernel, self.log)
         pmem = self.pmem_image or prepared_pmem(self._run_once, self.log)
         with plain_errors(f"guest of kernel {self.kernel.name}"):
@@ -166,6 +173,8 @@ class Guest:
             if not self.pmem_image:
                 sparse_copy(pmem, self.pmem_path)
             sparse_file(self.disk_path, DISK_MIB)
+            for kept in self._kept():
+                kept.unlink(missing_ok=True)
             (self.dir / "console").unlink(missing_ok=True)
             self._launch(plain)
 
@@ -174,7 +183,7 @@ class Guest:
         with theirs:
             machine = Machine(self.kernel, self._init_parameters(), self.pmem_path,
                               self.disk_path, self._own() / "console", theirs.fileno(), self.accel,
-                              plain)
+                              self._own() / "late", plain)
             self._socket, self._buffer = ours, bytearray()
             self._started_s = time.monotonic()
             self._process = launch(machine, self._own() / "qemu.err")
@@ -332,6 +341,45 @@ class Guest:
         if self._socket is None:
             raise GuestDied("the guest is not running")
         return self._socket
+
+    def cut_power(self) -> list[str]:
+        """Kill a running QEMU at once; power_on(fresh=False) goes on with its images. Returns the
+        whole lines that came through the second port, of which none is lost: what the guest did
+        after it wrote a line was done with the line outside. Raises GuestDied if it was dead already.
+
+        A write that QEMU was making finishes in the host's kernel before this returns. What
+        keep_images() kept is put back.
+        """
+        process = self._process
+        if process is None or process.poll() is not None:
+            raise self._died("the guest was dead before its power was cut")
+        self.kill()
+        with plain_errors(f"guest of kernel {self.kernel.name}"):
+            text = (self._own() / "late").read_text(errors="replace")
+        for kept in self._kept():
+            if kept.exists():
+                kept.replace(kept.with_suffix(".img"))
+        return text.split("\n")[:-1]
+
+    def keep_images(self) -> None:
+        """Copy both images while the guest stands still, for cut_power() to put back: what is
+        written from now on will not have been. Raises GuestDied, GuestError.
+        """
+        process = self._process
+        if process is None or process.poll() is not None:
+            raise self._died("the guest is not running")
+        process.send_signal(signal.SIGSTOP)
+        try:
+            # Stopped is stopped: all threads, none of them in the middle of a write.
+            os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+            for kept in self._kept():
+                sparse_copy(kept.with_suffix(".img"), kept)
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+    def _kept(self) -> list[Path]:
+        """Where keep_images() puts its copies: beside disk.img and pmem.img."""
+        return [self._own() / "disk.kept", self._own() / "pmem.kept"]
 
     def kill(self) -> None:
         """End QEMU at once, as if power had failed; images and console stay. May be repeated."""

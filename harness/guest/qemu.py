@@ -47,6 +47,7 @@ class Machine:
     console: Path
     port_fd: int | None
     accel: str  # "tcg" or "kvm"
+    late: Path | None = None  # a file that a second port is written through to
     plain: bool = True  # boot the decompressed image if the kernel has one
 
 
@@ -95,6 +96,12 @@ def qemu_argv(machine: Machine) -> list[str]:
     if machine.port_fd is not None:
         argv += ["-chardev", f"socket,id=port,fd={machine.port_fd}", "-device",
                  "virtio-serial-pci", "-device", "virtserialport,chardev=port,name=pinfault"]
+    if machine.late:
+        # No ioeventfd, and a file, not a socket: the port is served in the write's own exit, and never
+        # waits for a reader. What the guest has written is in the file when its write(2) returns.
+        argv += ["-chardev", f"file,id=late,path={_comma(machine.late)}", "-device",
+                 "virtio-serial-pci,id=latebus,ioeventfd=off", "-device",
+                 "virtserialport,bus=latebus.0,chardev=late,name=pinfault-late"]
     if machine.pmem:
         argv += ["-object", f"memory-backend-file,id=pmem,share=on,size={PMEM_MIB}M,"
                  f"mem-path={_comma(machine.pmem)}", "-device", "nvdimm,id=nvdimm,memdev=pmem"]

@@ -5,6 +5,7 @@ Every request has a deadline for its last line, so nothing here can wait for eve
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -102,11 +103,23 @@ class ShResult:
         return self.exit == 0
 
 
+def late_histories(lines: list[str]) -> dict[int, list[str]]:
+    """By case, its history after the reply to it: lines `NR LINE` of the second port."""
+    out: dict[int, list[str]] = {}
+    for line in lines:
+        nr, _, rest = line.partition(" ")
+        if nr.isdigit() and rest:
+            out.setdefault(int(nr), []).append(decode(rest))
+    return out
+
+
 class Agent:
     """Typed requests over a Transport. One request at a time; not shared between threads."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, answer: Callable[[str], None] | None = None) -> None:
+        """`answer` does what a case asks for in the middle of its reply."""
         self.transport = transport
+        self.answer = answer
 
     def request(self, *tokens: str, timeout_s: float) -> Reply:
         self.transport.send(" ".join(encode(t) for t in tokens))
@@ -119,9 +132,22 @@ class Agent:
             tokens_in = [decode(t) for t in self.transport.recv(left_s).rstrip("\n").split(" ")]
             if tokens_in == [""]:
                 continue  # the end of a line that a killed case left unfinished
+            if tokens_in[0] == "ask" and self.answer:
+                self.answer(tokens_in[1])
+                self.transport.send("go")
+                continue
             if tokens_in[0] in ("ok", "err"):
                 return Reply(lines, tokens_in)
             lines.append(tokens_in)
+
+    def watch(self, seconds: float) -> None:
+        """Let it be for so long. AgentDied as soon as it dies."""
+        until = time.monotonic() + seconds
+        while (left_s := until - time.monotonic()) > 0:
+            try:
+                self.transport.recv(left_s)
+            except AgentTimeout:
+                return
 
     def hello(self, timeout_s: float = 180) -> Hello:
         reply = self.request("hello", timeout_s=timeout_s)

@@ -5,21 +5,24 @@ one of them takes the machine or the filesystem down.
 Cases run one after another in one mounted filesystem, each in a folder of its own, and the filesystem is
 checked and mounted again after a whole batch of them: first those that disturb nobody, with fio as a
 neighbour; then those that touch the whole filesystem (freeze, remount), without; then those after which
-it must be mounted again before anything can be looked at (crash). When a check of a whole batch fails, the
+it must be mounted again before anything can be looked at (crash); last those that end in a power cut: they
+are all brought to that point, then the machine is killed once, and the next one looks at what is left. When a check of a whole batch fails, the
 batch is redone by halves, on a fresh filesystem each, down to the case at fault.
 """
 
 import enum
+import random
 import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .agent import Reply
+from .agent import Reply, encode
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
 from .fsconfig import FsConfig
 from .fsops import Filesystem, NotCovered
 from .judge import Judgement
+from .klog import classify_console
 from .neighbour import Neighbour
 from .plan import Case
 from .race import GUEST_STREAM_MAX, NATIVE_STREAM_MAX, RaceCase, fetch, judgement, lines as race_lines
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 _SPINNING = re.compile(r", in R ")
 BATCH_CASES = 512
+POWER_CASES = 64  # each is a process that waits, with its pins and its held writes
+BUSY_S = (0.05, 2.0)  # when, after the last case has begun, the power is cut of those still at work
 CASE_TIMEOUT_S = 90.0
 PIN_PATIENCE_S = 2.0
 
@@ -38,9 +43,12 @@ class Mode(enum.Enum):
     SHARED = "with fio beside them"
     QUIET = "alone on the filesystem"
     CRASH = "each mounted again before it is looked at"
+    POWER = "all cut off at once"
 
     @classmethod
     def of(cls, case: Case) -> "Mode":
+        if case.power:
+            return cls.POWER
         return cls.CRASH if case.crashes else cls.QUIET if case.exclusive else cls.SHARED
 
 
@@ -70,6 +78,7 @@ class Running:
     log: list[str] = field(default_factory=list)
     findings: list[dict[str, str]] = field(default_factory=list)
     forced: Judgement | None = None  # what is known without the judge
+    waits: bool = False  # for the power to be cut
     ended: float = 0.0
 
     @property
@@ -85,22 +94,46 @@ class FsRun:
         self.config = config
         self.fs: Filesystem | None = None
         self.dirty = True  # make the filesystem anew before the next use
+        self.cuts = 0
         self.spun: set[str] = set()  # cases that were still running at their deadline, and get another try
 
     def run(self, cases: list[Case]) -> None:
         try:
             for mode in Mode:
                 mine = [c for c in cases if Mode.of(c) is mode]
-                # A race is long, and what is found after it must be its own.
-                size = 1 if mine and isinstance(mine[0], RaceCase) else BATCH_CASES
-                for at in range(0, len(mine), size):
-                    self.run_batch(mine[at:at + size], mode)
+                for part in self._parts(mine, mode):
+                    self.run_batch(part, mode)
             if self.fs and self.k.up:
                 self.fs.umount()
         except NotCovered as why:
             for case in cases:
                 if not self.k.is_done(case):
                     self.k.record_skip(case, str(why))
+
+    def _parts(self, cases: list[Case], mode: Mode) -> list[list[Case]]:
+        """What runs together. Under one power cut a later case's sync may write what an earlier one was
+        promised: those that write the whole filesystem come first, the others in an order drawn from the
+        seed, and those at work until the end have a cut of their own. One that spoils the disks is alone."""
+        if mode is not Mode.POWER:
+            # A race is long, and what is found after it must be its own.
+            size = 1 if cases and isinstance(cases[0], RaceCase) else BATCH_CASES
+            return [cases[at:at + size] for at in range(0, len(cases), size)]
+        if cases and (why := self.config.lost_with_power):
+            for case in cases:
+                self.k.record_skip(case, why)
+            return []
+        verbs = {c: self.k.sequences[c.sequence].verbs for c in cases}
+        spoilers = [c for c in cases if any(v.startswith("sabotage") for v in verbs[c])]
+        rest = [c for c in cases if c not in spoilers]
+        self._random("power-order").shuffle(rest)
+        rest.sort(key=lambda c: "syncfs" not in verbs[c])
+        parts = [[c] for c in spoilers]
+        for group in ([c for c in rest if not c.busy], [c for c in rest if c.busy]):
+            parts += [group[at:at + POWER_CASES] for at in range(0, len(group), POWER_CASES)]
+        return parts
+
+    def _random(self, purpose: str) -> random.Random:
+        return random.Random(f"{self.k.store.meta['seed']}:{purpose}:{self.k.name}/{self.config.name}")
 
     # --- the filesystem ---------------------------------------------------------------------
 
@@ -182,7 +215,7 @@ class FsRun:
                 neighbour.start()
             if neighbour.why:
                 self.k.note_once("neighbour", neighbour.why)
-            baseline = self.k.agent.pins()
+            baseline = self.k.agent.pins() if mode is not Mode.POWER else None  # there they stay pinned
         except (AgentDied, AgentTimeout) as err:
             self.k.down(str(err))
             raise CaseLost from None
@@ -191,16 +224,21 @@ class FsRun:
             self._after_case(fs, ran[-1], mode)
         try:
             self._raise_if(neighbour.stop(), "neighbour")
-            if self.config.persistent and mode is not Mode.CRASH:
+            if mode is Mode.POWER:
+                self._cut_power(fs, ran)
+            elif self.config.persistent and mode is not Mode.CRASH:
                 self._remount_and_view(fs, ran, "remount")
             self._raise_if(neighbour.verify(), "neighbour")
             self._umount(fs)
-            if mode is Mode.CRASH:
+            if mode in (Mode.CRASH, Mode.POWER):
                 self._check_fs(fs)
             self._grade_batch_log(todo)
-        except (AgentDied, AgentTimeout) as err:
+        except AgentDied as err:
             self.k.down(str(err))
-            raise BatchFailed("crash" if isinstance(err, AgentDied) else "hang", str(err)) from None
+            raise BatchFailed("crash", classify_console(err.console) or err.reason) from None
+        except AgentTimeout as err:
+            self.k.down(str(err))
+            raise BatchFailed("hang", str(err)) from None
 
     def _after_case(self, fs: Filesystem, running: Running, mode: Mode) -> None:
         """What cannot wait for the end of the batch. Raises CaseLost, BatchFailed."""
@@ -218,6 +256,24 @@ class FsRun:
             self.k.down(str(err))
             self.k.conclude(self.k.lost(running.case, err, running))
             raise CaseLost from None
+
+    def _cut_power(self, fs: Filesystem, ran: list[Running]) -> None:
+        """Kill the machine, mount in the next one what is left, and look at the files of all that waited."""
+        waiting = [r for r in ran if r.waits]
+        if not waiting:
+            return
+        self.cuts += 1
+        busy = any(r.case.busy for r in waiting)
+        after_s = self._random(f"power-cut-{self.cuts}").uniform(*BUSY_S) if busy else 0.0
+        late = self.k.power_cut(after_s)
+        fs.agent, fs.mounted = self.k.agent, False
+        self.dirty = True
+        self._mount_again(fs)
+        for running in waiting:
+            running.history += late.get(running.case.nr, [])
+            last_ns = _end_of(running.history, f"killed after {after_s:.3f} s, booted again on the same disks")
+            self._view(fs, running, "crash", add_ns=last_ns)
+            running.ended = time.monotonic()
 
     @staticmethod
     def _raise_if(complaints: list[str], kind: str) -> None:
@@ -253,11 +309,11 @@ class FsRun:
         except NotCovered as why:
             raise BatchFailed("mount", str(why)) from None
 
-    def _view(self, fs: Filesystem, running: Running, label: str) -> None:
+    def _view(self, fs: Filesystem, running: Running, label: str, **more: int) -> None:
         if running.viewable:
             files = ",".join(self.k.sequences[running.case.sequence].files)
             running.history += self.k.agent.views(60, nr=running.case.nr, run=self.k.nonce, label=label, files=files,
-                                                  dir=f"{fs.mnt}/c{running.case.nr}").history()
+                                                  dir=f"{fs.mnt}/c{running.case.nr}", **more).history()
 
     def _remount_and_view(self, fs: Filesystem, ran: list[Running], label: str) -> None:
         """Unmount, check, mount again, and look at every file of every case."""
@@ -362,6 +418,8 @@ class FsRun:
             running.forced = (Judgement(verdict="crashed", resolution="crashed", why=f"killed by signal {rest}")
                               if oopsed else
                               Judgement(verdict="broken", why=f"the case's process died of signal {rest}"))
+        elif how == "power":
+            running.waits = True
         elif how != "ran":
             running.forced = Judgement(verdict="broken", why="executor: " + " ".join(status))
 
@@ -376,3 +434,14 @@ class FsRun:
                 running.findings.append({"kind": "pin-leak", "text": f"{held - before} pages still pinned "
                                          "after everything was released"})
                 return
+
+
+def _end_of(history: list[str], evidence: str) -> int:
+    """Add what only the runner knows of a case whose machine was killed: that it came to that, which ends
+    the case in order. Returns the last time in the history."""
+    words = [line.split(" ") for line in history]
+    last_ns = max([int(w[2]) for w in words if w[0] in ("inv", "ret", "blocked") and len(w) > 2], default=0)
+    cut = [w[1] for w in words if w[0] == "inv" and w[3:4] == ["fault"] and w[5:6] == ["crash"]]
+    history += [f"effect {op} shown strict {encode(evidence)}" for op in cut[-1:]]
+    history.append(f"end {last_ns}")
+    return last_ns

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .agent import Agent, Hello
+from .agent import Agent, Hello, late_histories
 from .batch import FsRun, Running
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
 from .expect import Expectation, Expectations, outcome
@@ -71,19 +71,39 @@ class KernelRun:
                 raise EnvironmentFailed(f"kernel {self.name}: {self.boots_idle} boots in a row without one "
                                         "finished case")
             self.boots_idle += 1
-            self.boots += 1
-            self.machine.start()
-            self.agent = Agent(self.machine)
-            try:
-                self.hello = self.agent.hello()
-                self.agent.sh("mkdir", "-p", self.mnt, self.scratch)
-                self.up = True
-            except (AgentDied, AgentTimeout) as err:
-                self.say(f"died before the first case ({err}); booting again")
-                self.machine.kill()
+            self._boot()
         if self.boots == 1:
             self.store.set_kernel(self.name, version=self.version, boot_s=round(self.machine.boot_s, 1),
                                   guest=self.machine.guest, env=self.hello.env, error="")
+
+    def _boot(self, same_disks: bool = False) -> None:
+        self.boots += 1
+        self.machine.start(same_disks)
+        self.agent = Agent(self.machine, self._asked)
+        try:
+            self.hello = self.agent.hello()
+            self.agent.sh("mkdir", "-p", self.mnt, self.scratch)
+            self.up = True
+        except (AgentDied, AgentTimeout) as err:
+            self.say(f"died before the first case ({err}); booting again")
+            self.machine.kill()
+
+    def _asked(self, what: str) -> None:
+        """A case cannot do this itself."""
+        if what == "forget":
+            self.machine.keep_images()
+
+    def power_cut(self, after_s: float) -> dict[int, list[str]]:
+        """Kill the machine after that time and boot another on its disks. Returns what its cases said
+        since they were replied to, by number. AgentDied when it died by itself."""
+        self.agent.watch(after_s)
+        late = late_histories(self.machine.cut_power())
+        self.up = False
+        self._boot(same_disks=True)
+        if not self.up:
+            raise EnvironmentFailed(f"kernel {self.name}: no answer from the machine that was booted after a "
+                                    "power cut")
+        return late
 
     @property
     def version(self) -> str:

@@ -33,6 +33,15 @@ class FsConfig:
         return self.fstype != "tmpfs"
 
     @property
+    def lost_with_power(self) -> str:
+        """Why there is nothing to mount after a power cut, or ""."""
+        if not self.persistent:
+            return f"nothing of {self.fstype} outlives its machine"
+        if self.fstype == "ext2":
+            return "ext2 has no log: e2fsck repairs it before it is mounted again, and promises nothing"
+        return ""
+
+    @property
     def kind(self) -> str:
         """What expectations know it as, whatever it is called: xfs, xfs-dax, ..."""
         return self.fstype + ("-dax" if self.requires == "pmem" else "")

@@ -30,7 +30,9 @@ class Machine(Protocol):
     boot_s: float
     judge_path: Path   # the judge of races, as the machine sees it
 
-    def start(self) -> None: ...
+    def start(self, same_disks: bool = False) -> None: ...
+    def cut_power(self) -> list[str]: ...
+    def keep_images(self) -> None: ...
     def send(self, line: str) -> None: ...
     def recv(self, timeout_s: float) -> str: ...
     def kill(self) -> None: ...
@@ -54,7 +56,7 @@ class NativeMachine:
         self.child: subprocess.Popen[bytes] | None = None
         self.buffer = b""
 
-    def start(self) -> None:
+    def start(self, same_disks: bool = False) -> None:
         began = time.monotonic()
         self.kill()
         self.buffer = b""
@@ -124,6 +126,12 @@ class NativeMachine:
                     pass
         self.child = None
 
+    def cut_power(self) -> list[str]:
+        raise EnvironmentFailed("nobody cuts the power of this machine")
+
+    def keep_images(self) -> None:
+        raise EnvironmentFailed("this machine's disks are its own")
+
     def close(self) -> None:
         self.kill()
 
@@ -147,11 +155,15 @@ class GuestMachine:
         self.boot_s = 0.0
         self.inner: Guest | None = None
 
-    def start(self) -> None:
+    def start(self, same_disks: bool = False) -> None:
+        """same_disks: on what the guest whose power was cut has left."""
+        inner = self.inner if same_disks else None
+        self.inner = None if inner else self.inner
         self.kill()
-        inner = self.module.Guest(self.obtained, self.agent_path, self.work, self.log)
+        fresh = inner is None
+        inner = inner or self.module.Guest(self.obtained, self.agent_path, self.work, self.log)
         try:
-            inner.start()
+            inner.start(fresh=fresh)
         except self.module.GuestError as err:
             inner.close()
             raise EnvironmentFailed(f"kernel {self.kernel} does not boot: {err}") from None
@@ -167,6 +179,8 @@ class GuestMachine:
         except self.module.GuestDied as err:
             tail = getattr(err, "console_tail", "")
             raise AgentDied(err.reason, tail) from None
+        except self.module.GuestError as err:
+            raise EnvironmentFailed(f"kernel {self.kernel}: {err}") from None
 
     def send(self, line: str) -> None:
         if not self.inner:
@@ -176,6 +190,19 @@ class GuestMachine:
     def recv(self, timeout_s: float) -> str:
         assert self.inner
         return self._call(self.inner.recv, timeout_s)
+
+    def cut_power(self) -> list[str]:
+        """Kill the guest; its disks stay for start(same_disks=True). Returns the lines of its second
+        port. AgentDied when it was dead before."""
+        if not self.inner:
+            raise AgentDied("the guest is not running")
+        return self._call(self.inner.cut_power)
+
+    def keep_images(self) -> None:
+        """What is written from now on is gone after cut_power()."""
+        if not self.inner:
+            raise AgentDied("the guest is not running")
+        self._call(self.inner.keep_images)
 
     def kill(self) -> None:
         self.close()

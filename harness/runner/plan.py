@@ -24,7 +24,7 @@ class Sequence:
     text: str
     path: str
     title: str
-    default: bool = True  # part of a run that names no sequence and no fault
+    default: tuple[str, ...] = ("*",)  # filesystems where a run that names no sequence and no fault has it
     variants: bool = False
     channels: tuple[str, ...] = ()
     filesystems: tuple[str, ...] = ()
@@ -75,10 +75,14 @@ def parse_sequence(path: Path, faults: dict[str, FaultInfo] | None = None, name:
     for need in needs - set(NEEDS):
         raise UsageError(f"{path}:1: " + nearest(need, list(NEEDS), "need"))
     return Sequence(name=name or path.stem, text=text, path=str(path), title=title or path.stem,
-                    default=head.get("default", "yes") != "no", variants=head.get("variants", "no") == "yes",
+                    default=_default(head.get("default", "yes")), variants=head.get("variants", "no") == "yes",
                     channels=tuple(head.get("channels", "").replace(",", " ").split()),
                     filesystems=tuple(head.get("fs", "").replace(",", " ").split()),
                     needs=needs, files=tuple(dict.fromkeys(files)), verbs=tuple(verbs))
+
+
+def _default(said: str) -> tuple[str, ...]:
+    return {"yes": ("*",), "no": ()}.get(said, tuple(said.replace(",", " ").split()))
 
 
 def _new_names(words: list[str], faults: dict[str, FaultInfo] | None) -> list[str]:
@@ -108,6 +112,8 @@ class Case:
     nr: int
     exclusive: bool = field(compare=False, default=False)
     crashes: bool = field(compare=False, default=False)
+    power: bool = field(compare=False, default=False)  # ends in a power cut
+    busy: bool = field(compare=False, default=False)  # and is at work until then
 
     @property
     def id(self) -> str:
@@ -167,6 +173,11 @@ def flags_of(seq: Sequence, faults: dict[str, FaultInfo]) -> frozenset[str]:
     return frozenset(flag for verb in seq.verbs if verb in faults for flag in faults[verb].flags)
 
 
+def _busy(seq: Sequence, faults: dict[str, FaultInfo]) -> bool:
+    """Do steps follow the power cut? They are repeated until it comes."""
+    return any(verb in faults and "power" in faults[verb].flags for verb in seq.verbs[:-1])
+
+
 def plan(kernels: list[str], configs: dict[str, FsConfig], channels: dict[str, ChannelInfo],
          faults: dict[str, FaultInfo], sequences: dict[str, Sequence], filters: Filters,
          selftest: bool = False) -> list[Case]:
@@ -179,7 +190,7 @@ def plan(kernels: list[str], configs: dict[str, FsConfig], channels: dict[str, C
     sequence_names = set(_matching(filters.sequences, sorted(usable), "sequence"))
     by_default = not (filters.sequences or filters.faults or filters.all)
     if by_default:
-        sequence_names = {n for n in sequence_names if usable[n].default}
+        sequence_names = {n for n in sequence_names if usable[n].default}  # on some filesystem
     fault_names = set(_matching(filters.faults, sorted(faults), "fault")) if filters.faults else set()
     out: list[Case] = []
     nr = 0
@@ -192,6 +203,8 @@ def plan(kernels: list[str], configs: dict[str, FsConfig], channels: dict[str, C
                 nr += 1
                 if by_default and channels[channel].brief and not sequences[name].variants:
                     continue
+                if by_default and not any(fnmatch.fnmatchcase(fs, g) for g in sequences[name].default):
+                    continue
                 if (fs in fs_names and channel in channel_names and name in sequence_names
                         and (not fault_names or fault_names & set(sequences[name].verbs))):
                     rows.append((nr, fs, channel, name))
@@ -203,5 +216,6 @@ def plan(kernels: list[str], configs: dict[str, FsConfig], channels: dict[str, C
                 continue
             out.append(Case(kernel, fs, channel, name, number,
                             exclusive=bool({"exclusive", "last"} & flags),
-                            crashes="last" in flags or any(v.startswith("crash") for v in seq.verbs)))
+                            crashes="last" in flags or any(v.startswith("crash") for v in seq.verbs),
+                            power="power" in flags, busy=_busy(seq, faults)))
     return out

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.runner.agent import decode, encode
-from harness.runner.errors import AgentDied, AgentTimeout
+from harness.runner.errors import AgentDied, AgentTimeout, EnvironmentFailed
 
 HELLO = ["env kernel 6.1.0-test", "channel store pte trivial full yes %-", "channel dio-read short-pin inflight full yes %-",
          "channel rdma-odp faulting trivial full no no%20device", "fault punch file-range - x",
@@ -45,15 +45,35 @@ class FakeMachine:
         self.kmsg: list[str] = []
         self.leak = 0
         self.crashed = False
+        self.cuts = 0
+        self.kept = 0
+        self.dead_after_cut = False
+        self.said_late: list[str] = []  # the second port
+        self.added: list[str] = []
         self.replies: list[str] = []
         self.alive = False
         self.console = "Kernel panic - not syncing: test"
 
-    def start(self) -> None:
+    def start(self, same_disks: bool = False) -> None:
         self.boots += 1
+        if same_disks and self.dead_after_cut:
+            raise EnvironmentFailed("does not boot")
+        if not same_disks:
+            self.on_disk = set()
         self.alive = True
         self.replies = []
         self.leak = 0
+
+    def cut_power(self) -> list[str]:
+        if not self.alive:
+            raise AgentDied("gone", self.console)
+        self.alive = False
+        self.cuts += 1
+        said, self.said_late = self.said_late, []
+        return said
+
+    def keep_images(self) -> None:
+        self.kept += 1
 
     def kill(self) -> None:
         self.alive = False
@@ -113,6 +133,8 @@ class FakeMachine:
         if last == "die":
             self.alive = False
         history = ["case " + keys["nr"]] + ["inv 2 9 fault crash crash A"] * self.crashed
+        if last == "ok power":
+            history.append("inv 3 70 fault power-cut crash A")
         return [] if last in ("die", "silent") else [*(f"h {encode(h)}" for h in history), last]
 
     def do_race(self, _: object, keys: dict[str, str]) -> list[str]:
@@ -121,4 +143,7 @@ class FakeMachine:
         return list(self.race_reply)
 
     def do_views(self, _: object, keys: dict[str, str]) -> list[str]:
+        self.added.append(keys.get("add_ns", ""))
+        if int(keys["nr"]) not in self.on_disk:
+            return ["err 2 gone"]
         return [f"h {encode('view ' + keys['label'])}", "ok"]

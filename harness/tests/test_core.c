@@ -3,6 +3,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -342,6 +343,58 @@ START_TEST(history_lines)
 }
 END_TEST
 
+static char *pipe_text(int fd, char *text, size_t bytes)
+{
+	ssize_t n = read(fd, text, bytes - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	return text;
+}
+
+START_TEST(history_redirected)
+{
+	static struct pf_history h;
+	char text[1024];
+	int before[2], after[2];
+
+	ck_assert_int_eq(pipe(before), 0);
+	ck_assert_int_eq(pipe2(after, O_NONBLOCK), 0);
+	pf_history_open(&h, before[1], "h ");
+	pf_history_line(&h, "note a");
+	pf_history_redirect(&h, after[1], "7 ");
+	ck_assert_ptr_nonnull(strstr(pipe_text(before[0], text, sizeof(text)), "h note%20a\n"));
+	ck_assert_str_eq(pipe_text(after[0], text, sizeof(text)), "");
+	pf_history_line(&h, "note b"); /* not flushed by anybody */
+	ck_assert_str_eq(pipe_text(after[0], text, sizeof(text)), "7 note%20b\n");
+	for (int i = 0; i < 2; i++) {
+		close(before[i]);
+		close(after[i]);
+	}
+}
+END_TEST
+
+START_TEST(history_after_an_earlier_boot)
+{
+	static struct pf_history h;
+	char text[1024];
+	int fds[2];
+	unsigned long long t_ns;
+
+	ck_assert_int_eq(pipe(fds), 0);
+	pf_history_open(&h, fds[1], NULL);
+	h.add_ns = 1000000000000000000ull;
+	pf_history_ret(&h, pf_history_inv(&h, "look A 0 0 crash"), 0, NULL);
+	pf_history_flush(&h);
+	pipe_text(fds[0], text, sizeof(text));
+	ck_assert_int_eq(sscanf(strstr(text, "inv 1 "), "inv 1 %llu", &t_ns), 1);
+	ck_assert_uint_ge(t_ns, h.add_ns);
+	ck_assert_int_eq(sscanf(strstr(text, "ret 1 "), "ret 1 %llu", &t_ns), 1);
+	ck_assert_uint_ge(t_ns, h.add_ns);
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
 START_TEST(guard_stops_at_the_end_of_the_file)
 {
 	static uint8_t buf[3 * 4096];
@@ -384,6 +437,8 @@ int main(void)
 	tcase_add_test(t, seq_clone_makes_its_target);
 	tcase_add_test(t, seq_says_line_and_reason);
 	tcase_add_test(t, history_lines);
+	tcase_add_test(t, history_redirected);
+	tcase_add_test(t, history_after_an_earlier_boot);
 	tcase_add_test(t, guard_stops_at_the_end_of_the_file);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);

@@ -363,6 +363,7 @@ import os, sys
 fd, console = int(sys.argv[1]), sys.argv[2]
 port = os.fdopen(fd, "r+b", buffering=0)
 print("pinfault-init: ready", file=open(console, "w"))
+open(sys.argv[5], "w").close()
 for line in iter(port.readline, b""):
     if line == b"hello\\n":
         port.write(b"env a b\\nok\\n")
@@ -375,7 +376,31 @@ for line in iter(port.readline, b""):
         sys.exit(0)
     elif line == b"vanish\\n":
         sys.exit("emulator: something broke")
+    elif line.startswith(b"write "):
+        for image in sys.argv[3:5]:
+            with open(image, "r+b") as file:
+                file.write(line[6:])
+        port.write(b"written\\n")
+    elif line == b"chatter\\n":
+        with open(sys.argv[5], "a") as late:
+            late.write("one\\ntwo\\nhalf")
+        port.write(b"written\\n")
 """
+
+
+def write_images(made: guest.Guest, what: str) -> None:
+    """Have the stand-in write to both of its images."""
+    made.send("write " + what)
+    assert made.recv(20) == "written"
+
+
+def in_images(made: guest.Guest) -> set[bytes]:
+    """What write_images() last wrote there."""
+    found = set()
+    for image in (made.disk_path, made.pmem_path):
+        with open(image, "rb") as file:
+            found.add(file.read(16).partition(b"\n")[0].rstrip(b"\0"))
+    return found
 
 
 class FakeGuests(unittest.TestCase):
@@ -399,7 +424,8 @@ class FakeGuests(unittest.TestCase):
         assert machine.port_fd is not None
         with open(errors, "wb") as err:
             return subprocess.Popen(["python3", "-c", self.script, str(machine.port_fd),
-                                     str(machine.console)], pass_fds=(machine.port_fd,), stderr=err)
+                                     str(machine.console), str(machine.disk), str(machine.pmem),
+                                     str(machine.late)], pass_fds=(machine.port_fd,), stderr=err)
 
     def guest(self) -> guest.Guest:
         made = guest.Guest(a_kernel(), Path("/bin/true"), self.work, self.logged.append)
@@ -434,6 +460,61 @@ class FakeGuests(unittest.TestCase):
         vanished = self.died("vanish")
         self.assertIn("something broke", vanished.reason)
         self.assertFalse(vanished.crashed)
+
+    def test_images_survive_a_power_cut(self) -> None:
+        made = self.guest()
+        made.start(20)
+        write_images(made, "before")
+        own = made.dir
+        self.assertEqual(made.cut_power(), [])
+        self.assertFalse(made.alive())
+        made.start(20, fresh=False)
+        self.assertEqual(made.dir, own)
+        self.assertEqual(in_images(made), {b"before"})
+        made.start(20)  # and without that, they are new
+        self.assertEqual(in_images(made), {b""})
+
+    def test_early_death_after_a_power_cut_keeps_the_images(self) -> None:
+        made = self.guest()
+        made.start(20)
+        write_images(made, "before")
+        made.cut_power()
+        self.script = ("import os, sys\nif not os.path.exists(sys.argv[2] + '.2'):\n"
+                       "    open(sys.argv[2] + '.2', 'w')\n    sys.exit('no luck')\n" + self.script)
+        made.start(20, fresh=False)
+        self.assertEqual(len(self.logged), 1)
+        self.assertEqual(in_images(made), {b"before"})
+
+    def test_forgotten_images(self) -> None:
+        made = self.guest()
+        made.start(20)
+        write_images(made, "before")
+        made.keep_images()
+        write_images(made, "after")
+        for cut in range(2):  # put back once, not for ever
+            made.cut_power()
+            made.start(20, fresh=False)
+            self.assertEqual(in_images(made), {b"after" if cut else b"before"})
+            write_images(made, "after")
+
+    def test_last_words_before_a_power_cut(self) -> None:
+        made = self.guest()
+        made.start(20)
+        made.send("chatter")
+        self.assertEqual(made.recv(20), "written")
+        self.assertEqual(made.cut_power(), ["one", "two"])
+        with self.assertRaisesRegex(GuestDied, "dead before"):
+            made.cut_power()
+
+    def test_no_power_cut_of_the_dead(self) -> None:
+        made = self.guest()
+        made.start(20)
+        made.send("crash")
+        with self.assertRaises(GuestDied):
+            made.recv(20)
+        with self.assertRaises(GuestDied) as caught:
+            made.cut_power()
+        self.assertTrue(caught.exception.crashed)
 
     def test_early_death_is_tried_again(self) -> None:
         self.script = "import sys; sys.exit('no luck')"

@@ -3,8 +3,8 @@
 
 import unittest
 
-from harness.runner.agent import Agent, decode, encode
-from harness.runner.errors import AgentTimeout
+from harness.runner.agent import Agent, decode, encode, late_histories
+from harness.runner.errors import AgentDied, AgentTimeout
 
 
 class Script:
@@ -40,6 +40,23 @@ class Tokens(unittest.TestCase):
 
 
 class Requests(unittest.TestCase):
+    def test_late_histories(self) -> None:
+        self.assertEqual(late_histories(["7 inv%201%209%20write%20A%200%2064", "8 note%20b", "x y", "", "7", "7 note%20c"]),
+                         {7: ["inv 1 9 write A 0 64", "note c"], 8: ["note b"]})
+
+    def test_watch(self) -> None:
+        Agent(Script("said")).watch(5)
+        dead = Script()
+        dead.recv = lambda timeout_s: (_ for _ in ()).throw(AgentDied("gone"))  # type: ignore[method-assign]
+        with self.assertRaises(AgentDied):
+            Agent(dead).watch(5)
+
+    def test_a_case_asks(self) -> None:
+        script = Script("h note%20a", "ask forget", "h note%20b", "ok ran")
+        asked: list[str] = []
+        reply = Agent(script, asked.append).case(5, nr=9)
+        self.assertEqual((reply.history(), asked, script.sent), (["note a", "note b"], ["forget"], ["case nr=9", "go"]))
+
     def test_hello(self) -> None:
         script = Script("env kernel 6.1.0", "channel store pte trivial full yes %-",
                         "channel rdma-odp/mtu1024 faulting trivial full no no%20device",

@@ -15,7 +15,7 @@ from harness.runner.expect import Expectations
 from harness.runner.fsconfig import FsConfig
 from harness.runner.klog import KernelLog
 from harness.runner.plan import Case, Sequence
-from harness.runner.store import Store
+from harness.runner.store import CaseResult, Store
 
 JUDGE = """#!/bin/sh
 [ "$1" = --stdin ] || exit 2
@@ -135,6 +135,94 @@ class Kernels(unittest.TestCase):
             return "ok ran"
         got = self.run_it(FakeMachine(crash), cases)
         self.assertEqual({n: r.detail for n, r in got.items()}, {1: "views 1", 2: "views 0", 3: "views 1"})
+
+    def power(self, count: int, **more: bool) -> list[Case]:
+        return [NumberedCase("6.1", "xfs", "store", "s", nr, power=True, **more) for nr in range(1, count + 1)]
+
+    def history(self, result: CaseResult) -> list[str]:
+        return (self.store.case_dir(result.id) / "history").read_text().splitlines()
+
+    def test_one_power_cut_for_all(self) -> None:
+        machine = FakeMachine(lambda nr, _: "ok ran" if nr == 2 else "ok power")
+        later = [NumberedCase("6.1", "xfs", "store", "s", 9)]
+        got = self.run_it(machine, self.power(3) + later)
+        self.assertEqual((machine.cuts, machine.boots), (1, 2))
+        # The second was refused before it came to that; 9 ran before all of them, and was remounted.
+        self.assertEqual({n: r.detail for n, r in got.items()},
+                         {1: "views 1", 2: "views 0", 3: "views 1", 9: "views 1"})
+        self.assertEqual(self.history(got[1])[1:], [
+            "inv 3 70 fault power-cut crash A",
+            "effect 3 shown strict killed%20after%200.000%20s,%20booted%20again%20on%20the%20same%20disks",
+            "end 70", "view crash"])
+        self.assertEqual(machine.added, ["", "70", "70"])
+
+    def test_after_a_power_cut_the_filesystem_is_made_anew(self) -> None:
+        batch.POWER_CASES, before = 2, batch.POWER_CASES
+        self.addCleanup(setattr, batch, "POWER_CASES", before)
+        machine = FakeMachine(lambda nr, _: "ok power")
+        self.run_it(machine, self.power(4))
+        self.assertEqual((machine.cuts, machine.boots, machine.mkfs), (2, 3, 2))
+
+    def test_late_lines_reach_their_case(self) -> None:
+        def say(nr: int, machine: FakeMachine) -> str:
+            machine.said_late += [f"{nr} inv%20{nr + 3}%20{nr + 90}%20write%20A%200%2064"]
+            return "ok power"
+        got = self.run_it(FakeMachine(say), self.power(2))
+        for nr in (1, 2):
+            self.assertIn(f"inv {nr + 3} {nr + 90} write A 0 64", self.history(got[nr]))
+            self.assertIn(f"end {nr + 90}", self.history(got[nr]))
+
+    def test_machine_that_does_not_come_back(self) -> None:
+        machine = FakeMachine(lambda nr, _: "ok power")
+        machine.dead_after_cut = True
+        with self.assertRaisesRegex(EnvironmentFailed, "does not boot"):
+            self.run_it(machine, self.power(2))
+        self.assertEqual(self.store.results, {})
+
+    def test_dead_before_the_power_is_cut_blames_the_one(self) -> None:
+        machine = FakeMachine(lambda nr, _: "ok power")
+        cut = machine.cut_power
+
+        def cut_power() -> list[str]:
+            machine.alive = machine.alive and 3 not in machine.on_disk
+            return cut()
+        machine.cut_power = cut_power  # type: ignore[method-assign]
+        got = self.run_it(machine, self.power(4))
+        self.assertEqual({n: r.verdict for n, r in got.items()},
+                         {1: "coherent", 2: "coherent", 3: "crashed", 4: "coherent"})
+        self.assertEqual(got[3].why, "Kernel panic - not syncing: test")
+
+    def test_death_of_a_later_case_costs_no_earlier_one(self) -> None:
+        machine = FakeMachine(lambda nr, _: "die" if nr == 2 else "ok power")
+        got = self.run_it(machine, self.power(3))
+        self.assertEqual({n: (r.verdict, r.detail) for n, r in got.items()},
+                         {1: ("coherent", "views 1"), 2: ("crashed", ""), 3: ("coherent", "views 1")})
+
+    def test_fsck_after_a_power_cut(self) -> None:
+        got = self.run_it(FakeMachine(lambda nr, _: "ok power", lambda on_disk: 2 in on_disk), self.power(3))
+        self.assertEqual([n for n, r in got.items() if r.findings], [2])
+
+    def test_no_power_cut_where_nothing_is_left(self) -> None:
+        for name, why in (("tmpfs", "nothing of tmpfs outlives its machine"), ("ext2", "ext2 has no log")):
+            self.context.configs["xfs"] = FsConfig("xfs", name, requires="none")
+            machine = FakeMachine(lambda nr, _: "ok power")
+            got = self.run_it(machine, [NumberedCase("6.1", "xfs", "store", "s", 20 + len(name), power=True)])
+            result = got[20 + len(name)]
+            self.assertEqual((machine.cuts, result.outcome), (0, "not-covered"))
+            self.assertIn(why, result.why)
+
+    def test_who_shares_a_power_cut(self) -> None:
+        self.context.sequences["spoil"] = Sequence("spoil", "", "s.seq", "t", verbs=("file", "sabotage-lost-flush"))
+        run = batch.FsRun(KernelRun(FakeMachine(), self.context), self.context.configs["xfs"])
+        self.context.sequences["all"] = Sequence("all", "", "s.seq", "t", verbs=("file", "syncfs", "power-cut"))
+        cases = [NumberedCase("6.1", "xfs", "store", "s", 1, power=True, busy=True), *self.power(9)[1:],
+                 NumberedCase("6.1", "xfs", "store", "all", 10, power=True),
+                 Case("6.1", "xfs", "store", "spoil", 11, power=True)]
+        alone, shared, busy = [[c.nr for c in part] for part in run._parts(cases, batch.Mode.POWER)]
+        self.assertEqual((alone, shared[0], busy), ([11], 10, [1]))
+        self.assertEqual(sorted(shared[1:]), list(range(2, 10)))
+        self.assertNotEqual(shared[1:], list(range(2, 10)))
+        self.assertEqual(shared, [c.nr for c in run._parts(cases, batch.Mode.POWER)[1]])  # the seed's order
 
     def test_kernel_log(self) -> None:
         def warn(nr: int, machine: FakeMachine) -> str:

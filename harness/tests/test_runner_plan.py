@@ -12,7 +12,8 @@ from harness.runner.plan import Filters, load_sequences, parse_case_id, parse_se
 
 FAULTS = {n: FaultInfo(n, a, frozenset(f), "") for n, a, f in (
     ("punch", "file-range", ()), ("clone", "file-file", ()), ("syncfs", "file", ("exclusive",)),
-    ("crash", "file", ("exclusive", "last")), ("panic", "file", ("selftest", "guest-only")))}
+    ("crash", "file", ("exclusive", "last")), ("power-cut", "file", ("guest-only", "last", "power")),
+    ("panic", "file", ("selftest", "guest-only")))}
 CHANNELS = {n: ChannelInfo(n, "pte", "trivial", False, True, "") for n in ("store", "rdma-odp", "rdma-odp/mtu1024")}
 CONFIGS = {n: FsConfig(n, "xfs") for n in ("xfs", "xfs-dax")}
 
@@ -55,6 +56,22 @@ class Plans(unittest.TestCase):
         self.assertTrue(by["6.1/xfs/rdma-odp/crash-write"].exclusive)
         self.assertTrue(by["6.1/xfs/rdma-odp/crash-write"].crashes)
         self.assertFalse(by["6.1/xfs/store/punch-write"].exclusive)
+
+    def test_default_on_some_filesystems(self) -> None:
+        self.write("cut", "# T\n# default: xfs-d*\nfile A 64K written\npunch A 0 4K\n")
+        self.write("never", "# T\n# default: no\nfile A 64K written\npunch A 0 4K\n")
+        self.assertEqual({c.fs for c in self.cases() if c.sequence == "cut"}, {"xfs-dax"})
+        self.assertEqual({c.fs for c in self.cases(sequences=["cut"])}, {"xfs", "xfs-dax"})
+        self.assertNotIn("never", {c.sequence for c in self.cases()})
+        self.assertIn("never", {c.sequence for c in self.cases(sequences=["never"])})
+
+    def test_power_cut(self) -> None:
+        self.write("cut", "# T\nfile A 64K written\npower-cut A\n")
+        self.write("busy", "# T\nfile A 64K written\npower-cut A\npunch A 0 4K\n")
+        by = {c.sequence: c for c in self.cases() if c.fs == "xfs"}
+        self.assertEqual([(by[n].power, by[n].busy) for n in ("cut", "busy", "punch-write")],
+                         [(True, False), (True, True), (False, False)])
+        self.assertFalse([c for c in self.cases(("native",)) if c.power])
 
     def test_numbers_do_not_depend_on_filters(self) -> None:
         everything = {c.id: c.nr for c in self.cases(("6.1", "6.12"))}
