@@ -37,9 +37,10 @@ static int open_file(struct race_thread *t, unsigned int i)
 	const struct race *r = t->race;
 	struct race_file *rf = &t->files[i];
 	struct pf_file *f = &rf->f;
+	const char name[] = { (char)('A' + i), '\0' };
 
-	snprintf(f->name, sizeof(f->name), "%c", 'A' + (int)i);
-	snprintf(f->path, sizeof(f->path), "%.200s/%s", r->params.dir, f->name);
+	memcpy(f->name, name, sizeof(name));
+	snprintf(f->path, sizeof(f->path), "%.200s/%s", r->params.dir, name);
 	f->id = i + 1;
 	f->mnt = r->params.mnt;
 	f->dirfd = r->dirfd;

@@ -109,12 +109,12 @@ def stage_sanitizers() -> Tally:
         show(done)
         return Tally().fail("the sanitizer build failed")
     tally = c_tests("build-asan", 900, BRUTE_HISTORIES="300")
-    judged = run([sys.executable, "-m", "unittest", "harness.tests.test_judge"], 600,
-                 PINFAULT_BUILD="build-asan")
-    if judged.returncode:
-        show(judged)
-        return tally.fail("the judge under sanitizers")
-    tally.passed += 1
+    for what, module in (("the judge", "test_judge"), ("races", "test_race_native")):
+        done = run([sys.executable, "-m", "unittest", f"harness.tests.{module}"], 600, PINFAULT_BUILD="build-asan")
+        if done.returncode:
+            show(done)
+            return tally.fail(f"{what} under sanitizers")
+        tally.passed += 1
     return tally
 
 

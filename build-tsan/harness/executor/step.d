@@ -1,0 +1,19 @@
+build-tsan/harness/executor/step.o: harness/executor/step.c \
+ harness/executor/../core/cell.h harness/executor/../core/clock.h \
+ harness/executor/../core/guard.h harness/executor/../core/token.h \
+ harness/executor/case.h harness/executor/exec.h \
+ harness/executor/../core/channel.h harness/executor/../core/file.h \
+ harness/executor/../core/fault.h harness/executor/../core/history.h \
+ harness/executor/../core/seq.h harness/executor/../core/fault.h
+harness/executor/../core/cell.h:
+harness/executor/../core/clock.h:
+harness/executor/../core/guard.h:
+harness/executor/../core/token.h:
+harness/executor/case.h:
+harness/executor/exec.h:
+harness/executor/../core/channel.h:
+harness/executor/../core/file.h:
+harness/executor/../core/fault.h:
+harness/executor/../core/history.h:
+harness/executor/../core/seq.h:
+harness/executor/../core/fault.h:

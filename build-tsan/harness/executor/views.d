@@ -1,0 +1,13 @@
+build-tsan/harness/executor/views.o: harness/executor/views.c \
+ harness/executor/../core/clock.h harness/executor/exec.h \
+ harness/executor/../core/channel.h harness/executor/../core/file.h \
+ harness/executor/../core/fault.h harness/executor/../core/history.h \
+ harness/executor/../core/seq.h harness/executor/../core/fault.h
+harness/executor/../core/clock.h:
+harness/executor/exec.h:
+harness/executor/../core/channel.h:
+harness/executor/../core/file.h:
+harness/executor/../core/fault.h:
+harness/executor/../core/history.h:
+harness/executor/../core/seq.h:
+harness/executor/../core/fault.h:

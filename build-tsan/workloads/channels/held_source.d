@@ -1,0 +1,10 @@
+build-tsan/workloads/channels/held_source.o: \
+ workloads/channels/held_source.c \
+ workloads/channels/../../harness/core/clock.h \
+ workloads/channels/held_source.h \
+ workloads/channels/../../harness/core/channel.h \
+ workloads/channels/../../harness/core/file.h
+workloads/channels/../../harness/core/clock.h:
+workloads/channels/held_source.h:
+workloads/channels/../../harness/core/channel.h:
+workloads/channels/../../harness/core/file.h:
