@@ -63,6 +63,7 @@ struct pf_fault_call {
 	uint64_t len_bytes;
 	uint64_t size_bytes; /* PF_ARGS_FILE_SIZE */
 	uint64_t before[4];  /* the fault's own notes from prepare to effect */
+	const char *why;     /* with EOPNOTSUPP: more than the errno says; a constant, or NULL */
 };
 
 struct pf_fault_ops {

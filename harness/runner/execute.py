@@ -36,6 +36,7 @@ class RunContext:
     nonce: int
     say: Callable[[str], None]
     done: Callable[[CaseResult], None]
+    controls: tuple[str, ...] = ()  # sequences that every kernel and filesystem runs first (controls.py)
 
 
 class KernelRun:

@@ -28,6 +28,8 @@ class FakeMachine:
         self.on_case = on_case or (lambda nr, machine: "ok ran")
         self.fsck_bad = fsck_bad
         self.umount_dies: Callable[[set[int]], bool] = lambda _: False
+        self.history_of: Callable[[int], list[str]] = lambda nr: []  # more lines of a case's history
+        self.commands: list[str] = []  # what `sh` was asked to run, without arguments
         self.boot_s = 1.0
         self.boots = 0
         self.mkfs = 0
@@ -81,6 +83,7 @@ class FakeMachine:
 
     def do_sh(self, words: list[str], _: object) -> list[str]:
         argv = words[1:]
+        self.commands.append(argv[0])
         if argv[0].startswith("mkfs"):
             self.mkfs += 1
             self.on_disk = set()
@@ -97,7 +100,8 @@ class FakeMachine:
         last = self.on_case(nr, self)
         if last == "die":
             self.alive = False
-        history = ["case " + keys["nr"]] + ["inv 2 9 fault crash crash A"] * self.crashed
+        history = ["case " + keys["nr"]] + ["inv 2 9 fault crash crash A"] * self.crashed \
+            + self.history_of(nr)
         return [] if last in ("die", "silent") else [*(f"h {encode(h)}" for h in history), last]
 
     def do_views(self, _: object, keys: dict[str, str]) -> list[str]:
