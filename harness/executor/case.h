@@ -38,7 +38,6 @@ struct mtime_watch {
 	uint32_t op;		/* the last write that has returned success, 0: none yet */
 	bool armed;		/* the interval has begun */
 	bool can_tell;		/* a stamp of the write would differ from before */
-	bool stored;		/* the mapping was written to at all */
 };
 
 enum case_end { CASE_RAN, CASE_SKIP, CASE_HUNG, CASE_BROKEN };

@@ -9,8 +9,8 @@
  * marks nothing: only the interval as a whole can be asked.
  *
  * No line where it cannot be told: when the clock that stamps files had not ticked since the time
- * before the write; and on tmpfs for stores after the first, since nothing write-protects its pages
- * again.
+ * before the write; and on tmpfs for what goes through the mapping: its pages are never
+ * write-protected, so that after a mere read of the page a store meets no fault and marks nothing.
  */
 #include <poll.h>
 #include <sys/vfs.h>
@@ -67,15 +67,13 @@ void mtime_before_write(struct case_run *c, const struct pf_file *f, bool throug
 	struct mtime_watch *w = watch_of(c, f);
 	struct statfs sfs;
 	struct stat st;
-	bool again = through_map && w->stored;
 
-	w->stored |= through_map;
 	if (w->armed || fstat(f->fd, &st) || fstatfs(f->fd, &sfs))
 		return;
 	w->before = st.st_mtim;
 	w->op = 0;
 	w->armed = true;
-	w->can_tell = !(again && sfs.f_type == TMPFS_MAGIC) && can_tell(&w->before, syncs(c));
+	w->can_tell = !(through_map && sfs.f_type == TMPFS_MAGIC) && can_tell(&w->before, syncs(c));
 }
 
 void mtime_wrote(struct case_run *c, const struct pf_file *f, uint32_t op)

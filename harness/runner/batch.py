@@ -216,6 +216,8 @@ class FsRun:
         try:
             if running.status[:2] == ["ok", "hung"]:
                 self.k.agent.sh("fsfreeze", "-u", fs.mnt)  # it may have hung because it froze it
+            if any(" fault fill " in line for line in running.history):
+                self.k.agent.sh("rm", "-f", f"{fs.mnt}/c{running.case.nr}/.fill")  # it may have ended before its drain
             if mode is Mode.CRASH and any(" fault crash" in line for line in running.history):
                 self._umount(fs)
                 self._mount_again(fs)

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import controls, deps, native, store, table
+from . import controls, deps, native, selftest, store, table
 from .agent import Agent, Hello
 from .errors import (EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, AgentDied, AgentTimeout, EnvironmentFailed,
                      UsageError, nearest)
@@ -286,5 +286,6 @@ def _open_store(options: Options, argv: list[str], everything: World, names: dic
         "channels": {c.name: {"class": c.cls, "hold": c.hold} for c in everything.hello.channels.values()},
         "sequences": {s.name: s.title for s in everything.sequences.values()
                       if s.name in {c.sequence for c in cases}},
-        "selftests": [s.name for s in everything.sequences.values() if s.selftest] if options.selftest else [],
+        "selftests": selftest.selected(everything.sequences, options.filters, everything.hello.faults)
+        if options.selftest else {},
         "time_ns": time.time_ns()})

@@ -224,6 +224,8 @@ static int arrange(const struct pf_fault_ops *ops)
 		ck_assert_int_eq(fsync(file_a.fd), 0);
 	if (!strcmp(ops->name, "sync-file-range"))
 		call.off_bytes = 0;
+	if (!strcmp(ops->name, "drain") && pf_fault_find("fill")->run(&call))
+		return -EIO;
 	if (!strcmp(ops->name, "thaw") && ioctl(file_a.fd, FIFREEZE, 0) < 0)
 		return -errno;
 	if (ops->args != PF_ARGS_FILE_FILE && !shared)
@@ -296,6 +298,14 @@ static void end_child(void)
 	waitpid(pid, NULL, 0);
 }
 
+/* After fill: nothing more is to be had, until its file is gone. */
+static void check_full(void)
+{
+	ck_assert_int_lt(fallocate(file_a.fd, FALLOC_FL_KEEP_SIZE, FILE_BYTES, 64 << 10), 0);
+	ck_assert_int_eq(errno, ENOSPC);
+	ck_assert_int_eq(unlinkat(dirfd_case, ".fill", 0), 0);
+}
+
 /* Run one fault; 0, or -errno if it was refused. */
 static int run_fault(const struct pf_fault_ops *ops, enum pf_effect *effect, char *evidence,
 		     size_t n)
@@ -333,6 +343,8 @@ START_TEST(test_effect)
 		ck_assert_int_eq(ioctl(file_a.fd, FITHAW, 0), 0);
 	if (!strcmp(ops->name, "fork") && !ret)
 		end_child();
+	if (!strcmp(ops->name, "fill") && !ret)
+		check_full();
 	if (ret && is_unsupported(ops, -ret)) {
 		printf("%-6s %-16s skipped: %s\n", fs->fstype, ops->name, strerror(-ret));
 		return;
