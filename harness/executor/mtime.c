@@ -2,11 +2,11 @@
 /*
  * mtime.c - was the filesystem told of a write? The modification time says.
  *
- * POSIX (write, mmap, msync): the last data modification is marked for update between the write and
- * the next fsync or msync. So from the first write after a sync to the next sync that returned 0,
- * the time must have moved; that is one interval, and one line in the history. Linux marks a store
- * when the page becomes writable, which writeback undoes, so that a later store of the same interval
- * marks nothing: only the interval as a whole can be asked.
+ * POSIX (write, mmap, msync): the last data modification is marked for update between the write
+ * and the next fsync or msync. So from the first write after a sync to the next sync that returned
+ * 0, the time must have moved; that is one interval, and one line in the history. Linux marks a
+ * store when the page becomes writable, which writeback undoes, so that a later store of the same
+ * interval marks nothing: only the interval as a whole can be asked.
  *
  * No line where it cannot be told: when the clock that stamps files had not ticked since the time
  * before the write; and on tmpfs for what goes through the mapping: its pages are never

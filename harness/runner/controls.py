@@ -45,9 +45,9 @@ def _one(fs_run: "FsRun", sequence: "Sequence", nr: int) -> dict[str, Any]:
     kernel = fs_run.k
     result: dict[str, Any] = {"kernel": kernel.name, "fs": fs_run.config.name, "sequence": sequence.name,
                               "must": rules.must(sequence), "kind": rules.kind(sequence)}
-    began = time.monotonic()
-    for attempt in range(TRIES):
+    for _ in range(TRIES):
         fs_run.prepare()
+        began = time.monotonic()  # the filesystem would have been made anyway
         try:
             judged, kinds = _judged(fs_run, sequence, nr)
             break
@@ -79,7 +79,7 @@ def _judged(fs_run: "FsRun", sequence: "Sequence", nr: int) -> tuple[Judgement, 
     path = kernel.store.folder / "controls" / kernel.name / fs_run.config.name / sequence.name / "history"
     write_atomic(path, "".join(line + "\n" for line in history))
     judged = kernel.judge.judge(path)
-    return judged, rules.found(judged.verdict, judged.kinds, unnoticed(history))
+    return judged, rules.found(judged.kinds, unnoticed(history))
 
 
 def describe(control: dict[str, Any]) -> str:

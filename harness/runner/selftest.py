@@ -73,7 +73,7 @@ def judge_run(folder: Path) -> int:
             print(_line("-", result.id, f"not covered: {result.why}"))
             continue
         sequence = parse_sequence(path)
-        kinds = found(result.verdict, result.kinds, result.findings)
+        kinds = found(result.kinds, result.findings)
         ok = is_right(sequence, result.verdict, kinds)
         right, wrong = right + ok, wrong + (not ok)
         text = f"{kind(sequence) or must(sequence)}: {result.verdict}, {' '.join(sorted(kinds)) or 'nothing found'}"

@@ -7,8 +7,6 @@ from .plan import Sequence
 
 _MUST = re.compile(r"^#\s*must:\s*(\w+)", re.MULTILINE)
 _KIND = re.compile(r"^#\s*kind:\s*([\w-]+)", re.MULTILINE)
-# Whole-case outcomes that are a kind of violation themselves.
-_BY_VERDICT = {"hung": "hang", "crashed": "kernel-fault"}
 
 
 def must(sequence: Sequence) -> str:
@@ -23,9 +21,9 @@ def kind(sequence: Sequence) -> str:
     return said[1] if said else ""
 
 
-def found(verdict: str, kinds: list[str], findings: list[dict[str, str]]) -> set[str]:
-    """Every kind of violation that was named."""
-    return {*kinds, *(f["kind"] for f in findings), *([_BY_VERDICT[verdict]] if verdict in _BY_VERDICT else [])}
+def found(kinds: list[str], findings: list[dict[str, str]]) -> set[str]:
+    """Every kind of violation that was named, by the judge or by a check beside it."""
+    return {*kinds, *(f["kind"] for f in findings)}
 
 
 def is_right(sequence: Sequence, verdict: str, kinds: set[str]) -> bool:

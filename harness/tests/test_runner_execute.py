@@ -73,12 +73,14 @@ class Kernels(Bench):
         self.assertEqual({n: r.verdict for n, r in got.items()},
                          {1: "coherent", 2: "coherent", 3: "crashed", 4: "coherent", 5: "coherent"})
         self.assertEqual(got[3].why, "Kernel panic - not syncing: test")
+        self.assertEqual((got[3].kinds, got[2].kinds), (["kernel-fault"], []))
         self.assertEqual((got[3].outcome, machine.boots), ("differs", 2))
         self.assertEqual({r.detail for n, r in got.items() if n != 3}, {"views 1"})
 
     def test_silence_is_hung(self) -> None:
         got = self.run_it(FakeMachine(lambda nr, _: "silent" if nr == 2 else "ok ran"), self.cases(3))
         self.assertEqual([got[n].verdict for n in (1, 2, 3)], ["coherent", "hung", "coherent"])
+        self.assertEqual(got[2].kinds, ["hang"])
 
     def test_running_at_the_deadline_is_tried_again(self) -> None:
         spins = {2: 1, 3: 9}  # once, and always

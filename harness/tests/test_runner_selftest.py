@@ -47,9 +47,7 @@ class Rules(unittest.TestCase):
                 self.assertEqual(rules.is_right(sequence(must, kind), verdict, found), right)
 
     def test_found(self) -> None:
-        self.assertEqual(rules.found("corrupt", ["torn"], [{"kind": "metadata", "text": ""}]), {"torn", "metadata"})
-        self.assertEqual(rules.found("hung", [], []), {"hang"})
-        self.assertEqual(rules.found("crashed", [], []), {"kernel-fault"})
+        self.assertEqual(rules.found(["torn"], [{"kind": "metadata", "text": ""}]), {"torn", "metadata"})
 
     def test_every_kind_has_a_sabotage(self) -> None:
         there = [s for s in load_sequences(main.ROOT / "workloads" / "sequences").values() if s.selftest]

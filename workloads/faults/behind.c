@@ -97,8 +97,9 @@ static const char *not_ours(dev_t dev)
 		return "the device is not in sysfs";
 	if (!strncmp(name + 1, "loop", 4)) {
 		strcat(path, "/loop/backing_file");
-		return file_has(path, "/pinfault-") ? NULL :
-						      "the loop device is not over an image of ours";
+		if (file_has(path, "/pinfault-"))
+			return NULL;
+		return "the loop device is not over an image of ours";
 	}
 	/* A guest is made for one run and thrown away; its disks are files of that run. */
 	if (file_has("/proc/cmdline", "pinfault.agent=") &&
@@ -129,7 +130,7 @@ static int open_device(struct pf_fault_call *c, bool *is_btrfs)
 		return refuse(c, "there is no device under this filesystem");
 	if (fstat(c->file->fd, &file_st) < 0)
 		return -errno;
-	/* btrfs gives each subvolume a device number of its own; elsewhere it must be the device's. */
+	/* btrfs gives each subvolume a number of its own; elsewhere it is the device's. */
 	if (!*is_btrfs && file_st.st_dev != st.st_rdev)
 		return refuse(c, "the mount's source is not the device of its files");
 	why = not_ours(st.st_rdev);

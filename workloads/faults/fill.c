@@ -66,7 +66,7 @@ static enum pf_effect fill_effect(struct pf_fault_call *c, char *evidence, size_
 
 	if (fstatvfs(c->file->fd, &vfs) < 0)
 		return PF_EFFECT_UNKNOWN;
-	state_say(evidence, evidence_bytes, "%" PRIu64 " KiB taken, %" PRIu64 " KiB said to be free",
+	state_say(evidence, evidence_bytes, "%" PRIu64 " KiB taken, %" PRIu64 " KiB free",
 		  c->before[0] >> 10, (uint64_t)vfs.f_bfree * vfs.f_frsize >> 10);
 	return c->before[0] ? PF_EFFECT_SHOWN : PF_EFFECT_NONE;
 }
