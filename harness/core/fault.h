@@ -76,6 +76,7 @@ struct pf_fault_call {
 	 * where the machine is not ours to break. Called in run only. */
 	int (*ask)(struct pf_fault_call *c, enum pf_ask what);
 	void *ask_arg; /* the executor's */
+	const char *why;     /* with EOPNOTSUPP: more than the errno says; a constant, or NULL */
 };
 
 struct pf_fault_ops {

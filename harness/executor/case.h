@@ -4,6 +4,7 @@
 #define PF_CASE_H
 
 #include <semaphore.h>
+#include <sys/stat.h>
 
 #include "exec.h"
 
@@ -34,6 +35,14 @@ struct step_job {
 	bool running; /* started and not yet seen to be done */
 };
 
+/* From the first write after a sync to the next sync; see mtime.c. */
+struct mtime_watch {
+	struct timespec before; /* the modification time when that write began */
+	uint32_t op;		/* the last write that has returned success, 0: none yet */
+	bool armed;		/* the interval has begun */
+	bool can_tell;		/* a stamp of the write would differ from before */
+};
+
 enum case_end { CASE_RAN, CASE_SKIP, CASE_HUNG, CASE_BROKEN };
 
 struct case_run {
@@ -42,6 +51,7 @@ struct case_run {
 	struct pf_seq seq;
 	struct pf_channel channel;
 	struct pf_file files[PF_SEQ_FILES_MAX];
+	struct mtime_watch watches[PF_SEQ_FILES_MAX];
 	struct held held[PF_SEQ_HOLDS_MAX];
 	struct step_job jobs[PF_SEQ_STEPS_MAX];
 	struct workers *workers;
@@ -65,6 +75,11 @@ void look_all(struct case_run *c, struct look *l, bool fresh_mapping);
 void look_dropped(struct case_run *c);
 int unpin_file(struct case_run *c, struct pf_file *f);
 void land_held(struct case_run *c, struct held *held);
+
+/* mtime.c: around every write to @f, and after every sync of it that returned 0. */
+void mtime_before_write(struct case_run *c, const struct pf_file *f, bool through_map);
+void mtime_wrote(struct case_run *c, const struct pf_file *f, uint32_t op);
+void mtime_synced(struct case_run *c, const struct pf_file *f);
 
 /* Note the first thing that ends the case early. Any thread. */
 __attribute__((format(printf, 3, 4))) void case_end(struct case_run *c, enum case_end end,

@@ -192,6 +192,7 @@ static void step_write(struct step_job *j)
 	j->job.op = op;
 	stamp(c, f, op, s->off_bytes, j->data, s->len_bytes);
 	io.data = j->data;
+	mtime_before_write(c, f, s->verb != PF_VERB_PWRITE);
 	pf_history_inv_as(&c->history, op, "%s %s %llu %llu", verb, f->name, (ull)s->off_bytes,
 			  (ull)s->len_bytes);
 	pf_history_flush(&c->history);
@@ -208,6 +209,8 @@ static void step_write(struct step_job *j)
 		n = n < 0 ? -errno : n;
 	}
 	pf_history_ret(&c->history, op, n, io.detail);
+	if (n > 0)
+		mtime_wrote(c, f, op);
 }
 
 static void step_hold(struct step_job *j)
@@ -234,6 +237,7 @@ static void step_hold(struct step_job *j)
 		return;
 	}
 	before_rc = pin_counters_read(&before);
+	mtime_before_write(c, f, true);
 	pf_history_inv_as(&c->history, held->op, "write %s %llu %llu", f->name,
 			  (ull)s->off_bytes, (ull)s->len_bytes);
 	pf_history_flush(&c->history);
@@ -257,12 +261,15 @@ void land_held(struct case_run *c, struct held *held)
 	if (held->inflight) {
 		n = c->channel.ops->land(&c->channel, &held->io);
 	} else {
+		mtime_before_write(c, io->file, true);
 		pf_history_inv_as(&c->history, held->op, "write %s %llu %llu", io->file->name,
 				  (ull)io->off_bytes, (ull)io->len_bytes);
 		pf_history_flush(&c->history);
 		n = c->channel.ops->write(&c->channel, &held->io);
 	}
 	pf_history_ret(&c->history, held->op, n, held->io.detail);
+	if (n > 0)
+		mtime_wrote(c, io->file, held->op);
 }
 
 bool fault_unsupported(const struct pf_fault_ops *ops, int err)
@@ -374,7 +381,7 @@ static void step_fault(struct step_job *j)
 
 	if (rc) {
 		case_end(c, fault_unsupported(ops, -rc) ? CASE_SKIP : CASE_BROKEN, "%s: %s",
-			 ops->name, pf_errno_name(-rc));
+			 ops->name, j->call.why ? j->call.why : pf_errno_name(-rc));
 		return;
 	}
 	op = fault_inv(c, ops, &j->call);
@@ -388,6 +395,10 @@ static void step_fault(struct step_job *j)
 				 pf_errno_name(-rc));
 		return;
 	}
+	for (int i = 0; i < c->seq.nr_files; i++)
+		if (ops->prim == PF_PRIM_SYNCFS ||
+		    (ops->prim == PF_PRIM_SYNC && &c->files[i] == j->call.file))
+			mtime_synced(c, &c->files[i]);
 	if (ops->flags & PF_FAULT_OPENS)
 		c->nr_open_states++;
 	if (ops->flags & PF_FAULT_CLOSES)
@@ -439,6 +450,8 @@ void look_dropped(struct case_run *c)
 		if (fsync(f->fd))
 			pf_history_line(&c->history, "note fsync%%20of%%20%s:%%20%s", f->name,
 					pf_errno_name(errno));
+		else
+			mtime_synced(c, f);
 		posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);
 		look_at(&c->look, f, PF_VIEW_BUFFERED, "dropped", 0, 0);
 	}

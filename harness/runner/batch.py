@@ -17,12 +17,13 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .agent import Reply, encode
+from . import controls, damage
+from .agent import Reply, decode, encode
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
 from .fsconfig import FsConfig
 from .fsops import Filesystem, NotCovered
 from .judge import Judgement
-from .klog import classify_console
+from .klog import classify_console, kind_of
 from .neighbour import Neighbour
 from .plan import Case
 from .race import GUEST_STREAM_MAX, NATIVE_STREAM_MAX, RaceCase, fetch, judgement, lines as race_lines
@@ -86,6 +87,15 @@ class Running:
         return self.forced is None
 
 
+_MTIME_NO = re.compile(r"^(?:note mtime%20(\d+)%20no|mtime (\d+) no)(?:%20| )(\S+)$")
+
+
+def unnoticed(history: list[str]) -> list[dict[str, str]]:
+    """Writes that a sync has followed and of which the modification time knows nothing."""
+    said = [m for m in map(_MTIME_NO.match, history) if m]
+    return [{"kind": "unnoticed", "text": f"op {m[1] or m[2]}: mtime did not move: {decode(m[3])}"} for m in said]
+
+
 class FsRun:
     """All cases of one filesystem configuration on one kernel."""
 
@@ -95,10 +105,12 @@ class FsRun:
         self.fs: Filesystem | None = None
         self.dirty = True  # make the filesystem anew before the next use
         self.cuts = 0
+        self.pins: int | None = None  # pages pinned by nobody's case, None where that is not counted
         self.spun: set[str] = set()  # cases that were still running at their deadline, and get another try
 
     def run(self, cases: list[Case]) -> None:
         try:
+            controls.run(self)
             for mode in Mode:
                 mine = [c for c in cases if Mode.of(c) is mode]
                 for part in self._parts(mine, mode):
@@ -137,7 +149,7 @@ class FsRun:
 
     # --- the filesystem ---------------------------------------------------------------------
 
-    def _prepare(self) -> Filesystem:
+    def prepare(self) -> Filesystem:
         """A mounted, proven filesystem, made anew if need be. NotCovered when it cannot be had."""
         for _ in range(3):
             try:
@@ -207,7 +219,7 @@ class FsRun:
                                   "by halves)", [c.id for c in todo])
 
     def _batch_once(self, todo: list[Case], ran: list[Running], mode: Mode) -> None:
-        fs = self._prepare()
+        fs = self.prepare()
         neighbour = Neighbour(self.k.agent, self.k.fio_job, fs.mnt, self.k.machine.work_dir)
         try:
             self.k.agent.kmsg()
@@ -215,12 +227,13 @@ class FsRun:
                 neighbour.start()
             if neighbour.why:
                 self.k.note_once("neighbour", neighbour.why)
-            baseline = self.k.agent.pins() if mode is not Mode.POWER else None  # there they stay pinned
+            # While the power is cut they stay pinned.
+            self.pins = self.k.agent.pins() if mode is not Mode.POWER else None
         except (AgentDied, AgentTimeout) as err:
             self.k.down(str(err))
             raise CaseLost from None
         for case in todo:
-            ran.append(self._run_case(case, baseline))
+            ran.append(self._run_case(case))
             self._after_case(fs, ran[-1], mode)
         try:
             self._raise_if(neighbour.stop(), "neighbour")
@@ -245,6 +258,8 @@ class FsRun:
         try:
             if running.status[:2] == ["ok", "hung"]:
                 self.k.agent.sh("fsfreeze", "-u", fs.mnt)  # it may have hung because it froze it
+            if any(" fault fill " in line for line in running.history):
+                self.k.agent.sh("rm", "-f", f"{fs.mnt}/c{running.case.nr}/.fill")  # it may have ended before its drain
             if mode is Mode.CRASH and any(" fault crash" in line for line in running.history):
                 self._umount(fs)
                 self._mount_again(fs)
@@ -283,13 +298,13 @@ class FsRun:
     def _grade_batch_log(self, todo: list[Case]) -> None:
         """The kernel log of what came after the cases: unmount, fsck, mount. What a case of the batch is
         expected to cause is noted and not searched for."""
-        lines = [text for _, _, text in self.k.agent.kmsg()]
-        found = [f.text for f in self.k.klog.grade(lines)]
-        blamed = [c.id for c in todo if "+kernel-log" in self.k.expected(c).resolutions]
+        graded = self.k.klog.grade([text for _, _, text in self.k.agent.kmsg()])
+        found, kind = [f.text for f in graded], kind_of(graded)
+        blamed = [c.id for c in todo if "+" + kind in self.k.expected(c).resolutions]
         if found and blamed:
-            self.k.store.add_note("kernel-log", " | ".join(found[:4]), blamed, expected=True)
+            self.k.store.add_note(kind, " | ".join(found[:4]), blamed, expected=True)
         else:
-            self._raise_if(found, "kernel-log")
+            self._raise_if(found, kind)
 
     def _umount(self, fs: Filesystem) -> None:
         why = fs.umount()
@@ -300,7 +315,15 @@ class FsRun:
     def _check_fs(self, fs: Filesystem) -> None:
         complaint = fs.fsck()
         if complaint:
-            raise BatchFailed("fsck", complaint)
+            raise BatchFailed("metadata", complaint)
+
+    @staticmethod
+    def _damage(fs: Filesystem, ran: list[Running]) -> None:
+        """What a case of the selftest has asked to be broken while nothing is mounted."""
+        for running in ran:
+            inode = damage.wanted(running.history)
+            if inode is not None:
+                damage.break_inode(fs, inode)
 
     @staticmethod
     def _mount_again(fs: Filesystem) -> None:
@@ -318,6 +341,7 @@ class FsRun:
     def _remount_and_view(self, fs: Filesystem, ran: list[Running], label: str) -> None:
         """Unmount, check, mount again, and look at every file of every case."""
         self._umount(fs)
+        self._damage(fs, ran)
         self._check_fs(fs)
         self._mount_again(fs)
         for running in ran:
@@ -325,7 +349,7 @@ class FsRun:
 
     # --- one case ---------------------------------------------------------------------------
 
-    def _run_case(self, case: Case, pins_before: int | None) -> Running:
+    def _run_case(self, case: Case) -> Running:
         """Run it and fetch its kernel log and pins. Raises CaseLost when the machine went down."""
         running = Running(case, time.monotonic(), utc_now())
         try:
@@ -335,11 +359,12 @@ class FsRun:
             log = self.k.agent.kmsg()
             running.log = [f"[{s:12.6f}] <{p}> {text}" for s, p, text in log]
             self._check_log(running, [text for _, _, text in log])
+            running.findings += unnoticed(running.history)
             self._read_status(running)
             if isinstance(case, RaceCase):
                 self._read_race(case, running, reply)
             if self.k.machine.guest and reply.last[:2] != ["ok", "stuck"]:
-                self._check_pins(running, pins_before)
+                self._check_pins(running)
         except (AgentDied, AgentTimeout) as err:
             self.k.down(str(err))
             self.k.conclude(self.k.lost(case, err, running))
@@ -398,8 +423,7 @@ class FsRun:
 
     def _check_log(self, running: Running, lines: list[str]) -> None:
         for finding in self.k.klog.grade(lines):
-            running.findings.append({"kind": "kernel-log", "text": finding.text,
-                                     "severity": finding.severity})
+            running.findings.append({"kind": finding.kind, "text": finding.text, "severity": finding.severity})
 
     def _read_status(self, running: Running) -> None:
         status = running.status
@@ -423,16 +447,19 @@ class FsRun:
         elif how != "ran":
             running.forced = Judgement(verdict="broken", why="executor: " + " ".join(status))
 
-    def _check_pins(self, running: Running, before: int | None) -> None:
-        """Pins must be back where they were; those of an exiting process may take a moment."""
+    def _check_pins(self, running: Running) -> None:
+        """Pins must be back where they were; those of an exiting process may take a moment. What one
+        case leaked is not said again of the next."""
         until = time.monotonic() + PIN_PATIENCE_S
-        while before is not None:
+        while self.pins is not None:
             held = self.k.agent.pins()
-            if held is None or held <= before:
+            if held is None or held <= self.pins:
+                self.pins = held
                 return
             if time.monotonic() > until:
-                running.findings.append({"kind": "pin-leak", "text": f"{held - before} pages still pinned "
+                running.findings.append({"kind": "leaked-pin", "text": f"{held - self.pins} pages still pinned "
                                          "after everything was released"})
+                self.pins = held
                 return
 
 

@@ -19,6 +19,8 @@ from .machines import Machine
 from .plan import Case, Sequence
 from .store import CaseResult, Store, utc_now
 
+# Whole-case outcomes that are a kind of violation themselves.
+KIND_OF_VERDICT = {"hung": "hang", "crashed": "kernel-fault"}
 BOOTS_WITHOUT_PROGRESS_MAX = 3
 
 
@@ -36,6 +38,7 @@ class RunContext:
     nonce: int
     say: Callable[[str], None]
     done: Callable[[CaseResult], None]
+    controls: tuple[str, ...] = ()  # sequences that every kernel and filesystem runs first (controls.py)
 
 
 class KernelRun:
@@ -188,6 +191,8 @@ class KernelRun:
             word = "crashed" if crash[0]["kind"] == "crash" else "hung"
             judgement.verdict = judgement.resolution = word
             judgement.why = crash[0]["text"]
+        if judgement.verdict in KIND_OF_VERDICT:
+            judgement.kinds = list(dict.fromkeys([*judgement.kinds, KIND_OF_VERDICT[judgement.verdict]]))
         findings = [f for f in running.findings if f not in crash]
         expected = self.expected(case)
         kinds = sorted({f["kind"] for f in findings})

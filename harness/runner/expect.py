@@ -139,7 +139,7 @@ def _listed(resolution: str, errno: str, resolutions: list[str]) -> bool:
 def outcome(expected: Expectation, verdict: str, resolution: str, errno: str, findings: list[str]) -> str:
     """expected, differs, fixed, not-covered, inconclusive or broken.
 
-    `findings` are the kinds the other checks found (fsck, kernel-log, pin-leak, neighbour)."""
+    `findings` are the kinds the other checks found (metadata, kernel-log, leaked-pin, unnoticed, neighbour, ...)."""
     if verdict == "skipped":
         return "not-covered"
     if verdict in ("inconclusive", "broken") and not findings:

@@ -33,10 +33,27 @@ _TRACE = re.compile(r"^\s*(\? )?[A-Za-z0-9_.]+\+0x[0-9a-f]+/0x|^\s*(Call Trace|C
 _NOISE = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,16}\b|\b\d+\b")
 
 
+_FAULTS = ("panic", "oops", "bug")
+_CHECKSUM = re.compile(r"csum failed")
+
+
 @dataclass(frozen=True)
 class Finding:
     severity: str
     text: str
+
+    @property
+    def kind(self) -> str:
+        """The kind of violation: a wrong checksum, the kernel at fault, or what else it complained of."""
+        if self.severity in _FAULTS:
+            return "kernel-fault"
+        return "checksum" if _CHECKSUM.search(self.text) else "kernel-log"
+
+
+def kind_of(findings: list[Finding]) -> str:
+    """One kind for several lines: the worst."""
+    kinds = {f.kind for f in findings}
+    return next((k for k in ("kernel-fault", "checksum") if k in kinds), "kernel-log")
 
 
 class KernelLog:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import deps, native, store, table
+from . import controls, deps, native, selftest, store, table
 from .agent import Agent, Hello
 from .errors import (EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, AgentDied, AgentTimeout, EnvironmentFailed,
                      UsageError, nearest)
@@ -246,7 +246,8 @@ def run(options: Options, argv: list[str]) -> int:
                 klog=KernelLog.load(ROOT / "harness" / "expected" / "klog.allow"),
                 sequences=everything.sequences, configs=everything.configs, judge_program=JUDGE,
                 fio_job=ROOT / "workloads" / "fio" / "neighbour.fio", nonce=nonce_of(results.meta["seed"]),
-                say=progress.say, done=progress.done)
+                say=progress.say, done=progress.done,
+                controls=() if options.selftest else controls.SEQUENCES)
             failed = run_kernels(makers, cases, context, options.jobs)
     except EnvironmentFailed as err:
         failed["run"] = str(err)
@@ -262,7 +263,11 @@ def run(options: Options, argv: list[str]) -> int:
         sys.stdout.write(table.render(meta, outcomes, _relative(results.folder)))
     for name, why in failed.items():
         plain(f"pinfault: {why}" if name in why or name == "run" else f"pinfault: {name}: {why}")
-    return exit_code(outcomes, bool(failed), any(not n.get("expected") for n in meta["notes"]))
+    wrong = controls.failures(meta.get("controls", []))
+    for text in wrong:
+        plain(f"pinfault: broken: a control failed, so nothing this run says holds: {text}")
+    return EXIT_BROKEN if wrong else exit_code(outcomes, bool(failed),
+                                               any(not n.get("expected") for n in meta["notes"]))
 
 
 def exit_code(outcomes: list[store.CaseResult], failed: bool, notes: bool) -> int:
@@ -300,4 +305,6 @@ def _open_store(options: Options, argv: list[str], everything: World, names: dic
         "channels": {c.name: {"class": c.cls, "hold": c.hold} for c in everything.hello.channels.values()},
         "sequences": {s.name: s.title for s in everything.sequences.values()
                       if s.name in {c.sequence for c in cases}},
+        "selftests": selftest.selected(everything.sequences, options.filters, everything.hello.faults)
+        if options.selftest else {},
         "time_ns": time.time_ns()})

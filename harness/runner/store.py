@@ -104,7 +104,8 @@ class Store:
         if (folder / "run.json").exists():
             raise UsageError(f"{folder}: holds a run already; --resume {folder} goes on with it")
         store = cls(folder, {"schema": SCHEMA, "run": folder.name, "started": utc_now(), "finished": None,
-                             "complete": False, **meta, "kernels": {}, "notes": []})
+                             "complete": False, **meta, "kernels": {}, "notes": [],
+                             "controls": []})
         store.write_run()
         return store
 
@@ -154,6 +155,11 @@ class Store:
         """A finding that no single case can be blamed for."""
         with self.lock:
             self.meta["notes"].append({"kind": kind, "text": text, "cases": cases, "expected": expected})
+
+    def add_control(self, control: dict[str, Any]) -> None:
+        """What came of a sabotage or clean case that every run makes (controls.py)."""
+        with self.lock:
+            self.meta.setdefault("controls", []).append(control)
 
     def set_kernel(self, name: str, **facts: Any) -> None:
         with self.lock:

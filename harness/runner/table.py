@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from .controls import failures, summary
 from .store import CaseResult
 
 # Strongest first: what a maintainer must see of a cell before anything else.
@@ -164,6 +165,10 @@ def render(meta: dict[str, Any], results: list[CaseResult], folder: str, markdow
     out += _section("not covered", grouped_reasons(results, "not-covered"), markdown)
     out += _section("inconclusive", grouped_reasons(results, "inconclusive"), markdown)
     out += _section("broken (the harness failed)", grouped_reasons(results, "broken"), markdown)
+    checks = meta.get("controls", [])
+    out += _section("controls that failed: nothing above holds", failures(checks), markdown)
+    if summary(checks):
+        out.append(summary(checks))
     counts = Counter(r.outcome for r in results)
     words = ", ".join(f"{counts[w]} {w}" for w in ("expected", "differs", "fixed", "inconclusive",
                                                    "not-covered", "broken") if counts[w])

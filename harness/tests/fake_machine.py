@@ -32,6 +32,8 @@ class FakeMachine:
         self.on_case = on_case or (lambda nr, machine: "ok ran")
         self.fsck_bad = fsck_bad
         self.umount_dies: Callable[[set[int]], bool] = lambda _: False
+        self.history_of: Callable[[int], list[str]] = lambda nr: []  # more lines of a case's history
+        self.commands: list[str] = []  # what `sh` was asked to run, without arguments
         self.boot_s = 1.0
         self.judge_path = Path("/fake/pinfault-judge")
         self.races: list[dict[str, str]] = []  # what was asked for
@@ -110,6 +112,7 @@ class FakeMachine:
 
     def do_sh(self, words: list[str], _: object) -> list[str]:
         argv = words[1:]
+        self.commands.append(argv[0])
         if argv[:2] == ["sh", "-c"] and argv[2].startswith("gzip"):
             return [f"out {len(gzip.compress(self.stream, mtime=0))}", "ok exit 0"]
         if argv[:2] == ["sh", "-c"] and argv[2].startswith("dd "):
@@ -132,7 +135,8 @@ class FakeMachine:
         last = self.on_case(nr, self)
         if last == "die":
             self.alive = False
-        history = ["case " + keys["nr"]] + ["inv 2 9 fault crash crash A"] * self.crashed
+        history = ["case " + keys["nr"]] + ["inv 2 9 fault crash crash A"] * self.crashed \
+            + self.history_of(nr)
         if last == "ok power":
             history.append("inv 3 70 fault power-cut crash A")
         return [] if last in ("die", "silent") else [*(f"h {encode(h)}" for h in history), last]

@@ -26,6 +26,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../workloads/faults/behind.h"
+#include "cell.h"
 #include "fault.h"
 
 #define FILE_BYTES (64u << 10)
@@ -222,6 +224,8 @@ static int arrange(const struct pf_fault_ops *ops)
 		ck_assert_int_eq(fsync(file_a.fd), 0);
 	if (!strcmp(ops->name, "sync-file-range"))
 		call.off_bytes = 0;
+	if (!strcmp(ops->name, "drain") && pf_fault_find("fill")->run(&call))
+		return -EIO;
 	if (!strcmp(ops->name, "thaw") && ioctl(file_a.fd, FIFREEZE, 0) < 0)
 		return -errno;
 	if (ops->args != PF_ARGS_FILE_FILE && !shared)
@@ -294,6 +298,14 @@ static void end_child(void)
 	waitpid(pid, NULL, 0);
 }
 
+/* After fill: nothing more is to be had, until its file is gone. */
+static void check_full(void)
+{
+	ck_assert_int_lt(fallocate(file_a.fd, FALLOC_FL_KEEP_SIZE, FILE_BYTES, 64 << 10), 0);
+	ck_assert_int_eq(errno, ENOSPC);
+	ck_assert_int_eq(unlinkat(dirfd_case, ".fill", 0), 0);
+}
+
 /* Run one fault; 0, or -errno if it was refused. */
 static int run_fault(const struct pf_fault_ops *ops, enum pf_effect *effect, char *evidence,
 		     size_t n)
@@ -331,6 +343,8 @@ START_TEST(test_effect)
 		ck_assert_int_eq(ioctl(file_a.fd, FITHAW, 0), 0);
 	if (!strcmp(ops->name, "fork") && !ret)
 		end_child();
+	if (!strcmp(ops->name, "fill") && !ret)
+		check_full();
 	if (ret && is_unsupported(ops, -ret)) {
 		printf("%-6s %-16s skipped: %s\n", fs->fstype, ops->name, strerror(-ret));
 		return;
@@ -456,6 +470,213 @@ START_TEST(test_sabotage)
 }
 END_TEST
 
+/* --- Sabotages of cells, and through the device. --- */
+
+static bool has_device(void)
+{
+	return fs->mkfs[0] != NULL;
+}
+
+/* Write the first block of @f as operation @op, through the page cache. */
+static void write_cells(struct pf_file *f, uint32_t op)
+{
+	struct pf_cell_id id = { .run = 77, .case_nr = 5, .file = f->id, .op = op };
+	uint8_t block[PAGE_BYTES];
+
+	pf_cell_stamp_range(block, sizeof(block), &id);
+	ck_assert_int_eq(pwrite(f->fd, block, sizeof(block), 0), sizeof(block));
+}
+
+/* The operation of the first cell; 0: zero, -1: torn, -errno - 1000: not to be read. */
+static long first_op(const struct pf_file *f, int flags)
+{
+	static uint8_t block[PAGE_BYTES] __attribute__((aligned(PAGE_BYTES)));
+	int fd = open(f->path, O_RDONLY | O_CLOEXEC | flags);
+	struct pf_cell_id id;
+	ssize_t n;
+
+	ck_assert_int_ge(fd, 0);
+	n = pread(fd, block, sizeof(block), 0);
+	n = n < 0 ? -1000 - errno : n;
+	close(fd);
+	if (n < 0)
+		return n;
+	switch (pf_cell_decode(block, &id)) {
+	case PF_CELL_ZERO:
+		return 0;
+	case PF_CELL_TORN:
+		return -1;
+	default:
+		return id.run == 77 && id.file == f->id ? (long)id.op : -2;
+	}
+}
+
+/* Run @name once; its effect, or -errno. */
+static int sabotage(const char *name)
+{
+	const struct pf_fault_ops *ops = pf_fault_find(name);
+	char evidence[200] = "";
+	int ret;
+
+	ck_assert_ptr_nonnull(ops);
+	ck_assert(ops->flags & PF_FAULT_SELFTEST);
+	ck_assert_int_eq(ops->prim, PF_PRIM_NONE);
+	ret = ops->prepare ? ops->prepare(&call) : 0;
+	ret = ret ? ret : ops->run(&call);
+	return ret ? ret : (int)ops->effect(&call, evidence, sizeof(evidence));
+}
+
+static void refused(int ret)
+{
+	ck_assert_int_eq(ret, -EOPNOTSUPP);
+	ck_assert_ptr_nonnull(call.why);
+	printf("%-6s %-16s skipped: %s\n", fs->fstype, "behind", call.why);
+}
+
+/* An empty file that is overwritten in place. */
+static void open_in_place(void)
+{
+	open_file(&file_b, "B", 2, false);
+	ck_assert_int_eq(ftruncate(file_b.fd, FILE_BYTES), 0);
+	call.file = &file_b;
+	ck_assert_int_eq(sabotage("sabotage-nocow"), PF_EFFECT_SHOWN);
+}
+
+START_TEST(test_sabotage_behind)
+{
+	int ret;
+
+	open_in_place();
+	write_cells(&file_b, 1);
+	ret = sabotage("sabotage-behind");
+	if (!has_device()) {
+		refused(ret);
+		return;
+	}
+	ck_assert_int_eq(ret, PF_EFFECT_SHOWN);
+	ck_assert_int_eq(first_op(&file_b, O_DIRECT), 1);
+	write_cells(&file_b, 2);
+	ck_assert_int_eq(sabotage("sabotage-behind"), PF_EFFECT_SHOWN);
+	ck_assert_int_eq(first_op(&file_b, 0), 2);
+	ck_assert_int_eq(first_op(&file_b, O_DIRECT), 1);
+	behind_drop_cache(&file_b);
+	ck_assert_int_eq(first_op(&file_b, 0), 1);
+}
+END_TEST
+
+START_TEST(test_sabotage_rot)
+{
+	int ret;
+
+	open_file(&file_b, "B", 2, true);
+	write_cells(&file_b, 1);
+	call.file = &file_b;
+	ret = sabotage("sabotage-rot");
+	if (!has_device()) {
+		refused(ret);
+		return;
+	}
+	ck_assert_int_eq(ret, PF_EFFECT_SHOWN);
+	ck_assert_int_eq(first_op(&file_b, 0), strcmp(fs->fstype, "btrfs") ? -1 : -1000 - EIO);
+}
+END_TEST
+
+/* Only a block that holds this file's own cells is ever written to. */
+START_TEST(test_behind_wants_cells)
+{
+	struct behind b;
+
+	if (!has_device())
+		return;
+	ck_assert_int_eq(behind_find(&call, 0, &b), -ENODATA);
+	ck_assert_int_eq(b.dev_fd, -1);
+	file_a.id = 9;
+	write_cells(&file_a, 1);
+	file_a.id = 1;
+	ck_assert_int_eq(behind_find(&call, 0, &b), -ENODATA);
+	write_cells(&file_a, 1);
+	ck_assert_int_eq(behind_find(&call, 0, &b), 0);
+	behind_close(&b);
+}
+END_TEST
+
+/* Not the filesystem of /, and no loop device over somebody else's image. */
+START_TEST(test_behind_refuses)
+{
+	char image[] = "/tmp/pf-not-ours-XXXXXX", dir[128], path[160];
+	const char *mkfs[] = {"mkfs.ext4", "-q", "-F", image, "16M", NULL};
+	const char *mount_it[] = {"mount", "-o", "loop", image, dir, NULL};
+	struct pf_file other = {.name = "A", .id = 1, .dirfd = -1};
+	struct pf_fault_call c = {.file = &other};
+	struct behind b;
+
+	other.fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ck_assert_int_eq(behind_find(&c, 0, &b), -EOPNOTSUPP);
+	ck_assert_ptr_nonnull(c.why);
+	close(other.fd);
+	close(mkstemp(image));
+	snprintf(dir, sizeof(dir), "%s/other", base);
+	ck_assert_int_eq(mkdir(dir, 0700), 0);
+	ck_assert_int_eq(run_command(mkfs), 0);
+	ck_assert_int_eq(run_command(mount_it), 0);
+	snprintf(path, sizeof(path), "%s/A", dir);
+	other.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ck_assert_int_ge(other.fd, 0);
+	write_cells(&other, 1);
+	c.why = NULL;
+	ck_assert_int_eq(behind_find(&c, 0, &b), -EOPNOTSUPP);
+	ck_assert_str_eq(c.why, "the loop device is not over an image of ours");
+	close(other.fd);
+	ck_assert_int_eq(umount2(dir, 0), 0);
+	rmdir(dir);
+	unlink(image);
+}
+END_TEST
+
+/* What is broken through the page cache is broken as it says. */
+START_TEST(test_sabotage_cells)
+{
+	struct stat st;
+
+	write_cells(&file_a, 1);
+	ck_assert_int_eq(sabotage("sabotage-torn"), PF_EFFECT_SHOWN);
+	ck_assert_int_eq(first_op(&file_a, 0), 1);
+	write_cells(&file_a, 2);
+	ck_assert_int_eq(sabotage("sabotage-torn"), PF_EFFECT_SHOWN);
+	ck_assert_int_eq(first_op(&file_a, 0), -1);
+	write_cells(&file_a, 3);
+	ck_assert_int_eq(sabotage("sabotage-stranger"), PF_EFFECT_SHOWN);
+	ck_assert_int_eq(first_op(&file_a, 0), -2);
+	open_file(&file_b, "B", 2, false);
+	write_cells(&file_b, 4);
+	write_cells(&file_a, 5);
+	call.file2 = &file_b;
+	ck_assert_int_eq(sabotage("sabotage-foreign"), PF_EFFECT_SHOWN);
+	ck_assert_int_eq(first_op(&file_a, 0), -2);
+	ck_assert_int_eq(first_op(&file_b, 0), 4);
+	ck_assert_int_eq(sabotage("sabotage-size"), PF_EFFECT_SHOWN);
+	ck_assert_int_eq(fstat(file_a.fd, &st), 0);
+	ck_assert_int_eq(st.st_size, FILE_BYTES + PAGE_BYTES);
+}
+END_TEST
+
+START_TEST(test_sabotage_mtime)
+{
+	struct stat before, between, after;
+
+	ck_assert_int_eq(fstat(file_a.fd, &before), 0);
+	ck_assert_int_eq(sabotage("sabotage-mtime"), PF_EFFECT_SHOWN);
+	write_cells(&file_a, 1);
+	ck_assert_int_eq(fstat(file_a.fd, &between), 0);
+	/* The first call has waited for the clock: the write shows. */
+	ck_assert(memcmp(&between.st_mtim, &before.st_mtim, sizeof(before.st_mtim)) != 0);
+	ck_assert_int_eq(sabotage("sabotage-mtime"), PF_EFFECT_SHOWN);
+	ck_assert_int_eq(fstat(file_a.fd, &after), 0);
+	ck_assert(memcmp(&after.st_mtim, &before.st_mtim, sizeof(before.st_mtim)) == 0);
+	ck_assert_int_eq(first_op(&file_a, 0), 1);
+}
+END_TEST
+
 /* On a mount of its own: nothing works after it until the next one. */
 START_TEST(test_crash)
 {
@@ -480,7 +701,8 @@ END_TEST
 /* Faults that stop a whole filesystem refuse the one that / is on. */
 START_TEST(test_refuses_root)
 {
-	static const char *const names[] = {"freeze", "remount", "crash", "crash-logflush", "hang"};
+	static const char *const names[] = {"freeze", "remount", "crash", "crash-logflush", "hang",
+					    "sabotage-stall"};
 	struct pf_file root = {.name = "root", .mnt = "/", .dirfd = -1};
 	struct pf_fault_call c = {.file = &root};
 
@@ -536,6 +758,13 @@ static Suite *fault_suite(void)
 	tcase_add_test(tc, test_punch_subblock);
 	tcase_add_test(tc, test_dedupe_differs);
 	tcase_add_loop_test(tc, test_sabotage, 0, 3);
+	tcase_add_test(tc, test_sabotage_behind);
+	tcase_add_test(tc, test_sabotage_rot);
+	tcase_add_test(tc, test_behind_wants_cells);
+	tcase_add_test(tc, test_sabotage_cells);
+	tcase_add_test(tc, test_sabotage_mtime);
+	if (!strcmp(fs->fstype, "ext4"))
+		tcase_add_test(tc, test_behind_refuses);
 	tcase_add_test(tc, test_refuses_root);
 	tcase_add_test(tc, test_remount);
 	suite_add_tcase(s, tc);

@@ -27,7 +27,9 @@ done
 FAULTS = {"punch": FaultInfo("punch", "file-range", frozenset(), "")}
 
 
-class Kernels(unittest.TestCase):
+class Bench(unittest.TestCase):
+    """A store, a judge and cases; no test of its own."""
+
     def setUp(self) -> None:
         self.dir = tempfile.TemporaryDirectory()
         self.addCleanup(self.dir.cleanup)
@@ -55,6 +57,8 @@ class Kernels(unittest.TestCase):
         KernelRun(machine, self.context).run(cases)
         return {r.nr: r for r in self.store.results.values()}
 
+
+class Kernels(Bench):
     def test_plain(self) -> None:
         machine = FakeMachine()
         got = self.run_it(machine, self.cases(5))
@@ -69,12 +73,14 @@ class Kernels(unittest.TestCase):
         self.assertEqual({n: r.verdict for n, r in got.items()},
                          {1: "coherent", 2: "coherent", 3: "crashed", 4: "coherent", 5: "coherent"})
         self.assertEqual(got[3].why, "Kernel panic - not syncing: test")
+        self.assertEqual((got[3].kinds, got[2].kinds), (["kernel-fault"], []))
         self.assertEqual((got[3].outcome, machine.boots), ("differs", 2))
         self.assertEqual({r.detail for n, r in got.items() if n != 3}, {"views 1"})
 
     def test_silence_is_hung(self) -> None:
         got = self.run_it(FakeMachine(lambda nr, _: "silent" if nr == 2 else "ok ran"), self.cases(3))
         self.assertEqual([got[n].verdict for n in (1, 2, 3)], ["coherent", "hung", "coherent"])
+        self.assertEqual(got[2].kinds, ["hang"])
 
     def test_running_at_the_deadline_is_tried_again(self) -> None:
         spins = {2: 1, 3: 9}  # once, and always
@@ -106,13 +112,13 @@ class Kernels(unittest.TestCase):
         machine = FakeMachine(fsck_bad=lambda on_disk: 4 in on_disk)
         got = self.run_it(machine, self.cases(7))
         self.assertEqual([n for n, r in got.items() if r.findings], [4])
-        self.assertEqual(got[4].findings[0]["kind"], "fsck")
+        self.assertEqual(got[4].findings[0]["kind"], "metadata")
         self.assertEqual(got[4].outcome, "differs")
         self.assertEqual({r.outcome for n, r in got.items() if n != 4}, {"expected"})
 
     def test_fsck_that_does_not_come_again_is_a_note(self) -> None:
         self.run_it(FakeMachine(fsck_bad=lambda on_disk: len(on_disk) >= 4), self.cases(4))
-        self.assertEqual([n["kind"] for n in self.store.meta["notes"]], ["fsck"])
+        self.assertEqual([n["kind"] for n in self.store.meta["notes"]], ["metadata"])
 
     def test_death_in_umount_blames_the_one(self) -> None:
         machine = FakeMachine()
@@ -238,8 +244,37 @@ class Kernels(unittest.TestCase):
             machine.leak += nr == 2
             return "ok ran"
         got = self.run_it(FakeMachine(leak), self.cases(2))
-        self.assertEqual([f["kind"] for f in got[2].findings], ["pin-leak"])
+        self.assertEqual([f["kind"] for f in got[2].findings], ["leaked-pin"])
         self.assertEqual(got[1].findings, [])
+
+    def test_pin_leak_is_said_once(self) -> None:
+        def leak(nr: int, machine: FakeMachine) -> str:
+            machine.leak += {2: 3, 3: -1, 5: 1}.get(nr, 0)  # one goes again; the fifth leaks anew
+            return "ok ran"
+        got = self.run_it(FakeMachine(leak), self.cases(5))
+        self.assertEqual({n: r.findings[0]["text"].split()[0] for n, r in got.items() if r.findings}, {2: "3", 5: "1"})
+
+    def test_kernel_fault(self) -> None:
+        def bug(nr: int, machine: FakeMachine) -> str:
+            machine.kmsg = ["INFO: task x:1 blocked for more than 1 seconds."] if nr == 2 else []
+            return "ok ran"
+        got = self.run_it(FakeMachine(bug), self.cases(2))
+        self.assertEqual([f["kind"] for f in got[2].findings], ["kernel-fault"])
+
+    def test_unnoticed(self) -> None:
+        machine = FakeMachine()
+        machine.history_of = lambda nr: ["note mtime%204%20no%20x"] if nr == 1 else ["note mtime%204%20yes%20x"]
+        got = self.run_it(machine, self.cases(2))
+        self.assertEqual({n: [f["kind"] for f in r.findings] for n, r in got.items()}, {1: ["unnoticed"], 2: []})
+
+    def test_metadata_is_damaged_between_umount_and_fsck(self) -> None:
+        machine = FakeMachine(fsck_bad=lambda _: "xfs_db" in machine.commands)
+        machine.history_of = lambda nr: ["inv 4 9 fault sabotage-metadata none A",
+                                         "effect 4 shown strict inode%20131"] if nr == 1 else []
+        got = self.run_it(machine, self.cases(1))
+        self.assertEqual([f["kind"] for f in got[1].findings], ["metadata"])
+        at = machine.commands.index("xfs_db")
+        self.assertEqual(machine.commands[at - 1:at + 2], ["umount", "xfs_db", "xfs_repair"])
 
     def test_not_covered(self) -> None:
         got = self.run_it(FakeMachine(), self.cases(1, channel="rdma-odp"))

@@ -62,7 +62,7 @@ class Outcomes(unittest.TestCase):
         self.check("guaranteed", "landed", "corrupt", "landed", "differs")
         self.check("guaranteed", "landed,lost", "corrupt", "lost", "differs")
         self.check("guaranteed", "landed", "coherent", "blocked", "differs")
-        self.check("guaranteed", "landed", "coherent", "landed", "differs", findings=("fsck",))
+        self.check("guaranteed", "landed", "coherent", "landed", "differs", findings=("metadata",))
 
     def test_refused(self) -> None:
         self.check("refused", "refused:EFAULT", "coherent", "refused", "expected", "EFAULT")
@@ -87,7 +87,7 @@ class Outcomes(unittest.TestCase):
         self.check("guaranteed", "landed", "skipped", "", "not-covered")
         self.check("guaranteed", "landed", "inconclusive", "landed", "inconclusive")
         self.check("guaranteed", "landed", "broken", "", "broken")
-        self.check("guaranteed", "landed", "inconclusive", "landed", "differs", findings=("pin-leak",))
+        self.check("guaranteed", "landed", "inconclusive", "landed", "differs", findings=("leaked-pin",))
 
 
 if __name__ == "__main__":

