@@ -19,13 +19,13 @@ CHANNELS := $(wildcard workloads/channels/*.c)
 FAULTS   := $(wildcard workloads/faults/*.c)
 TESTS    := $(wildcard harness/tests/test_*.c)
 JUDGE_LIB := $(filter-out harness/judge/main.c,$(JUDGE))
-BENCHES  := $(wildcard harness/tests/bench_*.c)
+BENCHES  := $(wildcard harness/bench/bench_*.c)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 all: $(BUILD)/pinfault-exec $(BUILD)/pinfault-judge
 tests: all $(patsubst harness/tests/%.c,$(BUILD)/%,$(TESTS)) $(BUILD)/rdma_try \
-       $(patsubst harness/tests/%.c,$(BUILD)/%,$(BENCHES))
+       $(patsubst harness/bench/%.c,$(BUILD)/%,$(BENCHES))
 
 $(BUILD)/pinfault-exec: $(call obj,$(CORE) $(EXEC) $(CHANNELS) $(FAULTS))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -44,8 +44,8 @@ $(BUILD)/test_%: $(BUILD)/harness/tests/test_%.o $(call obj,$(CORE) $(CHANNELS) 
 
 $(BUILD)/test_race: $(BUILD)/harness/executor/race_plan.o
 
-$(BUILD)/bench_%: $(BUILD)/harness/tests/bench_%.o $(call obj,$(CORE))
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
+$(BUILD)/bench_%: $(BUILD)/harness/bench/bench_%.o $(call obj,$(CORE) $(JUDGE_LIB))
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread -lz
 
 # Not a test that runs by itself: it wants an RDMA device, so it is only built.
 $(BUILD)/rdma_try: $(BUILD)/harness/tests/rdma_try.o $(call obj,$(CORE) $(CHANNELS))

@@ -263,9 +263,10 @@ static void answer(const struct race *j, const char *trouble, bool prefix, FILE 
 		line(out, "kind", j->kinds[i]);
 	for (int i = 0; i < j->nr_lines; i++)
 		line(out, "evidence", j->lines[i]);
-	fprintf(out, "checked %llu\nundecided %llu\noperations %llu\nviolations %llu\nkept_bytes %llu\n"
+	fprintf(out, "checked %llu\nundecided %llu\noperations %llu\nviolations %llu\nstream_bytes %llu\n"
+		"kept_bytes %llu\n"
 		"end\n", (ull)j->m.checked, (ull)j->m.undecided, (ull)j->m.operations,
-		(ull)j->m.nr_violations, (ull)(j->r ? race_kept_max(j->r) : 0));
+		(ull)j->m.nr_violations, (ull)(j->r ? race_read_bytes(j->r) : 0), (ull)(j->r ? race_kept_max(j->r) : 0));
 	fflush(out);
 }
 

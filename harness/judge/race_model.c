@@ -19,6 +19,7 @@ int race_model_init(struct race_model *m, const struct pf_race_header *h)
 
 		f->id = h->files[i].id;
 		f->nr_sizes = 1;
+		f->limit = h->files[i].cells;
 		f->size[0] = (struct race_state){ h->files[i].cells, 0 };
 		if (!race_room(m, f, h->files[i].cells))
 			return -ENOMEM;

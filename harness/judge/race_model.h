@@ -35,6 +35,7 @@ struct race_file {
 	uint32_t nr_cells; /* allocated; those behind are zero */
 	pf_value *cells;
 	uint8_t *seen; /* view + 1 that last saw the cell as it is; 0: nobody */
+	uint32_t limit; /* it was never longer, cells: behind that all is zero */
 	/* The size is a register too. nr > RACE_SIZES_MAX: any. */
 	uint32_t nr_sizes;
 	struct race_state size[RACE_SIZES_MAX];

@@ -90,6 +90,7 @@ bool race_was_changed(const struct race_pend *look, uint32_t cell)
 static void lose(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi)
 {
 	hi = hi < f->nr_cells ? hi : f->nr_cells;
+	hi = hi < f->limit ? hi : f->limit;
 	for (uint32_t c = lo; c < hi; c++) {
 		race_drop_set(m, f->cells[c]);
 		f->cells[c] = RACE_ANY;
@@ -138,11 +139,9 @@ static void shift(struct race_model *m, const struct race_pend *p)
 	uint32_t first = p->rec->first_cell, nr = p->rec->nr_cells, left;
 
 	if (p->rec->what == PF_PRIM_INSERT) {
-		uint32_t used = f->nr_cells;
-
-		while (used > first && !f->cells[used - 1])
-			used--;
-		if (!race_room(m, f, plus(used, nr)))
+		if (f->nr_sizes > RACE_SIZES_MAX)
+			f->limit = plus(f->limit, nr);
+		if (!race_room(m, f, plus(f->limit > first ? f->limit : first, nr)))
 			return;
 	} else if (!race_room(m, f, first + nr)) {
 		return;
@@ -195,6 +194,8 @@ void race_end_move(struct race_model *m, struct race_pend *p)
 
 static bool size_add(struct race_file *f, pf_value size, uint32_t mask)
 {
+	if (size > f->limit)
+		f->limit = size < PF_RACE_CELLS_MAX ? (uint32_t)size : PF_RACE_CELLS_MAX;
 	if (f->nr_sizes > RACE_SIZES_MAX)
 		return false;
 	for (uint32_t i = 0; i < f->nr_sizes; i++)
@@ -237,8 +238,10 @@ static bool grow_sizes(struct race_model *m, const struct race_pend *p, uint32_t
 		if (p->moves && p->rec->what == PF_PRIM_COPY) {
 			/* A longer target is emptied first. */
 			more |= size_add(f, 0, s.mask);
-			if (from->nr_sizes > RACE_SIZES_MAX)
+			if (from->nr_sizes > RACE_SIZES_MAX) {
 				f->nr_sizes = RACE_SIZES_MAX + 1;
+				f->limit = from->limit > f->limit ? from->limit : f->limit;
+			}
 			for (uint32_t k = 0; k < from->nr_sizes && !(s.mask & bit); k++)
 				more |= size_add(f, from->size[k].v, s.mask | bit);
 		} else if (!(s.mask & bit)) {

@@ -147,6 +147,11 @@ const char *race_error(const struct race_reader *r)
 	return r->err;
 }
 
+uint64_t race_read_bytes(const struct race_reader *r)
+{
+	return r->byte;
+}
+
 uint64_t race_kept_max(const struct race_reader *r)
 {
 	return r->kept_max;

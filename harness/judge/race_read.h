@@ -33,6 +33,8 @@ const struct pf_race_header *race_header(const struct race_reader *r);
 int race_next(struct race_reader *r, struct race_event *ev);
 /* "record N, byte M: what is wrong"; "" while all is well. */
 const char *race_error(const struct race_reader *r);
+/* Bytes of the stream so far. */
+uint64_t race_read_bytes(const struct race_reader *r);
 /* The most bytes of records that were kept at once. */
 uint64_t race_kept_max(const struct race_reader *r);
 

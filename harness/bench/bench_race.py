@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What looking, decoding and recording cost a race: the same race in three ways, in turns.
 
-    python3 -m harness.tests.bench_race [--fs tmpfs --fs xfs ...] [--rounds 7] [--seconds 2] [--channel store]
+    python3 -m harness.bench.bench_race [--fs tmpfs --fs xfs ...] [--rounds 7] [--seconds 2] [--channel store]
 
 Root, this machine; the filesystems are made on a loop image. `off` reads in looks and makes nothing of it,
 `decoded` decodes them, `recorded` also writes the history to /dev/null. Medians of the rounds: operations
