@@ -141,7 +141,7 @@ def harness_run(argv: list[str], timeout_s: float) -> Tally:
     show(done, 45)
     counts = re.search(r"^\d+ cases?: (\d+) expected", done.stdout, re.M) or \
         re.search(r"^selftest: (\d+) of", done.stdout, re.M)
-    left_out = re.search(r"^\d+ cases?: .*?(\d+) not-covered", done.stdout, re.M)
+    left_out = re.search(r"^(?:\d+ cases?|selftest): .*?(\d+) not[- ]covered", done.stdout, re.M)
     tally = Tally(passed=int(counts.group(1)) if counts else 0, skipped=int(left_out.group(1)) if left_out else 0)
     if done.returncode:
         tally.fail(f"./run.sh {' '.join(argv)}: exit {done.returncode}")

@@ -2,8 +2,9 @@
 /*
  * fill - take all space of the filesystem.
  *
- * Kernel path: fallocate(2) in ever smaller pieces, then write(2) page by page, into a file beside
- * those under test, until both say ENOSPC. What has blocks, or was promised some (delayed
+ * Kernel path: fallocate(2) in ever smaller pieces, then write(2) in pieces (all of it where there
+ * is no fallocate, as in the ext2 format), into a file beside those under test, until both say
+ * ENOSPC. What has blocks, or was promised some (delayed
  * allocation, a page that ->page_mkwrite has prepared), keeps them; what has none gets none.
  * Can show: a write to a hole that is told of success and has nowhere to go, since a pin went past
  * the reservation: the data is lost at writeback, with ENOSPC in an error that nobody reads. A CPU
@@ -11,10 +12,12 @@
  * Refuses (EPERM) the filesystem that / is on.
  * Source: page_mkwrite in Documentation/filesystems/locking.rst; xfstests generic/015, generic/213.
  */
+#include <stdlib.h>
+
 #include "state.h"
 
 #define PIECE_MAX_BYTES (1ull << 30)
-#define PAGES_MAX 65536
+#define WRITE_BYTES (1u << 20)
 
 static int fill_prepare(struct pf_fault_call *c)
 {
@@ -35,25 +38,36 @@ static uint64_t take_pieces(int fd)
 	return at;
 }
 
+/* The rest by writing: 1 MiB at a time, in the end what still fits. 0 or -errno. */
+static int take_by_writing(int fd, uint64_t *at_bytes)
+{
+	uint8_t *zero = calloc(1, WRITE_BYTES);
+	size_t piece = WRITE_BYTES;
+	int ret = zero ? 0 : -ENOMEM;
+	ssize_t n;
+
+	while (!ret && piece >= STATE_PAGE_BYTES) {
+		n = pwrite(fd, zero, piece, (off_t)*at_bytes);
+		if (n < 0 && errno != ENOSPC)
+			ret = -errno;
+		else if (n <= 0)
+			piece /= 2;
+		else
+			*at_bytes += (uint64_t)n;
+	}
+	free(zero);
+	return ret;
+}
+
 static int fill_run(struct pf_fault_call *c)
 {
-	static const uint8_t page[STATE_PAGE_BYTES];
 	int fd = openat(c->file->dirfd, ".fill", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
-	int ret = -EIO;
-	ssize_t n;
+	int ret;
 
 	if (fd < 0)
 		return -errno;
 	c->before[0] = take_pieces(fd);
-	for (int i = 0; i < PAGES_MAX && ret == -EIO; i++) {
-		n = pwrite(fd, page, sizeof(page), (off_t)c->before[0]);
-		if (n < 0 && errno != ENOSPC)
-			ret = -errno;
-		else if (n < (ssize_t)sizeof(page))
-			ret = 0;
-		else
-			c->before[0] += sizeof(page);
-	}
+	ret = take_by_writing(fd, &c->before[0]);
 	/* Delayed allocations of its own must not fail later in somebody else's name. */
 	fsync(fd);
 	close(fd);
