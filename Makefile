@@ -6,7 +6,7 @@
 
 BUILD   ?= build
 CC      ?= gcc
-PKGS    := liburing libibverbs
+PKGS    := liburing libibverbs zlib
 CFLAGS  ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 -D_GNU_SOURCE -Iharness/core -Wall -Wextra -Wshadow -Werror \
 	  $(CFLAGS) $(SAN) $(shell pkg-config --cflags $(PKGS))
@@ -18,20 +18,33 @@ JUDGE    := $(wildcard harness/judge/*.c)
 CHANNELS := $(wildcard workloads/channels/*.c)
 FAULTS   := $(wildcard workloads/faults/*.c)
 TESTS    := $(wildcard harness/tests/test_*.c)
+JUDGE_LIB := $(filter-out harness/judge/main.c,$(JUDGE))
+BENCHES  := $(wildcard harness/tests/bench_*.c)
 
 obj = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 all: $(BUILD)/pinfault-exec $(BUILD)/pinfault-judge
-tests: all $(patsubst harness/tests/%.c,$(BUILD)/%,$(TESTS)) $(BUILD)/rdma_try
+tests: all $(patsubst harness/tests/%.c,$(BUILD)/%,$(TESTS)) $(BUILD)/rdma_try \
+       $(patsubst harness/tests/%.c,$(BUILD)/%,$(BENCHES))
 
 $(BUILD)/pinfault-exec: $(call obj,$(CORE) $(EXEC) $(CHANNELS) $(FAULTS))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 $(BUILD)/pinfault-judge: $(call obj,$(CORE) $(JUDGE))
-	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lz
+
+# Tests of the judge know the judge and nothing that acts.
+$(BUILD)/test_judge_%: $(BUILD)/harness/tests/test_judge_%.o $(BUILD)/harness/tests/brute.o \
+		$(call obj,$(CORE) $(JUDGE_LIB))
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(shell pkg-config --libs check)
 
 $(BUILD)/test_%: $(BUILD)/harness/tests/test_%.o $(call obj,$(CORE) $(CHANNELS) $(FAULTS))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(shell pkg-config --libs check)
+
+$(BUILD)/test_race: $(BUILD)/harness/executor/race_plan.o
+
+$(BUILD)/bench_%: $(BUILD)/harness/tests/bench_%.o $(call obj,$(CORE))
+	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread
 
 # Not a test that runs by itself: it wants an RDMA device, so it is only built.
 $(BUILD)/rdma_try: $(BUILD)/harness/tests/rdma_try.o $(call obj,$(CORE) $(CHANNELS))
@@ -44,6 +57,18 @@ $(BUILD)/%.o: %.c
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 
+# Parsers under libFuzzer: make fuzz builds build-fuzz/fuzz_*; harness/fuzz/run.py runs them.
+FUZZERS   := $(patsubst harness/fuzz/%.c,build-fuzz/%,$(wildcard harness/fuzz/fuzz_*.c))
+FUZZ_CC   ?= clang
+FUZZ_FLAGS = -std=gnu11 -D_GNU_SOURCE -Iharness/core -O1 -g -fsanitize=fuzzer,address,undefined \
+	  -fno-sanitize-recover=undefined -DJ_FILE_CELLS_MAX=256u -DX_WORLDS_MAX=8u \
+	  -DX_STATES_MAX=128u -DJ_OPS_MAX=64
+
+fuzz: $(FUZZERS)
+build-fuzz/%: harness/fuzz/%.c $(CORE) $(JUDGE_LIB) $(FAULTS) $(wildcard harness/*/*.h)
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(FUZZ_FLAGS) -o $@ $< $(CORE) $(JUDGE_LIB) $(FAULTS) -lz -lpthread
+
 check:
 	@python3 harness/tests/check.py $(CHECK)
 
@@ -51,7 +76,7 @@ lint:
 	@python3 harness/tests/lint.py
 
 clean:
-	rm -rf build build-asan
+	rm -rf build build-asan build-fuzz
 
-.PHONY: all tests check lint clean
+.PHONY: all tests fuzz check lint clean
 .SECONDARY:

@@ -50,10 +50,22 @@ void pf_cell_stamp_range(void *dst, size_t len_bytes, const struct pf_cell_id *i
 enum pf_cell_kind pf_cell_decode(const void *src, struct pf_cell_id *id);
 
 /*
+ * Decode the longest run at the beginning of @src, which holds @nr_cells > 0 cells: zero cells, or
+ * valid cells of one writer whose homes follow each other, or torn cells. Returns their number, with
+ * *@kind, and the first one's identity in *@id (PF_CELL_VALID only). One pass: what the next cell must
+ * be, if it goes on, is known before it is read.
+ */
+size_t pf_cell_run(const void *src, size_t nr_cells, enum pf_cell_kind *kind,
+		   struct pf_cell_id *id);
+
+/*
  * Look for a whole cell at any byte offset of @src[0, len_bytes). Returns the byte offset of the
  * first one and fills in @id, or -ENOENT.
  */
 long pf_cell_find(const void *src, size_t len_bytes, struct pf_cell_id *id);
+
+/* For tests: do without the vector instructions that this machine has beyond the common ones. */
+void pf_cell_plain(void);
 
 bool pf_cell_same_id(const struct pf_cell_id *a, const struct pf_cell_id *b);
 

@@ -45,7 +45,8 @@ size_t pf_guarded_copy(void *dst, const void *src, size_t len_bytes)
 
 	pthread_once(&installed, install);
 	inside = 1;
-	if (!sigsetjmp(way_back, 1)) {
+	/* The handler blocks nothing (SA_NODEFER), so there is no mask to save: that is a system call. */
+	if (!sigsetjmp(way_back, 0)) {
 		while (at < len_bytes) {
 			size_t n = stretch((uintptr_t)dst + at, (uintptr_t)src + at,
 					   len_bytes - at);

@@ -129,6 +129,8 @@ static void dispatch(struct agent *a, char *line)
 		do_statx(a, words + 1, nr - 1);
 	else if (!strcmp(words[0], "case"))
 		do_case(a, words + 1, nr - 1);
+	else if (!strcmp(words[0], "race"))
+		do_race(a, words + 1, nr - 1);
 	else if (!strcmp(words[0], "views"))
 		do_views(a, words + 1, nr - 1);
 	else if (!strcmp(words[0], "kmsg"))

@@ -7,27 +7,19 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../core/clock.h"
 #include "../core/token.h"
 #include "case.h"
 
-#define KILL_MS 5000u /* for a killed child to be gone */
 #define WORKERS 8     /* steps asleep at once, and one that runs */
 #define LATE_OPS_MAX 1500u
 
-static const char *const class_names[] = { "pte", "short-pin", "long-pin", "faulting" };
 static const char *const hold_names[] = { "none", "trivial", "inflight" };
 
 static bool writes(const struct pf_step *s)
@@ -92,33 +84,6 @@ static int prepare_steps(struct case_run *c)
 	return 0;
 }
 
-/* Split "name/variant" and find both. */
-static int find_channel(struct case_run *c)
-{
-	char name[64];
-	const char *slash = strchr(c->params->channel, '/');
-	const char *variant = slash ? slash + 1 : "";
-	const struct pf_channel_ops *ops;
-
-	snprintf(name, sizeof(name), "%.*s",
-		 (int)(slash ? slash - c->params->channel : (long)strlen(c->params->channel)),
-		 c->params->channel);
-	ops = pf_channel_find(name);
-	if (!ops)
-		return -ENOENT;
-	c->channel.ops = ops;
-	c->channel.scratch_dir = c->params->scratch;
-	c->channel.deadline_ms = c->params->deadline_ms;
-	if (!*variant) {
-		c->channel.variant = "";
-		return 0;
-	}
-	for (const char *const *v = ops->variants; v && *v; v++)
-		if (!strcmp(*v, variant))
-			c->channel.variant = *v;
-	return c->channel.variant ? 0 : -ENOENT;
-}
-
 static void setup(struct case_run *c, int out)
 {
 	const struct case_params *p = c->params;
@@ -130,14 +95,16 @@ static void setup(struct case_run *c, int out)
 		case_end(c, CASE_BROKEN, "sequence:%s", err);
 		return;
 	}
-	if (find_channel(c)) {
+	if (channel_find(&c->channel, p->channel)) {
 		case_end(c, CASE_BROKEN, "no channel '%s'", p->channel);
 		return;
 	}
+	c->channel.scratch_dir = p->scratch;
+	c->channel.deadline_ms = p->deadline_ms;
 	pf_token_encode(title, sizeof(title), c->seq.title);
 	pf_history_line(&c->history, "case %u %u %s %s %s %s", p->nr, p->run, p->channel,
-			class_names[c->channel.ops->class], hold_names[c->channel.ops->hold_kind],
-			title);
+			channel_class_names[c->channel.ops->class],
+			hold_names[c->channel.ops->hold_kind], title);
 	rc = look_init(&c->look, &c->history, p->run, p->nr);
 	rc = rc ? rc : prepare_steps(c);
 	c->workers = workers_new(WORKERS);
@@ -336,14 +303,14 @@ static int say_result(int result, const char *how, const char *why)
 	return write(result, text, (size_t)n) == n ? 0 : 1;
 }
 
-/* Everything the child does. Returns its exit status; the end of the case goes to @result. */
-static int child_main(const struct case_params *p, int out, int result)
+/* Everything the child does; see child_do. */
+static int case_child(void *arg, int out, int result)
 {
+	const struct case_params *p = arg;
 	static const char *const ends[] = { "ran", "skip", "hung", "broken" };
 	struct case_run *c = calloc(1, sizeof(*c));
 	int next;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (!c)
 		return 1;
 	c->params = p;
@@ -367,86 +334,6 @@ static int child_main(const struct case_params *p, int out, int result)
 	return say_result(result, ends[c->end], c->why);
 }
 
-/*
- * Read what the child says about its end: one write, so one read. Not until end of file, which
- * helpers that the child forked may keep from coming. False if there is no answer in time.
- */
-static bool read_result(int fd, unsigned int deadline_ms, char *text, size_t bytes)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-	ssize_t n;
-
-	if (poll(&p, 1, (int)deadline_ms) <= 0)
-		return false;
-	n = read(fd, text, bytes - 1);
-	text[n > 0 ? n : 0] = '\0';
-	return true;
-}
-
-/* Wait for @pid to be gone. Returns false if it still is there after @wait_ms. */
-static bool reap(pid_t pid, unsigned int wait_ms, int *status)
-{
-	uint64_t until = pf_now_ns() + wait_ms * PF_NS_PER_MS;
-
-	for (;;) {
-		pid_t got = waitpid(pid, status, WNOHANG);
-
-		if (got == pid || (got < 0 && errno == ECHILD))
-			return true;
-		if (pf_now_ns() >= until)
-			return false;
-		poll(NULL, 0, 1);
-	}
-}
-
-/* A child that died with the filesystem frozen would leave it so. */
-static void thaw(const char *mnt)
-{
-	int fd = open(mnt, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	ioctl(fd, FITHAW, 0); /* EINVAL when it was not frozen */
-	close(fd);
-}
-
-static void report(struct agent *a, const struct case_params *p, pid_t pid, const char *text,
-		   bool answered)
-{
-	char token[1024];
-	const char *why = strchr(text, ' ');
-	int status = 0;
-	bool gone;
-
-	if (answered && !strncmp(text, "power", 5)) {
-		agent_line(a, "ok power"); /* the child lives on, until the machine dies */
-		return;
-	}
-	pf_token_encode(token, sizeof(token), why && why[1] ? why + 1 : "?");
-	if (!answered || !strncmp(text, "hung", 4)) {
-		thaw(p->mnt);
-		kill(pid, SIGKILL);
-	}
-	gone = reap(pid, KILL_MS, &status);
-	/* A child killed in the middle of a line leaves half of it: end that line first. */
-	if (!gone || !answered || WIFSIGNALED(status))
-		agent_line(a, "%s", "");
-	if (!gone) {
-		agent_line(a, "ok stuck %s", token);
-		return;
-	}
-	if (!answered || !strncmp(text, "hung", 4))
-		agent_line(a, "ok hung %s", answered ? token : "no%20answer");
-	else if (WIFSIGNALED(status))
-		agent_line(a, "ok died %d", WTERMSIG(status));
-	else if (!strncmp(text, "ran", 3))
-		agent_line(a, "ok ran");
-	else if (!strncmp(text, "skip", 4))
-		agent_line(a, "ok skip %s", token);
-	else
-		agent_line(a, "err 5 %s", token);
-}
-
 void do_case(struct agent *a, char **words, int nr)
 {
 	struct case_params p = {
@@ -463,33 +350,12 @@ void do_case(struct agent *a, char **words, int nr)
 		.in = fileno(a->in),
 		.late = a->late,
 	};
-	char text[512];
-	int fds[2];
-	bool answered;
-	pid_t pid;
 
 	if (!p.nr || !p.dir || !p.mnt || !p.scratch || !p.channel || !p.seq) {
 		agent_line(a, "err 22 case%%20needs%%20nr,%%20dir,%%20mnt,%%20scratch,%%20channel,"
 			   "%%20seq");
 		return;
 	}
-	if (pipe2(fds, O_CLOEXEC)) {
-		agent_line(a, "err %d pipe", errno);
-		return;
-	}
-	pid = fork();
-	if (pid == 0) {
-		close(fds[0]);
-		_exit(child_main(&p, a->out, fds[1]));
-	}
-	close(fds[1]);
-	if (pid < 0) {
-		agent_line(a, "err %d fork", errno);
-		close(fds[0]);
-		return;
-	}
 	/* The child has a deadline for each step; this is for a child that cannot keep it. */
-	answered = read_result(fds[0], 8 * p.deadline_ms + 10000, text, sizeof(text));
-	close(fds[0]);
-	report(a, &p, pid, text, answered);
+	child_do(a, case_child, &p, p.mnt, 8 * p.deadline_ms + 10000);
 }

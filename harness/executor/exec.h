@@ -34,9 +34,26 @@ void do_hello(struct agent *a);
 void do_sh(struct agent *a, char **words, int nr);
 void do_statx(struct agent *a, char **words, int nr);
 void do_case(struct agent *a, char **words, int nr);
+void do_race(struct agent *a, char **words, int nr);
 void do_views(struct agent *a, char **words, int nr);
 void do_kmsg(struct agent *a);
 void do_pins(struct agent *a);
+
+/* child.c */
+/*
+ * Run @child_main in a forked child and reply with the last line of the request. The child writes reply
+ * lines to @out itself and then, in one write to @result, how it ended: "ran", "skip WHY",
+ * "refused ERRNO WHY", "hung WHERE" or "broken WHY". One that has not said so after @deadline_ms is
+ * killed, as is one that says it hangs; a filesystem left frozen at @mnt is thawed first.
+ */
+void child_do(struct agent *a, int (*child_main)(void *arg, int out, int result), void *arg,
+	      const char *mnt, unsigned int deadline_ms);
+/* Set ops and variant of @ch from "name" or "name/variant". 0 or -ENOENT. */
+int channel_find(struct pf_channel *ch, const char *full_name);
+extern const char *const channel_class_names[];
+
+/* step.c: is @err (> 0) this filesystem's way to say that it has no such operation? */
+bool fault_unsupported(const struct pf_fault_ops *ops, int err);
 
 /* Start reading the kernel log from now on. */
 void kmsg_open(void);
@@ -52,8 +69,24 @@ static inline int64_t pin_counters_held(const struct pin_counters *c)
 	return (int64_t)(c->acquired - c->released);
 }
 
-/* look.c */
+/* view.c: reading a file through one view, for cases and races. */
 #define VIEW_BUFFER_BYTES (1u << 20)
+#define VIEW_BLOCK_BYTES 4096u /* direct reads begin and end at multiples of this */
+
+/*
+ * Make @view of @f readable: *@fd is what view_read reads, to be closed by the caller only for
+ * PF_VIEW_DIRECT. 0, or -errno if the view does not exist here.
+ */
+int view_open(struct pf_file *f, enum pf_view view, int *fd);
+/*
+ * Read up to @len bytes at @off into @buf (page aligned, VIEW_BUFFER_BYTES). Returns the bytes read,
+ * short where a page cannot be read or the file ends; *@err is the errno of why it is short, 0 at the
+ * end of the file. May read more than @len (whole blocks).
+ */
+size_t view_read(struct pf_file *f, int fd, enum pf_view view, uint8_t *buf, uint64_t off,
+		 size_t len, int *err);
+
+/* look.c */
 
 /* What a look needs to name the cells it finds. */
 struct look {
@@ -90,6 +123,8 @@ struct workers;
 struct workers *workers_new(int nr);
 /* The kernel stack of thread @tid, "" if it cannot be read (only root can). */
 void thread_stack(int tid, char *out, size_t bytes);
+/* "D folio_wait_bit": state letter and kernel function of thread @tid. Returns the letter. */
+char thread_where(int tid, char *out, size_t bytes);
 /* Hand @job to an idle thread. 0, or -EAGAIN when all are busy. */
 int workers_start(struct workers *w, struct job *job);
 /*

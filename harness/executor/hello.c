@@ -18,7 +18,6 @@
 
 #define PROBE_MS 20000
 
-static const char *const class_names[] = { "pte", "short-pin", "long-pin", "faulting" };
 static const char *const hold_names[] = { "none", "trivial", "inflight" };
 static const char *const args_names[] = { "file", "file-size", "file-range", "file-file" };
 
@@ -73,7 +72,7 @@ static void say_channel(struct agent *a, const struct pf_channel_ops *ops, const
 		ops->preload();
 	pf_token_encode(token, sizeof(token), why);
 	agent_line(a, "channel %s%s%s %s %s %s %s %s", ops->name, *variant ? "/" : "", variant,
-		   class_names[ops->class], hold_names[ops->hold_kind],
+		   channel_class_names[ops->class], hold_names[ops->hold_kind],
 		   ops->brief ? "brief" : "full", rc ? "no" : "yes", token);
 }
 

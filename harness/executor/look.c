@@ -13,11 +13,8 @@
 #include <unistd.h>
 
 #include "../core/cell.h"
-#include "../core/guard.h"
 #include "../core/token.h"
 #include "exec.h"
-
-#define PAGE_BYTES 4096u
 
 int look_init(struct look *l, struct pf_history *h, uint32_t run, uint32_t case_nr)
 {
@@ -25,7 +22,7 @@ int look_init(struct look *l, struct pf_history *h, uint32_t run, uint32_t case_
 	l->h = h;
 	l->run = run;
 	l->case_nr = case_nr;
-	if (posix_memalign((void **)&l->buf, PAGE_BYTES, VIEW_BUFFER_BYTES))
+	if (posix_memalign((void **)&l->buf, VIEW_BLOCK_BYTES, VIEW_BUFFER_BYTES))
 		return -ENOMEM;
 	return 0;
 }
@@ -216,47 +213,6 @@ static void cell_value(const struct look *l, const uint8_t *cell, uint32_t file,
 	}
 }
 
-/*
- * Read up to VIEW_BUFFER_BYTES at @off. Returns the bytes read (short where a page cannot be read),
- * with *@err telling why it is short; or -errno.
- */
-static ssize_t read_view(struct look *l, struct pf_file *f, int fd, enum pf_view view, uint64_t off,
-			 size_t len, int *err)
-{
-	ssize_t n;
-
-	*err = 0;
-	if (view == PF_VIEW_MMAP) {
-		n = (ssize_t)pf_guarded_copy(l->buf, f->map + off, len);
-		if ((size_t)n < len)
-			*err = EFAULT;
-		return n;
-	}
-	/* O_DIRECT wants whole blocks; the tail past the end of the file reads short. */
-	if (view == PF_VIEW_DIRECT)
-		len = (len + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
-	n = pread(fd, l->buf, len, (off_t)off);
-	if (n < 0) {
-		*err = errno;
-		return 0;
-	}
-	return n;
-}
-
-static int view_open(struct pf_file *f, enum pf_view view, int *fd)
-{
-	char path[64];
-
-	*fd = f->fd;
-	if (view == PF_VIEW_MMAP)
-		return f->map ? 0 : -ENODATA;
-	if (view != PF_VIEW_DIRECT)
-		return 0;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->fd);
-	*fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
-	return *fd < 0 ? -errno : 0;
-}
-
 /* All of [off, end) cell by cell; what cannot be read is cells of value eERRNO, page by page. */
 static void see_range(struct runs *r, struct pf_file *f, int fd, enum pf_view view, uint64_t off,
 		      uint64_t end)
@@ -266,12 +222,13 @@ static void see_range(struct runs *r, struct pf_file *f, int fd, enum pf_view vi
 
 	while (off < end) {
 		/* Direct reads begin at a block: take the page and skip what was not asked for. */
-		uint64_t from = view == PF_VIEW_DIRECT ? off / PAGE_BYTES * PAGE_BYTES : off;
+		uint64_t from = view == PF_VIEW_DIRECT ? off / VIEW_BLOCK_BYTES * VIEW_BLOCK_BYTES
+						       : off;
 		size_t want = end - from < VIEW_BUFFER_BYTES ? (size_t)(end - from)
 							     : VIEW_BUFFER_BYTES;
 		int err;
-		ssize_t got = read_view(l, f, fd, view, from, want, &err);
-		uint64_t seen_end = from + (uint64_t)got / PF_CELL_BYTES * PF_CELL_BYTES;
+		size_t got = view_read(f, fd, view, l->buf, from, want, &err);
+		uint64_t seen_end = from + got / PF_CELL_BYTES * PF_CELL_BYTES;
 
 		if (seen_end > end)
 			seen_end = end;
@@ -279,11 +236,11 @@ static void see_range(struct runs *r, struct pf_file *f, int fd, enum pf_view vi
 			cell_value(l, l->buf + (off - from), f->id, off, &value);
 			runs_add(r, &value);
 		}
-		if (off >= end || (size_t)got >= want)
+		if (off >= end || got >= want)
 			continue;
 		value.kind = VALUE_TEXT;
 		snprintf(value.text, sizeof(value.text), "e%s", err ? pf_errno_name(err) : "EOF");
-		for (uint64_t page_end = (off / PAGE_BYTES + 1) * PAGE_BYTES;
+		for (uint64_t page_end = (off / VIEW_BLOCK_BYTES + 1) * VIEW_BLOCK_BYTES;
 		     off < page_end && off < end; off += PF_CELL_BYTES)
 			runs_add(r, &value);
 	}

@@ -265,7 +265,7 @@ void land_held(struct case_run *c, struct held *held)
 	pf_history_ret(&c->history, held->op, n, held->io.detail);
 }
 
-static bool fault_unsupported(const struct pf_fault_ops *ops, int err)
+bool fault_unsupported(const struct pf_fault_ops *ops, int err)
 {
 	if (ops->unsupported)
 		return ops->unsupported(err);

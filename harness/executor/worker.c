@@ -183,6 +183,16 @@ void thread_stack(int tid, char *out, size_t bytes)
 	thread_file(tid, "stack", out, bytes);
 }
 
+char thread_where(int tid, char *out, size_t bytes)
+{
+	uint64_t switches;
+	char letter = thread_state(tid, &switches), wchan[80];
+
+	thread_wchan(tid, wchan, sizeof(wchan));
+	snprintf(out, bytes, "%c %s", letter, wchan);
+	return letter;
+}
+
 enum job_state workers_wait(struct workers *w, struct job *job, unsigned int grace_ms,
 			    unsigned int deadline_ms, char *where, size_t where_bytes)
 {

@@ -3,16 +3,22 @@
  * main.c - pinfault-judge: histories in, answers out (harness/README.md, "The judge's answer").
  *
  *	pinfault-judge FILE...		judge each
+ *	pinfault-judge --prefix FILE...	of a damaged one, judge what comes before the damage: corrupt
+ *					if that is, else inconclusive
+ *	pinfault-judge --race [--prefix] FILE	a race's stream (core/racelog.h); - is stdin
  *	pinfault-judge --stdin		one path a line on stdin, an answer each, until end of file
  *
  * Exit: 0 when every history could be judged, 2 when one could not (its answer says broken).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../core/token.h"
 #include "judge.h"
+#include "race_judge.h"
 
 static int broken(const char *path, const char *why)
 {
@@ -25,7 +31,7 @@ static int broken(const char *path, const char *why)
 	return 2;
 }
 
-static int judge_file(const char *path)
+static int judge_file(const char *path, bool prefix)
 {
 	struct j_reader r = { .path = path };
 	struct judge *j;
@@ -43,14 +49,21 @@ static int judge_file(const char *path)
 	while ((rc = j_read(&r, &ev)) > 0) {
 		rc = judge_event(j, &ev);
 		if (rc) {
-			snprintf(r.err, sizeof(r.err), "line %u: %.200s", r.line_nr, j->err);
+			snprintf(r.err, sizeof(r.err), "line %u, byte %llu: %.180s", r.line_nr,
+				 (unsigned long long)r.line_at, j->err);
 			break;
 		}
 	}
+	if (rc && prefix && *r.err) {
+		j->prefix_of = r.err;
+		rc = 0;
+		status = 2;
+	}
+	if (!rc && judge_finish(j))
+		rc = snprintf(r.err, sizeof(r.err), "%.200s", j->err);
 	if (rc) {
 		status = broken(path, *r.err ? r.err : "out of memory");
 	} else {
-		judge_finish(j);
 		judge_answer(j, stdout);
 		fflush(stdout);
 	}
@@ -60,23 +73,48 @@ static int judge_file(const char *path)
 	return status;
 }
 
+static int usage(void)
+{
+	fprintf(stderr, "usage: pinfault-judge [--prefix] FILE... | --race [--prefix] FILE|- | --stdin\n");
+	return 64;
+}
+
+/* Of --race only the last word is a file. */
+static int judge_race(int argc, char **argv)
+{
+	bool prefix = argc == 4 && !strcmp(argv[2], "--prefix");
+	const char *path = argv[argc - 1];
+	int fd, status;
+
+	if (argc != 3 + prefix)
+		return usage();
+	fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : STDIN_FILENO;
+	if (fd < 0)
+		return broken(path, strerror(errno));
+	status = race_judge(fd, prefix, stdout);
+	close(fd);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	char path[4096];
-	int status = 0;
+	int status = 0, first = 1;
+	bool prefix = argc > 1 && !strcmp(argv[1], "--prefix");
 
 	if (argc == 2 && !strcmp(argv[1], "--stdin")) {
 		while (fgets(path, sizeof(path), stdin)) {
 			path[strcspn(path, "\n")] = '\0';
-			status |= judge_file(path);
+			status |= judge_file(path, false);
 		}
 		return status;
 	}
-	if (argc < 2 || argv[1][0] == '-') {
-		fprintf(stderr, "usage: pinfault-judge FILE... | --stdin\n");
-		return 64;
-	}
-	for (int i = 1; i < argc; i++)
-		status |= judge_file(argv[i]);
+	if (argc > 2 && !strcmp(argv[1], "--race"))
+		return judge_race(argc, argv);
+	first += prefix;
+	if (argc <= first || argv[first][0] == '-')
+		return usage();
+	for (int i = first; i < argc; i++)
+		status |= judge_file(argv[i], prefix);
 	return status;
 }

@@ -5,11 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <zlib.h>
+
 #include "../core/cell.h"
 #include "../core/token.h"
 #include "judge.h"
 
 #define WORDS_MAX 8192
+#define IDS_MAX 255 /* of files: a byte of pf_value */
 
 static const char *const verb_names[] = { "pin", "unpin", "write", "store", "pwrite", "look",
 					   "fault" };
@@ -20,7 +23,8 @@ static const char *const class_names[] = { "pte", "short-pin", "long-pin", "faul
 __attribute__((format(printf, 2, 3))) static int bad(struct j_reader *r, const char *fmt, ...)
 {
 	va_list ap;
-	int at = snprintf(r->err, sizeof(r->err), "line %u: ", r->line_nr);
+	int at = snprintf(r->err, sizeof(r->err), "line %u, byte %llu: ", r->line_nr,
+			  (unsigned long long)r->line_at);
 
 	va_start(ap, fmt);
 	vsnprintf(r->err + at, sizeof(r->err) - (size_t)at, fmt, ap);
@@ -143,10 +147,12 @@ static int read_value(struct j_reader *r, char *word, struct j_event *ev, uint64
 		s->kind = SEEN_CELL;
 		s->id = 0; /* in its place: the reader of the event knows where */
 		s->cell = (uint32_t)first_cell;
-		return number32(r, word + 1, UINT32_MAX, &s->op);
+		if (number32(r, word + 1, UINT32_MAX, &s->op))
+			return -EINVAL;
+		return s->op ? 0 : bad(r, "'%.40s' names no operation", word);
 	case 'm':
 		if (sscanf(word + 1, "%llu:%llu:%llu%c", &op, &id, &off, &end) != 3 ||
-		    op > UINT32_MAX || id > UINT32_MAX || !id || off > BYTES_MAX ||
+		    !op || op > UINT32_MAX || id > IDS_MAX || !id || off > BYTES_MAX ||
 		    off % PF_CELL_BYTES)
 			return bad(r, "'%.40s' is not mOP:ID:OFF", word);
 		s->kind = SEEN_CELL;
@@ -246,7 +252,7 @@ static int read_file(struct j_reader *r, char **w, int nr, struct j_event *ev)
 	if (nr != 6)
 		return bad(r, "file needs OBJ ID SIZE STATE OP");
 	rc = name(r, w[1], &ev->name);
-	rc = rc ? rc : number32(r, w[2], 1000, &ev->id);
+	rc = rc ? rc : number32(r, w[2], IDS_MAX, &ev->id);
 	rc = rc ? rc : number(r, w[3], BYTES_MAX, &ev->size_bytes);
 	rc = rc ? rc : number32(r, w[5], J_OPS_MAX - 1, &ev->op);
 	ev->written = !strcmp(w[4], "written");
@@ -284,6 +290,18 @@ static int read_sleep(struct j_reader *r, char **w, int nr, struct j_event *ev)
 	return rc;
 }
 
+/* last LINES: with it, and only with it, a history of version 2 is whole. */
+static int read_last(struct j_reader *r, char **w, int nr, struct j_event *ev)
+{
+	uint64_t lines;
+
+	(void)ev;
+	if (nr != 2 || pf_token_u64(w[1], &lines) || lines != r->line_nr)
+		return bad(r, "this is not the last of %.20s lines", nr == 2 ? w[1] : "?");
+	r->ended = true;
+	return 0;
+}
+
 static int read_words(struct j_reader *r, char **w, int nr, struct j_event *ev)
 {
 	static const struct {
@@ -297,7 +315,7 @@ static int read_words(struct j_reader *r, char **w, int nr, struct j_event *ev)
 		{ "effect", EV_EFFECT, read_word },   { "pinned", EV_PINNED, read_word },
 		{ "hung", EV_HUNG, read_sleep },      { "remount", EV_REMOUNT, NULL },
 		{ "crash", EV_CRASHED, NULL },	      { "note", EV_NOTE, NULL },
-		{ "end", EV_END, NULL },
+		{ "end", EV_END, NULL },	      { "last", EV_LAST, read_last },
 	};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
@@ -308,6 +326,36 @@ static int read_words(struct j_reader *r, char **w, int nr, struct j_event *ev)
 	return bad(r, "'%.40s' is not a line of a history", w[0]);
 }
 
+#define SUM_BYTES 11 /* " ~01234567\n" */
+
+/* The first line says the version. 2: every line carries the sum of all up to it. */
+static int read_version(struct j_reader *r, size_t len)
+{
+	if (!strcmp(r->line, "pinfault-history 1\n"))
+		return 0;
+	if (strcmp(r->line, "pinfault-history 2\n") != 0)
+		return bad(r, "not a history of version 1 or 2");
+	r->summed = true;
+	r->sum = (uint32_t)crc32(0, (const Bytef *)r->line, (uInt)len);
+	return 0;
+}
+
+/* Check and take off the sum at the end of a line. */
+static int take_sum(struct j_reader *r, size_t len)
+{
+	char *tail = r->line + len - SUM_BYTES, want[SUM_BYTES + 1];
+
+	if (len <= SUM_BYTES)
+		return bad(r, "too short to carry a sum");
+	r->sum = (uint32_t)crc32(r->sum, (const Bytef *)r->line, (uInt)(len - SUM_BYTES));
+	r->sum = (uint32_t)crc32(r->sum, (const Bytef *)"\n", 1);
+	snprintf(want, sizeof(want), " ~%08x\n", r->sum);
+	if (strcmp(tail, want) != 0)
+		return bad(r, "damaged: this line, or one before it that is missing");
+	strcpy(tail, "\n");
+	return 0;
+}
+
 int j_read(struct j_reader *r, struct j_event *ev)
 {
 	static char *words[WORDS_MAX];
@@ -315,21 +363,26 @@ int j_read(struct j_reader *r, struct j_event *ev)
 	int nr, rc;
 
 	*ev = (struct j_event){ .text = "" };
+	r->line_at = r->next_at;
 	len = getline(&r->line, &r->line_bytes, r->in);
 	r->line_nr++;
 	if (len < 0 && r->line_nr == 1)
 		return bad(r, "empty: not a history");
 	if (len < 0)
-		return 0;
+		return r->summed && !r->ended ? bad(r, "cut off: there was more") : 0;
+	r->next_at += (uint64_t)len;
 	if (strlen(r->line) != (size_t)len)
 		return bad(r, "a NUL byte");
 	if (r->line[len - 1] != '\n')
 		return bad(r, "cut off");
+	if (r->ended)
+		return bad(r, "more after the last line");
 	if (r->line_nr == 1) {
-		if (strcmp(r->line, "pinfault-history 1\n") != 0)
-			return bad(r, "not a history of version 1");
-		return j_read(r, ev);
+		rc = read_version(r, (size_t)len);
+		return rc ? rc : j_read(r, ev);
 	}
+	if (r->summed && take_sum(r, (size_t)len))
+		return -EINVAL;
 	nr = pf_token_split(r->line, words, WORDS_MAX);
 	if (nr <= 0)
 		return bad(r, nr ? "too many words" : "an empty line");

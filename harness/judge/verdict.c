@@ -6,11 +6,14 @@
  * A pass is earned. Without data checked, without a write that completed, without a pin shown where
  * one was claimed, without a fault that is shown to have happened, the verdict is inconclusive.
  */
+#include <errno.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "../core/cell.h"
 #include "../core/token.h"
-#include "judge.h"
+#include "explain.h"
 
 void judge_violation(struct judge *j, const char *kind, const char *fmt, ...)
 {
@@ -26,6 +29,102 @@ void judge_violation(struct judge *j, const char *kind, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(j->evidence[j->nr_evidence++], sizeof(j->evidence[0]), fmt, ap);
 	va_end(ap);
+}
+
+void judge_evidence(struct judge *j, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (j->nr_evidence == EVIDENCE_MAX)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(j->evidence[j->nr_evidence++], sizeof(j->evidence[0]), fmt, ap);
+	va_end(ap);
+}
+
+/*
+ * What became of each successful channel write: its cells may have moved, so they are looked for in
+ * every file. What somebody overwrote after it returned is not missed.
+ */
+struct found {
+	const struct judge *j;
+	bool *of[J_OPS_MAX];
+};
+
+static bool counts(const struct j_op *op)
+{
+	return op->known && op->verb == J_WRITE && op->ok;
+}
+
+static void note_held(void *arg, int obj, uint32_t cell, pf_value v)
+{
+	struct found *f = arg;
+	uint32_t n = pf_value_op(v);
+	const struct j_op *op = &f->j->ops[n < J_OPS_MAX ? n : 0];
+
+	(void)obj;
+	(void)cell;
+	if (counts(op) && f->of[n] && pf_value_file(v) == f->j->objects[op->obj].id &&
+	    j_touches(op, op->obj, pf_value_cell(v)))
+		f->of[n][pf_value_cell(v) - op->off_bytes / PF_CELL_BYTES] = true;
+}
+
+static bool overwritten(const struct judge *j, const struct j_op *w, uint64_t cell)
+{
+	for (uint32_t k = 1; k <= j->last_op; k++)
+		if (&j->ops[k] != w && j->ops[k].known && j->ops[k].inv_ns > w->ret_ns &&
+		    j_touches(&j->ops[k], w->obj, cell))
+			return true;
+	return false;
+}
+
+static void settle_accounts(struct judge *j, struct found *f)
+{
+	for (uint32_t n = 1; n <= j->last_op; n++) {
+		struct j_op *op = &j->ops[n];
+		uint64_t first = op->off_bytes / PF_CELL_BYTES;
+
+		for (uint64_t i = 0; f->of[n] && i < op->len_bytes / PF_CELL_BYTES; i++)
+			op->cells_gone += !f->of[n][i] && !overwritten(j, op, first + i);
+		free(f->of[n]);
+	}
+}
+
+int judge_finish(struct judge *j)
+{
+	struct found *f = calloc(1, sizeof(*f));
+	struct x_result r = { 0 };
+	int rc = f ? 0 : -ENOMEM;
+
+	if (j_make_room(j)) {
+		free(f);
+		return -EINVAL;
+	}
+	for (uint32_t n = 1; f && n <= j->last_op; n++)
+		if (counts(&j->ops[n])) {
+			f->of[n] = calloc(j->ops[n].len_bytes / PF_CELL_BYTES + 1, 1);
+			rc = f->of[n] ? rc : -ENOMEM;
+		}
+	if (!rc) {
+		f->j = j;
+		x_run(j, NULL, &r, note_held, f);
+		j->checked_cells = r.checked_cells;
+		j->checked_sizes = r.checked_sizes;
+		j->undecided_cells = r.undecided_cells;
+		j->relaxed = r.relaxed;
+		rc = r.out_of_memory ? -ENOMEM : 0;
+	}
+	if (f)
+		settle_accounts(j, f);
+	if (!rc)
+		explain(j, &r);
+	if (rc)
+		snprintf(j->err, sizeof(j->err),
+			 "more than can be followed: memory is short, or over %d operations at once",
+			 J_PENDING_MAX);
+	x_result_free(&r);
+	free(f);
+	return rc;
 }
 
 struct account {
@@ -116,7 +215,7 @@ static const char *inconclusive(const struct judge *j, const struct account *a)
 	/* Of an emptied file only the size is left to look at; that is a look too. */
 	if (!j->checked_cells && !j->checked_sizes)
 		return "no data was looked at";
-	if (j->looked_at_events < j->last_change_events)
+	if (j->last_seen_at < j->last_change_at)
 		return "no data was looked at after the last change";
 	if (j->undecided_cells >= j->checked_cells && !j->checked_sizes)
 		return "nothing that was looked at could be decided";
@@ -193,6 +292,9 @@ void judge_answer(const struct judge *j, FILE *out)
 		line(out, "why", j->hung_where);
 	} else if (j->nr_kinds) {
 		line(out, "verdict", "corrupt");
+	} else if (j->prefix_of) {
+		line(out, "verdict", "inconclusive");
+		line(out, "why", j->prefix_of);
 	} else if (!j->ended) {
 		line(out, "verdict", "broken");
 		line(out, "why", "the history ends before the case did");
@@ -211,6 +313,8 @@ void judge_answer(const struct judge *j, FILE *out)
 			line(out, j->ops[i].verb == J_FAULT ? "effect" : "pinned",
 			     j->ops[i].evidence);
 	fprintf(out, "checked %llu\n", (unsigned long long)j->checked_cells);
+	if (j->relaxed)
+		fprintf(out, "relaxed %llu\n", (unsigned long long)j->relaxed);
 	if (j->undecided_cells)
 		fprintf(out, "undecided %llu\n", (unsigned long long)j->undecided_cells);
 	fprintf(out, "end\n");

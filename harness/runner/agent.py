@@ -176,6 +176,9 @@ class Agent:
     def case(self, timeout_s: float, **keys: str | int) -> Reply:
         return self.request("case", *(f"{k}={v}" for k, v in keys.items()), timeout_s=timeout_s)
 
+    def race(self, timeout_s: float, **keys: str | int) -> Reply:
+        return self.request("race", *(f"{k}={v}" for k, v in keys.items()), timeout_s=timeout_s)
+
     def views(self, timeout_s: float, **keys: str | int) -> Reply:
         return self.request("views", *(f"{k}={v}" for k, v in keys.items()), timeout_s=timeout_s)
 

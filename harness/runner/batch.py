@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .agent import encode
+from .agent import Reply, encode
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
 from .fsconfig import FsConfig
 from .fsops import Filesystem, NotCovered
@@ -25,6 +25,7 @@ from .judge import Judgement
 from .klog import classify_console
 from .neighbour import Neighbour
 from .plan import Case
+from .race import GUEST_STREAM_MAX, NATIVE_STREAM_MAX, RaceCase, fetch, judgement, lines as race_lines
 from .store import utc_now
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Running:
     began: float
     started: str
     history: list[str] = field(default_factory=list)
+    answer: list[str] = field(default_factory=list)  # of a race: its judge's, and the executor's counters
     status: list[str] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     findings: list[dict[str, str]] = field(default_factory=list)
@@ -113,7 +115,9 @@ class FsRun:
         promised: those that write the whole filesystem come first, the others in an order drawn from the
         seed, and those at work until the end have a cut of their own. One that spoils the disks is alone."""
         if mode is not Mode.POWER:
-            return [cases[at:at + BATCH_CASES] for at in range(0, len(cases), BATCH_CASES)]
+            # A race is long, and what is found after it must be its own.
+            size = 1 if cases and isinstance(cases[0], RaceCase) else BATCH_CASES
+            return [cases[at:at + size] for at in range(0, len(cases), size)]
         if cases and (why := self.config.lost_with_power):
             for case in cases:
                 self.k.record_skip(case, why)
@@ -325,16 +329,15 @@ class FsRun:
         """Run it and fetch its kernel log and pins. Raises CaseLost when the machine went down."""
         running = Running(case, time.monotonic(), utc_now())
         try:
-            reply = self.k.agent.case(
-                CASE_TIMEOUT_S, nr=case.nr, run=self.k.nonce, dir=f"{self.k.mnt}/c{case.nr}", mnt=self.k.mnt,
-                scratch=self.k.scratch, channel=case.channel, seq=self.k.sequences[case.sequence].text,
-                deadline_ms=self.k.deadline_ms, grace_ms=self.k.grace_ms)
+            reply = self._request(case)
             running.history = reply.history()
             running.status = reply.last
             log = self.k.agent.kmsg()
             running.log = [f"[{s:12.6f}] <{p}> {text}" for s, p, text in log]
             self._check_log(running, [text for _, _, text in log])
             self._read_status(running)
+            if isinstance(case, RaceCase):
+                self._read_race(case, running, reply)
             if self.k.machine.guest and reply.last[:2] != ["ok", "stuck"]:
                 self._check_pins(running, pins_before)
         except (AgentDied, AgentTimeout) as err:
@@ -355,6 +358,42 @@ class FsRun:
             raise CaseLost
         return running
 
+    def _request(self, case: Case) -> Reply:
+        where: dict[str, str | int] = {
+            "nr": case.nr, "run": self.k.nonce, "dir": f"{self.k.mnt}/c{case.nr}", "mnt": self.k.mnt,
+            "scratch": self.k.scratch, "channel": case.channel}
+        if not isinstance(case, RaceCase):
+            return self.k.agent.case(CASE_TIMEOUT_S, **where, seq=self.k.sequences[case.sequence].text,
+                                     deadline_ms=self.k.deadline_ms, grace_ms=self.k.grace_ms)
+        # Whole memory is walked and disks are waited for, by several threads at once.
+        deadline_ms = 5 * self.k.deadline_ms
+        return self.k.agent.race(
+            case.race.timeout_s(deadline_ms), **where, **case.race.keys(), deadline_ms=deadline_ms,
+            judge=str(self.k.machine.judge_path), record=self._stream_path(case),
+            record_max=GUEST_STREAM_MAX if self.k.machine.guest else NATIVE_STREAM_MAX)
+
+    def _stream_path(self, case: Case) -> str:
+        """Where the executor writes a race's stream: natively to where it may stay."""
+        if self.k.machine.guest:
+            return f"{self.k.scratch}/stream"
+        path = self.k.store.stream_path(case.id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return str(path.resolve())
+
+    def _read_race(self, case: RaceCase, running: Running, reply: Reply) -> None:
+        """The judge's answer; the stream is kept when it was asked for, or shows something."""
+        running.answer = race_lines(reply)
+        if running.forced is None:
+            running.forced = judgement(reply)
+        keep = case.race.record or running.forced.verdict in ("corrupt", "hung", "broken")
+        path = self.k.store.stream_path(case.id)
+        if self.k.machine.guest and keep:
+            why = fetch(self.k.agent, self._stream_path(case), path)
+            if why:
+                running.answer.append(f"note the stream could not be fetched: {why}")
+        elif not keep:
+            path.unlink(missing_ok=True)
+
     def _check_log(self, running: Running, lines: list[str]) -> None:
         for finding in self.k.klog.grade(lines):
             running.findings.append({"kind": "kernel-log", "text": finding.text,
@@ -367,6 +406,9 @@ class FsRun:
             running.forced = Judgement(verdict="broken", why="executor: " + " ".join(status[2:]))
         elif how == "skip":
             running.forced = Judgement(verdict="skipped", why=rest)
+        elif how == "refused":
+            running.forced = Judgement(verdict="coherent", resolution="refused", why=rest,
+                                       errno=rest.partition(" ")[0])
         elif how in ("hung", "stuck"):
             running.forced = Judgement(verdict="hung", resolution="hung", why=rest)
         elif how == "died":

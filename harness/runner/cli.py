@@ -11,11 +11,13 @@ from pathlib import Path
 from . import deps, main as runs, report, selftest
 from .errors import EXIT_BROKEN, EXIT_EXPECTED, EXIT_USAGE, EnvironmentFailed, UsageError, nearest
 from .plan import Filters, parse_case_id
+from .race import SECONDS, SEQUENCE, Race
 from .store import load_run
 
 COMMANDS = {
     "run": "run the named sequences over the matrix (the default command)",
     "seq": "run one sequence file over the matrix",
+    "race": "threads of channel writes, faults and reads run free, recorded and judged while they run",
     "repro": "run one recorded case again: a case's folder, or RUN:KERNEL/FS/CHANNEL/SEQUENCE",
     "list": "what there is: kernels, filesystems, channels, faults, sequences",
     "report": "print a run's tables again",
@@ -27,7 +29,7 @@ EPILOG = """exit: 0 everything as expected; 1 something differed from what was e
 
 
 _OPTIONS = ("kernel modules fs channel fault sequence seed out json resume no-install jobs device "
-            "overwrite-device local-config section markdown help")
+            "overwrite-device local-config section markdown help ops seconds threads files size record")
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,6 +47,14 @@ class Parser(argparse.ArgumentParser):
 def _path(text: str) -> Path:
     """Relative to where the caller stood: run.sh went to the checkout."""
     return Path(os.path.normpath(Path(os.environ.get("PINFAULT_CALLER_DIR", "."), text)))
+
+
+def _size(text: str) -> int:
+    """A number of bytes, also as 256K or 1M."""
+    match = re.fullmatch(r"(\d+)([KM]?)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a size (a number, then nothing, K or M)")
+    return int(match[1]) << {"": 0, "K": 10, "M": 20}[match[2]]
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -78,8 +88,15 @@ def parser() -> Parser:
     made = {name: sub.add_parser(name, help=text, description=text, epilog=EPILOG,
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
             for name, text in COMMANDS.items()}
-    for name in ("run", "seq", "repro", "selftest", "list"):
+    for name in ("run", "seq", "race", "repro", "selftest", "list"):
         _common(made[name])
+    add = made["race"].add_argument
+    add("--ops", type=int, default=0, metavar="N", help="operations of each race")
+    add("--seconds", type=float, default=0.0, metavar="S", help=f"of each race (default {SECONDS:g}, without --ops)")
+    add("--threads", type=int, default=Race.threads, metavar="N", help=f"1 to 16 (default {Race.threads})")
+    add("--files", type=int, default=Race.files, metavar="N", help=f"1 to 8 (default {Race.files})")
+    add("--size", type=_size, default=Race.size, metavar="BYTES", help="of each file at the start (default 256K)")
+    add("--record", action="store_true", help="keep every race's stream, not only those that show something")
     made["seq"].add_argument("file", type=_path, metavar="FILE")
     made["repro"].add_argument("result", metavar="RESULT")
     made["report"].add_argument("run", type=_path, metavar="RUN")
@@ -100,7 +117,15 @@ def _options(args: argparse.Namespace) -> runs.Options:
         raise UsageError("--section belongs to --local-config FILE")
     if args.device and "native" not in args.kernel:
         raise UsageError("--device is for --kernel native; guests have devices of their own")
+    race = None
+    if args.command == "race":
+        if args.sequence:
+            raise UsageError("a race follows no sequence; --fault chooses what runs in it")
+        race = Race(ops=args.ops, seconds=args.seconds, threads=args.threads, files=args.files, size=args.size,
+                    record=args.record)
+        race.check()
     return runs.Options(
+        race=race,
         kernels=list(dict.fromkeys(args.kernel)), modules=args.modules,
         filters=Filters(args.fs, args.channel, args.sequence, args.fault, args.all), seed=args.seed, out=args.out,
         json=args.json, resume=args.resume, install=not args.no_install, jobs=args.jobs, device=args.device,
@@ -128,6 +153,10 @@ def _repro(args: argparse.Namespace, options: runs.Options, argv: list[str]) -> 
     known = {r.id: r for r in results}
     if case_id not in known:
         raise UsageError(nearest(case_id, list(known), "case"))
+    if known[case_id].sequence == SEQUENCE:
+        # What it was asked for stands in the line that repeats it.
+        return dispatch([*known[case_id].repeat.split()[1:], *(["--out", str(args.out)] if args.out else []),
+                         *(["--no-install"] if args.no_install else [])])
     options.kernels = options.kernels or [kernel]
     options.filters = Filters([fs], [channel], [sequence])
     options.sequence_file = run_dir / "cases" / case_id / "sequence.seq"

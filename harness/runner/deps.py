@@ -24,6 +24,7 @@ class Need:
     package: str
     why: str
     guests_only: bool = False
+    tests_only: bool = False
 
 
 NEEDS = (
@@ -34,7 +35,11 @@ NEEDS = (
     Need("pc:liburing", "liburing-dev", "io_uring channels"),
     Need("pc:libibverbs", "libibverbs-dev", "RDMA channels"),
     Need("/usr/lib/x86_64-linux-gnu/libibverbs", "ibverbs-providers", "user space driver of Soft-RoCE"),
+    Need("pc:zlib", "zlib1g-dev", "sums of histories"),
+    Need("/usr/include/xxhash.h", "libxxhash-dev", "sums in the history of a race"),
     Need("pc:check", "check", "unit tests of the C parts"),
+    Need("clang", "clang", "fuzzes the parsers (make check)", tests_only=True),
+    Need("rt:fuzzer", "libclang-rt-dev", "fuzzes the parsers (make check)", tests_only=True),
     Need("fio", "fio", "neighbours on the same filesystem"),
     Need("mkfs.xfs", "xfsprogs", "XFS"),
     Need("mkfs.ext4", "e2fsprogs", "ext4 and ext2"),
@@ -57,20 +62,25 @@ NEEDS = (
 def present(look: str) -> bool:
     if look.startswith("pc:"):
         return bool(shutil.which("pkg-config")) and run("pkg-config", "--exists", look[3:]).code == 0
+    if look.startswith("rt:"):  # a runtime library of clang's
+        name = f"libclang_rt.{look[3:]}-{os.uname().machine}.a"
+        return bool(shutil.which("clang")) and \
+            Path(run("clang", f"-print-file-name={name}").out.strip()).is_absolute()
     if look.startswith("/"):
         return Path(look).exists()
     path = os.environ.get("PATH", "") + ":/usr/local/sbin:/usr/sbin:/sbin"
     return shutil.which(look, path=path) is not None
 
 
-def missing(guests: bool, is_present: Callable[[str], bool] = present) -> list[Need]:
-    return [n for n in NEEDS if (guests or not n.guests_only) and not is_present(n.look)]
+def missing(guests: bool, is_present: Callable[[str], bool] = present, tests: bool = False) -> list[Need]:
+    return [n for n in NEEDS if (guests or not n.guests_only) and (tests or not n.tests_only)
+            and not is_present(n.look)]
 
 
 def ensure(guests: bool, install: bool, is_present: Callable[[str], bool] = present,
-           uid: int | None = None) -> None:
+           uid: int | None = None, tests: bool = False) -> None:
     """Everything is there when this returns. EnvironmentFailed otherwise, saying what to do."""
-    needs = missing(guests, is_present)
+    needs = missing(guests, is_present, tests)
     if not needs:
         return
     print("missing on this machine:", file=sys.stderr)
@@ -86,7 +96,7 @@ def ensure(guests: bool, install: bool, is_present: Callable[[str], bool] = pres
         raise EnvironmentFailed("as root, run: " + " ".join(command))
     print("installing: " + " ".join(packages), file=sys.stderr)
     _apt(command)
-    still = [n.package for n in missing(guests, is_present)]
+    still = [n.package for n in missing(guests, is_present, tests)]
     if still:
         raise EnvironmentFailed("installed, and still missing: " + " ".join(still))
 

@@ -179,6 +179,8 @@ class KernelRun:
                 judgement = self.judge.judge(path)
             elif judgement.verdict in ("hung", "crashed"):
                 judgement.evidence += self.judge.judge(path).evidence
+        if running.answer:
+            self.store.write_answer(case.id, running.answer)
         if judgement is None:
             judgement = Judgement(why="the executor sent no history")
         crash = [f for f in running.findings if f["kind"] in ("crash", "hang")]

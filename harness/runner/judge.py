@@ -5,6 +5,7 @@ import os
 import select
 import subprocess
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +26,25 @@ class Judgement:
     blocked_ns: int = 0
     errno: str = ""
     other: dict[str, str] = field(default_factory=dict)
+
+
+def answer(lines: Iterable[tuple[str, str]]) -> Judgement:
+    """From KEY, decoded VALUE up to `end`. ValueError for what is no number."""
+    out = Judgement()
+    for key, value in lines:
+        if key == "end":
+            break
+        if key in ("resolution", "detail", "verdict", "why", "errno"):
+            setattr(out, key, "" if value == "-" else value)
+        elif key == "kind":
+            out.kinds.append(value)
+        elif key == "evidence":
+            out.evidence.append(value)
+        elif key in ("checked", "blocked_ns"):
+            setattr(out, key, int(value or 0))
+        else:
+            out.other[key] = value
+    return out
 
 
 class Judge:
@@ -64,22 +84,11 @@ class Judge:
             return Judgement(why=f"the judge failed: {err}")
 
     def _answer(self, until: float) -> Judgement:
-        out = Judgement()
-        while True:
-            key, _, value = self._line(until).partition(" ")
-            value = decode(value)
-            if key == "end":
-                return out
-            if key in ("resolution", "detail", "verdict", "why", "errno"):
-                setattr(out, key, "" if value == "-" else value)
-            elif key == "kind":
-                out.kinds.append(value)
-            elif key == "evidence":
-                out.evidence.append(value)
-            elif key in ("checked", "blocked_ns"):
-                setattr(out, key, int(value or 0))
-            else:
-                out.other[key] = value
+        def lines() -> Iterator[tuple[str, str]]:
+            while True:
+                key, _, value = self._line(until).partition(" ")
+                yield key, decode(value)
+        return answer(lines())
 
     def close(self) -> None:
         if self.child:

@@ -28,6 +28,7 @@ class Machine(Protocol):
     work_dir: str      # a folder inside the machine, not on a filesystem under test
     guest: bool
     boot_s: float
+    judge_path: Path   # the judge of races, as the machine sees it
 
     def start(self, same_disks: bool = False) -> None: ...
     def cut_power(self) -> list[str]: ...
@@ -47,6 +48,7 @@ class NativeMachine:
     def __init__(self, setup: NativeSetup, agent: Path) -> None:
         self.setup = setup
         self.agent_path = agent
+        self.judge_path = agent.parent / "pinfault-judge"
         self.version = os.uname().release
         self.disk_dev, self.pmem_dev = setup.disk_dev, setup.pmem_dev
         self.work_dir = setup.ledger.folder
@@ -147,6 +149,8 @@ class GuestMachine:
         self.kernel: str = kernel.name
         self.version: str = kernel.version
         self.agent_path, self.work, self.log = agent, work, log
+        # Its folder is all that the guest sees of this machine's /var/tmp, under the same name.
+        self.judge_path = agent.parent / "pinfault-judge"
         self.pmem_dev = self.disk_dev = ""
         self.boot_s = 0.0
         self.inner: Guest | None = None

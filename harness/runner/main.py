@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from .klog import KernelLog
 from .machines import GuestMachine, Machine, NativeMachine
 from .plan import Case, Filters, Sequence, load_sequences, parse_sequence, plan
 from .progress import Progress
+from .race import SEQUENCE, Race, choose_faults, plan as plan_races, sequence as race_sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 EXECUTOR = ROOT / "build" / "pinfault-exec"
@@ -53,6 +54,7 @@ class Options:
     section: str | None = None
     sequence_file: Path | None = None
     sequence_name: str = ""
+    race: Race | None = None
     selftest: bool = False  # run the cases that break things on purpose, and print no tables
 
 
@@ -170,6 +172,7 @@ def _stage(options: Options, names: dict[str, Any], run_name: str, folder: Path,
     stack.callback(shutil.rmtree, work, True)
     # Machines that boot later must run the same executor, whatever is built meanwhile.
     executor = Path(shutil.copy2(EXECUTOR, work))
+    shutil.copy2(JUDGE, work)
     if "native" in names:
         if os.getuid() != 0:
             raise EnvironmentFailed("--kernel native mounts filesystems and needs root; without it, use a guest")
@@ -196,12 +199,28 @@ def prepare(options: Options) -> tuple[World, dict[str, Any], list[Case]]:
     deps.build(ROOT)
     everything = world(options)
     names = choose_kernels(options.kernels, everything.kernels, options.modules)
+    if options.race:
+        return everything, names, _races(options, everything, list(names))
     cases = plan(list(names), everything.configs, everything.hello.channels, everything.hello.faults,
                  everything.sequences, options.filters, options.selftest)
     if not cases:
         raise UsageError("no case is left by these options: the sequences do not belong on these channels "
                          "or filesystems")
     return everything, names, cases
+
+
+def _races(options: Options, everything: World, kernels: list[str]) -> list[Case]:
+    """The seed is in every race's name, so it is settled here and not when the store is made."""
+    assert options.race
+    if options.seed is None and options.resume:
+        options.seed = store.load_run(options.resume)[0]["seed"]
+    if options.seed is None:
+        options.seed = secrets.randbits(32)
+    race = replace(options.race, seed=options.seed,
+                   faults=choose_faults(options.filters.faults, everything.hello.faults))
+    options.race = race
+    everything.sequences = {SEQUENCE: race_sequence(race)}
+    return list(plan_races(kernels, everything.configs, everything.hello.channels, options.filters, race))
 
 
 def run(options: Options, argv: list[str]) -> int:

@@ -11,6 +11,7 @@ import os
 import secrets
 import threading
 import time
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,19 @@ def write_atomic(path: Path, text: str) -> None:
         raise EnvironmentFailed(f"{path}: {err.strerror}") from None
 
 
+def seal_history(lines: list[str]) -> str:
+    """The executor's lines as a file of version 2: each carries the CRC-32 of all up to it, and the last
+    says how many there are, so that whatever is damaged or missing shows, and where."""
+    if lines[:1] != ["pinfault-history 1"]:
+        return "".join(line + "\n" for line in lines)
+    out = ["pinfault-history 2\n"]
+    total = zlib.crc32(out[0].encode())
+    for line in [*lines[1:], f"last {len(lines) + 1}"]:
+        total = zlib.crc32((line + "\n").encode("utf-8", "surrogateescape"), total)
+        out.append(f"{line} ~{total:08x}\n")
+    return "".join(out)
+
+
 class Store:
     """The folder of one run. Threads may call finish, add_note and set_kernel at the same time."""
 
@@ -110,8 +124,15 @@ class Store:
 
     def write_history(self, case_id: str, lines: list[str]) -> Path:
         path = self.history_path(case_id)
-        write_atomic(path, "".join(line + "\n" for line in lines))
+        write_atomic(path, seal_history(lines))
         return path
+
+    def stream_path(self, case_id: str) -> Path:
+        """Of a race: what happened, as harness/core/racelog.h has it."""
+        return self.case_dir(case_id) / "stream"
+
+    def write_answer(self, case_id: str, lines: list[str]) -> None:
+        write_atomic(self.case_dir(case_id) / "answer", "".join(line + "\n" for line in lines))
 
     def finish(self, result: CaseResult, sequence: str, kernel_log: list[str], on_disk: bool = True) -> None:
         """Record a case. One that was never sent (on_disk False) stands in run.json only."""

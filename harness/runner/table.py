@@ -170,6 +170,8 @@ def render(meta: dict[str, Any], results: list[CaseResult], folder: str, markdow
     missing = meta.get("planned", len(results)) - len(results)
     out.append(f"{len(results)} cases: {words or 'none'}" + (f", {missing} not run" if missing > 0 else "")
                + f"; seed {meta.get('seed')}; results in {folder}")
-    out.append("repeat a cell: ./run.sh run --kernel K --fs F --channel C --sequence S"
-               f"  (or ./run.sh repro {folder}/cases/K/F/C/S)")
+    races = {r.sequence for r in results} == {"race"}
+    out.append("repeat a cell: ./run.sh " + (f"race --kernel K --fs F --channel C --seed {meta.get('seed')}" if races
+                                             else "run --kernel K --fs F --channel C --sequence S")
+               + f"  (or ./run.sh repro {folder}/cases/K/F/C/S)")
     return "\n".join(out) + "\n"

@@ -63,17 +63,19 @@ def show(done: subprocess.CompletedProcess[str], lines: int = 60) -> None:
     print("\n".join(done.stdout.splitlines()[-lines:]))
 
 
-def c_tests(build: str, timeout_s: float) -> Tally:
+def c_tests(build: str, timeout_s: float, **env: str) -> Tally:
     """Every libcheck program of a build; they print what they skip."""
     tally = Tally()
     for source in sorted((ROOT / "harness/tests").glob("test_*.c")):
-        done = run([f"{build}/{source.stem}"], timeout_s)
+        done = run([f"{build}/{source.stem}"], timeout_s, **env)
         counts = re.findall(r"Checks: (\d+), Failures: (\d+), Errors: (\d+)", done.stdout)
         good = sum(int(c) - int(f) - int(e) for c, f, e in counts)
         bad = sum(int(f) + int(e) for _, f, e in counts)
         tally.passed += good
         tally.failed += bad
         for line in done.stdout.splitlines():
+            if line.startswith("brute force"):
+                print(f"   {line}")
             if line.lower().startswith("skip"):
                 tally.skip(f"{source.stem}: {line}")
         if done.returncode or bad:
@@ -96,7 +98,7 @@ def stage_sanitizers() -> Tally:
     if done.returncode:
         show(done)
         return Tally().fail("the sanitizer build failed")
-    tally = c_tests("build-asan", 900)
+    tally = c_tests("build-asan", 900, BRUTE_HISTORIES="300")
     judged = run([sys.executable, "-m", "unittest", "harness.tests.test_judge"], 600,
                  PINFAULT_BUILD="build-asan")
     if judged.returncode:
@@ -152,13 +154,22 @@ def stage_guests() -> Tally:
     return harness_run(["run", "--no-install", *sequences(GUEST_SLICE)], 1800)
 
 
+def stage_fuzz() -> Tally:
+    """A minute for all parsers together."""
+    done = run([sys.executable, "harness/fuzz/run.py", "--seconds", "20"], 900)
+    show(done, 8)
+    clean = re.search(r"^fuzz: (\d+) of (\d+) clean", done.stdout, re.M)
+    tally = Tally(passed=int(clean[1]) if clean else 0)
+    return tally.fail("a parser could be crashed") if done.returncode or not clean else tally
+
+
 def stage_selftest() -> Tally:
     return harness_run(["selftest", "--no-install"], 1200)
 
 
 STAGES: dict[str, Callable[[], Tally]] = {
     "units": stage_units, "sanitizers": stage_sanitizers, "python": stage_python,
-    "native": stage_native, "guests": stage_guests, "selftest": stage_selftest,
+    "fuzz": stage_fuzz, "native": stage_native, "guests": stage_guests, "selftest": stage_selftest,
 }
 
 
@@ -169,7 +180,7 @@ def main(names: list[str]) -> int:
         return 64
     os.chdir(ROOT)
     try:
-        deps.ensure(guests=True, install=True)
+        deps.ensure(guests=True, install=True, tests=True)
     except EnvironmentFailed as err:
         print(err, file=sys.stderr)
         return 2

@@ -2,7 +2,10 @@
 """A machine made of Python, for the runner's tests: answers the executor's protocol in memory and
 breaks where it is told to."""
 
+import base64
+import gzip
 from collections.abc import Callable
+from pathlib import Path
 
 from harness.runner.agent import decode, encode
 from harness.runner.errors import AgentDied, AgentTimeout, EnvironmentFailed
@@ -29,6 +32,11 @@ class FakeMachine:
         self.fsck_bad = fsck_bad
         self.umount_dies: Callable[[set[int]], bool] = lambda _: False
         self.boot_s = 1.0
+        self.judge_path = Path("/fake/pinfault-judge")
+        self.races: list[dict[str, str]] = []  # what was asked for
+        self.race_reply = ["j verdict coherent", "j checked 9", "j end", "env write 5", "env look 5", "env fault 5",
+                           "env judge exit%200", "ok ran"]
+        self.stream = b"stream"
         self.boots = 0
         self.mkfs = 0
         self.on_disk: set[int] = set()
@@ -101,6 +109,8 @@ class FakeMachine:
 
     def do_sh(self, words: list[str], _: object) -> list[str]:
         argv = words[1:]
+        if "base64" in " ".join(argv):
+            return ["out " + base64.b64encode(gzip.compress(self.stream)).decode(), "ok exit 0"]
         if argv[0].startswith("mkfs"):
             self.mkfs += 1
             self.on_disk = set()
@@ -121,6 +131,11 @@ class FakeMachine:
         if last == "ok power":
             history.append("inv 3 70 fault power-cut crash A")
         return [] if last in ("die", "silent") else [*(f"h {encode(h)}" for h in history), last]
+
+    def do_race(self, _: object, keys: dict[str, str]) -> list[str]:
+        self.races.append(keys)
+        self.on_disk.add(int(keys["nr"]))
+        return list(self.race_reply)
 
     def do_views(self, _: object, keys: dict[str, str]) -> list[str]:
         self.added.append(keys.get("add_ns", ""))

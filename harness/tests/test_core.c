@@ -94,6 +94,119 @@ START_TEST(cell_is_found_at_any_offset)
 }
 END_TEST
 
+/* What a machine with wide registers wrote, one without must read, and the other way round. */
+START_TEST(cell_is_the_same_on_every_machine)
+{
+	static uint8_t wide[300 * PF_CELL_BYTES], plain[300 * PF_CELL_BYTES];
+	struct pf_cell_id got;
+	enum pf_cell_kind kind;
+
+	pf_cell_stamp_range(wide, sizeof(wide), &home);
+	pf_cell_plain();
+	pf_cell_stamp_range(plain, sizeof(plain), &home);
+	ck_assert_mem_eq(wide, plain, sizeof(wide));
+	ck_assert_uint_eq(pf_cell_run(wide, 300, &kind, &got), 300);
+	ck_assert_int_eq(kind, PF_CELL_VALID);
+}
+END_TEST
+
+static uint32_t draw(uint32_t n)
+{
+	static uint32_t state = 1;
+
+	state = state * 1664525u + 1013904223u;
+	return (state >> 8) % n;
+}
+
+/* Fill @nr cells with stretches of every kind. */
+static void fill_mixed(uint8_t *p, unsigned int nr)
+{
+	struct pf_cell_id id = home;
+
+	memset(p, 0, (size_t)nr * PF_CELL_BYTES);
+	for (unsigned int at = 0; at < nr;) {
+		unsigned int n = 1 + draw(9);
+
+		n = n < nr - at ? n : nr - at;
+		id.op = 1 + draw(3);
+		id.off_bytes = draw(2) ? at * PF_CELL_BYTES : draw(64) * PF_CELL_BYTES;
+		if (draw(3))
+			pf_cell_stamp_range(p + at * PF_CELL_BYTES, n * PF_CELL_BYTES, &id);
+		if (!draw(4))
+			p[at * PF_CELL_BYTES + draw(n * PF_CELL_BYTES)] ^= (uint8_t)(1u << draw(8));
+		at += n;
+	}
+}
+
+/* Runs say what the cells say one by one, and are as long as they can be. */
+START_TEST(cell_runs_are_what_their_cells_are)
+{
+	static uint8_t buf[256 * PF_CELL_BYTES];
+
+	if (_i)
+		pf_cell_plain();
+	for (int round = 0; round < 300; round++) {
+		enum pf_cell_kind kind, before = PF_CELL_VALID;
+		struct pf_cell_id id, got, next = { 0 };
+
+		fill_mixed(buf, 256);
+		for (size_t at = 0; at < 256;) {
+			size_t n = pf_cell_run(buf + at * PF_CELL_BYTES, 256 - at, &kind, &id);
+
+			ck_assert_uint_ge(n, 1);
+			ck_assert_uint_le(n, 256 - at);
+			/* It could not have been part of the run before. */
+			ck_assert(!at || kind != before ||
+				  (kind == PF_CELL_VALID && !pf_cell_same_id(&id, &next)));
+			for (size_t i = 0; i < n; i++, at++) {
+				ck_assert_int_eq(pf_cell_decode(buf + at * PF_CELL_BYTES, &got),
+						 kind);
+				ck_assert(kind != PF_CELL_VALID || pf_cell_same_id(&got, &id));
+				id.off_bytes += PF_CELL_BYTES;
+			}
+			before = kind;
+			next = id;
+		}
+	}
+}
+END_TEST
+
+START_TEST(cell_run_ends_at_every_flipped_bit)
+{
+	static uint8_t buf[5 * PF_CELL_BYTES];
+	struct pf_cell_id id;
+	enum pf_cell_kind kind;
+
+	for (unsigned int bit = 0; bit < PF_CELL_BYTES * 8; bit++) {
+		pf_cell_stamp_range(buf, sizeof(buf), &home);
+		buf[2 * PF_CELL_BYTES + bit / 8] ^= (uint8_t)(1 << bit % 8);
+		ck_assert_msg(pf_cell_run(buf, 5, &kind, &id) == 2, "bit %u", bit);
+		ck_assert_uint_eq(pf_cell_run(buf + 2 * PF_CELL_BYTES, 3, &kind, &id), 1);
+		ck_assert_int_eq(kind, PF_CELL_TORN);
+	}
+}
+END_TEST
+
+/* No two bytes of neighbours hang together: a piece of a cell belongs to one place. */
+START_TEST(cell_bytes_depend_on_the_place)
+{
+	static uint8_t buf[4096 * PF_CELL_BYTES];
+	static const unsigned int far[] = { 1, 2, 16, 64, 256, 1024, 2048 };
+
+	pf_cell_stamp_range(buf, sizeof(buf), &home);
+	for (size_t k = 0; k < sizeof(far) / sizeof(far[0]); k++)
+		for (unsigned int byte = 24; byte < PF_CELL_BYTES; byte++) {
+			unsigned int equal = 0;
+
+			for (unsigned int i = 0; i < 1024; i++)
+				equal += buf[i * PF_CELL_BYTES + byte] ==
+					 buf[(i + far[k]) * PF_CELL_BYTES + byte];
+			ck_assert_msg(equal < 200, "byte %u, %u cells apart: %u of 1024 equal", byte,
+				      far[k], equal);
+		}
+}
+END_TEST
+
 START_TEST(token_round_trip)
 {
 	static const char *const texts[] = { "", "plain", "two words", "100%", "a\nb\tc", "%-" };
@@ -313,6 +426,10 @@ int main(void)
 	tcase_add_test(t, cell_zero_and_almost_zero);
 	tcase_add_test(t, cell_differs_by_each_part_of_its_identity);
 	tcase_add_test(t, cell_is_found_at_any_offset);
+	tcase_add_test(t, cell_is_the_same_on_every_machine);
+	tcase_add_loop_test(t, cell_runs_are_what_their_cells_are, 0, 2);
+	tcase_add_test(t, cell_run_ends_at_every_flipped_bit);
+	tcase_add_test(t, cell_bytes_depend_on_the_place);
 	tcase_add_test(t, token_round_trip);
 	tcase_add_test(t, token_bad_escapes);
 	tcase_add_test(t, token_cut_off_at_whole_bytes);

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The parsers under libFuzzer: any bytes are refused in order, or judged, and never crash anything.
+
+    python3 harness/fuzz/run.py [--seconds S] [--runs N] [--jobs J] [--keep DIR] [NAME...]
+
+Builds every harness/fuzz/fuzz_NAME.c and gives each S seconds (default 20) or N executions, from the corpus
+in the tree and the histories and sequences that are there anyway. Prints one line each; exit 1 when one
+found something, with the input's path. --keep DIR keeps what was found new (for corpus/, after -merge=1).
+"""
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+SEEDS = {"history": ["harness/tests/golden"], "sequence": ["workloads/sequences", "workloads/sequences/selftest"]}
+STUCK_S = 20  # one execution
+
+
+def fuzz(name: str, seconds: int, runs: int, jobs: int, keep: Path) -> tuple[int, str]:
+    """Executions, and what was found ("" for nothing)."""
+    found = keep / name
+    found.mkdir(parents=True, exist_ok=True)
+    folders = [str(found)] + [str(p) for p in [HERE / "corpus" / name, *(ROOT / s for s in SEEDS.get(name, []))]
+                              if p.is_dir()]
+    command = [str(ROOT / "build-fuzz" / f"fuzz_{name}"), f"-timeout={STUCK_S}", "-rss_limit_mb=4096",
+               "-max_len=4096", f"-artifact_prefix={keep}/{name}-", "-print_final_stats=1"]
+    command += [f"-runs={runs // jobs}"] if runs else [f"-max_total_time={seconds}"]
+    if (HERE / f"{name}.dict").exists():
+        command.append(f"-dict={HERE}/{name}.dict")
+    children = [subprocess.Popen([*command, f"-seed={n + 1}", *folders], stdout=subprocess.PIPE, text=True,
+                                 stderr=subprocess.STDOUT, errors="replace") for n in range(jobs)]
+    executed, trouble = 0, ""
+    for child in children:
+        try:
+            out, _ = child.communicate(timeout=None if runs else seconds + 120)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            out, _ = child.communicate()
+            trouble = "no end"
+        done = re.search(r"stat::number_of_executed_units:\s*(\d+)", out)
+        executed += int(done[1]) if done else 0
+        if child.returncode and not trouble:
+            told = re.search(r"(SUMMARY: .*|ERROR: .*)", out)
+            where = re.search(r"Test unit written to (\S+)", out)
+            trouble = f"{told[1] if told else f'exit {child.returncode}'}; input {where[1] if where else '?'}"
+    return executed, trouble
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    args = parser.parse_args()
+    names = args.names or sorted(p.stem.removeprefix("fuzz_") for p in HERE.glob("fuzz_*.c"))
+    if subprocess.run(["make", "-s", "-C", str(ROOT), "fuzz"], timeout=900).returncode:
+        return 2
+    keep = args.keep or Path(tempfile.mkdtemp(prefix="pinfault-fuzz."))
+    bad = 0
+    for name in names:
+        executed, trouble = fuzz(name, args.seconds, args.runs, args.jobs, keep.resolve())
+        bad += bool(trouble) or not executed
+        print(f"fuzz {name}: {executed} executions, {trouble or 'nothing found'}", flush=True)
+    print(f"fuzz: {len(names) - bad} of {len(names)} clean")
+    if not args.keep and not bad:
+        shutil.rmtree(keep, ignore_errors=True)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * race_model.h - the registers of a race, event by event, in memory that does not grow with time.
+ *
+ * A cell is certain (its value), contended (a set of values, each with the operations under way that have
+ * taken effect in it) or lost track of (RACE_ANY: any value, until something settles it). Nothing
+ * overlaps most operations where they act: those are settled in one pass when they end. Cells on which
+ * two operations meet, one of which changes them, are followed exactly, by just-in-time linearization.
+ * Clones and shifts are exact where nothing overlaps them, and lose track of the cells where
+ * something does. README.md has the reasons.
+ */
+#ifndef PF_JUDGE_RACE_MODEL_H
+#define PF_JUDGE_RACE_MODEL_H
+
+#include "race_read.h"
+
+#define RACE_ANY UINT64_MAX
+#define RACE_MARK 0xffffffffull /* op of a value that is an index into the pool instead */
+#define RACE_STATES_MAX 24
+#define RACE_PAGE_CELLS 64u
+#define RACE_SIZES_MAX 24
+
+struct race_state {
+	pf_value v;
+	uint32_t mask; /* threads whose operation under way has taken effect in it */
+};
+
+struct race_set {
+	uint32_t nr, next_free;
+	struct race_state s[RACE_STATES_MAX];
+};
+
+struct race_file {
+	uint32_t id;
+	uint32_t nr_cells; /* allocated; those behind are zero */
+	pf_value *cells;
+	uint8_t *seen; /* view + 1 that last saw the cell as it is; 0: nobody */
+	/* The size is a register too. nr > RACE_SIZES_MAX: any. */
+	uint32_t nr_sizes;
+	struct race_state size[RACE_SIZES_MAX];
+};
+
+/* An operation under way. */
+struct race_pend {
+	const struct pf_race_rec *rec; /* NULL: none */
+	const struct pf_race_run *runs;
+	uint32_t lo, hi;      /* cells of file that it acts on or looks at */
+	bool writes, zeroes, moves, looks, sizes; /* what it does */
+	uint32_t moved_lo; /* from this cell on a shift or clone overlaps it; UINT32_MAX: nowhere */
+	uint32_t size_lo, size_hi; /* its file may have had meanwhile, cells */
+	bool size_seen;		   /* looks: explained */
+	/* Where others acted meanwhile. Shifts and clones: on the source and on the target. */
+	uint32_t nr_over;
+	struct race_span {
+		uint32_t lo, hi;
+		uint8_t file;
+	} over[16];
+};
+
+enum race_bad { RACE_BAD_VALUE, RACE_BAD_READ, RACE_BAD_SIZE, RACE_BAD_CLAIM };
+
+/* A contradiction: consecutive cells of one look or claim. */
+struct race_violation {
+	enum race_bad bad;
+	const struct pf_race_rec *rec;
+	uint32_t file, cell, nr;
+	pf_value want, saw; /* at the first; want may be one of several */
+	uint32_t run_kind;  /* enum pf_run_kind, RACE_BAD_READ */
+	uint8_t seen_view;  /* view + 1 that saw what had to be there */
+};
+
+struct race_model {
+	uint32_t nr_files, nr_threads;
+	struct race_file f[PF_RACE_FILES_MAX];
+	struct race_pend p[PF_RACE_THREADS_MAX];
+	struct race_set *pool;
+	uint32_t pool_nr, pool_max, pool_free;
+	uint64_t operations, checked, undecided, nr_violations;
+	bool out_of_memory;
+	/* Told of every contradiction, at once. */
+	void (*tell)(void *arg, const struct race_violation *v);
+	void *arg;
+};
+
+/* 0 or -ENOMEM. */
+int race_model_init(struct race_model *m, const struct pf_race_header *h);
+void race_model_exit(struct race_model *m);
+/* One event. @m->out_of_memory says when it could not be followed. */
+void race_model_event(struct race_model *m, const struct race_event *ev);
+
+#endif

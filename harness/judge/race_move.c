@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0
+/* race_move.c - sizes, shifts and clones of a race; see race_model.h. */
+#include <errno.h>
+#include <string.h>
+
+#include "../core/fault.h"
+#include "race_int.h"
+
+bool race_refused(const struct pf_race_rec *r)
+{
+	switch (-r->result) {
+	case EINVAL:
+	case EOPNOTSUPP:
+	case EPERM:
+	case EBADF:
+	case ETXTBSY:
+	case ENOSYS:
+	case ENOTTY:
+		return r->verb == PF_RACE_FAULT;
+	default:
+		return false;
+	}
+}
+
+static uint8_t target_of(const struct race_pend *p)
+{
+	return p->moves && p->rec->what == PF_PRIM_COPY ? p->rec->file2 : p->rec->file;
+}
+
+static void span_add(struct race_pend *p, uint8_t file, uint32_t lo, uint32_t hi)
+{
+	if (p->nr_over == sizeof(p->over) / sizeof(p->over[0])) {
+		p->over[0] = (struct race_span){ 0, UINT32_MAX, file };
+		p->over[1] = (struct race_span){ 0, UINT32_MAX, p->rec->file };
+		p->over[2] = (struct race_span){ 0, UINT32_MAX, p->rec->file2 };
+		p->nr_over--; /* room for the next one, which changes nothing */
+	}
+	p->over[p->nr_over++] = (struct race_span){ lo, hi, file };
+}
+
+/* @other acts where move @p reads or writes. */
+static void overlapped_by(struct race_pend *p, struct race_pend *other)
+{
+	uint8_t to = target_of(p), file = target_of(other);
+
+	if (other->looks) {
+		file = other->rec->file;
+		if (file == to && p->lo < other->moved_lo)
+			other->moved_lo = p->lo;
+		return;
+	}
+	if (file == p->rec->file || file == to)
+		span_add(p, file, other->moves ? 0 : other->lo, other->hi);
+	if (file == to && p->lo < other->moved_lo)
+		other->moved_lo = p->lo;
+}
+
+void race_overlap_move(struct race_model *m, struct race_pend *a, struct race_pend *b)
+{
+	(void)m;
+	if (a->moves)
+		overlapped_by(a, b);
+	if (b->moves)
+		overlapped_by(b, a);
+}
+
+void race_note_change(struct race_model *m, const struct race_pend *p)
+{
+	if (p->looks)
+		return;
+	for (uint32_t i = 0; i < m->nr_threads; i++) {
+		struct race_pend *q = &m->p[i];
+
+		if (q->rec && q->looks && q->rec->file == target_of(p) && p->lo < q->hi &&
+		    q->lo < p->hi)
+			span_add(q, q->rec->file, p->lo, p->hi);
+	}
+}
+
+bool race_was_changed(const struct race_pend *look, uint32_t cell)
+{
+	for (uint32_t i = 0; i < look->nr_over; i++)
+		if (cell >= look->over[i].lo && cell < look->over[i].hi)
+			return true;
+	return false;
+}
+
+/* Moves. */
+
+/* From @lo on anything may be there. */
+static void lose(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi)
+{
+	hi = hi < f->nr_cells ? hi : f->nr_cells;
+	for (uint32_t c = lo; c < hi; c++) {
+		race_drop_set(m, f->cells[c]);
+		f->cells[c] = RACE_ANY;
+		f->seen[c] = 0;
+	}
+}
+
+/* Sets do not travel: what is contended is lost track of. */
+static void lose_contended(struct race_model *m, struct race_file *f, uint32_t lo)
+{
+	for (uint32_t c = lo; c < f->nr_cells; c++)
+		if (race_contended(f->cells[c])) {
+			race_drop_set(m, f->cells[c]);
+			f->cells[c] = RACE_ANY;
+		}
+}
+
+static uint32_t plus(uint32_t a, uint32_t b)
+{
+	return a > UINT32_MAX - b ? UINT32_MAX : a + b;
+}
+
+/* What others did meanwhile may be where it was done, or where that went. */
+static void lose_spans(struct race_model *m, const struct race_pend *p, struct race_file *f)
+{
+	uint32_t first = p->rec->first_cell, nr = p->rec->nr_cells;
+
+	for (uint32_t i = 0; i < p->nr_over; i++) {
+		uint32_t lo = p->over[i].lo, hi = p->over[i].hi;
+
+		if (hi <= p->lo)
+			continue;
+		lo = lo > p->lo ? lo : p->lo;
+		lose(m, f, lo, hi);
+		if (p->rec->what == PF_PRIM_INSERT)
+			lose(m, f, plus(lo, nr), plus(hi, nr));
+		else if (p->rec->what == PF_PRIM_COLLAPSE && hi > first + nr)
+			lose(m, f, lo > first + nr ? lo - nr : first,
+			     hi == UINT32_MAX ? hi : hi - nr);
+	}
+}
+
+static void shift(struct race_model *m, const struct race_pend *p)
+{
+	struct race_file *f = &m->f[p->rec->file];
+	uint32_t first = p->rec->first_cell, nr = p->rec->nr_cells, left;
+
+	if (p->rec->what == PF_PRIM_INSERT) {
+		uint32_t used = f->nr_cells;
+
+		while (used > first && !f->cells[used - 1])
+			used--;
+		if (!race_room(m, f, plus(used, nr)))
+			return;
+	} else if (!race_room(m, f, first + nr)) {
+		return;
+	}
+	lose_contended(m, f, first);
+	left = f->nr_cells - first - nr;
+	if (p->rec->what == PF_PRIM_INSERT) {
+		memmove(f->cells + first + nr, f->cells + first, left * sizeof(pf_value));
+		memset(f->cells + first, 0, nr * sizeof(pf_value));
+	} else {
+		memmove(f->cells + first, f->cells + first + nr, left * sizeof(pf_value));
+		memset(f->cells + first + left, 0, nr * sizeof(pf_value));
+	}
+	memset(f->seen + first, 0, f->nr_cells - first);
+}
+
+static void copy(struct race_model *m, const struct race_pend *p)
+{
+	struct race_file *from = &m->f[p->rec->file], *to = &m->f[p->rec->file2];
+
+	if (!race_room(m, to, from->nr_cells))
+		return;
+	lose_contended(m, to, 0);
+	for (uint32_t c = 0; c < to->nr_cells; c++) {
+		pf_value v = c < from->nr_cells ? from->cells[c] : PF_VALUE_ZERO;
+
+		to->cells[c] = race_contended(v) ? RACE_ANY : v;
+	}
+	memset(to->seen, 0, to->nr_cells);
+}
+
+void race_end_move(struct race_model *m, struct race_pend *p)
+{
+	struct race_file *to = &m->f[target_of(p)];
+
+	if (race_refused(p->rec))
+		return;
+	if (p->rec->result < 0) { /* it may have happened, or half of it */
+		lose(m, to, p->lo, UINT32_MAX);
+		return;
+	}
+	if (p->rec->what == PF_PRIM_COPY)
+		copy(m, p);
+	else
+		shift(m, p);
+	lose_spans(m, p, to);
+}
+
+/* Sizes. */
+
+static bool size_add(struct race_file *f, pf_value size, uint32_t mask)
+{
+	if (f->nr_sizes > RACE_SIZES_MAX)
+		return false;
+	for (uint32_t i = 0; i < f->nr_sizes; i++)
+		if (f->size[i].v == size && f->size[i].mask == mask)
+			return false;
+	if (f->nr_sizes < RACE_SIZES_MAX)
+		f->size[f->nr_sizes] = (struct race_state){ size, mask };
+	f->nr_sizes++;
+	return true;
+}
+
+static pf_value size_after(const struct race_pend *p, pf_value size)
+{
+	const struct pf_race_rec *r = p->rec;
+
+	if (p->writes)
+		return size > p->hi ? size : p->hi;
+	if (r->what == PF_PRIM_RESIZE)
+		return r->first_cell;
+	if (r->what == PF_PRIM_INSERT)
+		return size + r->nr_cells;
+	return size > r->nr_cells ? size - r->nr_cells : 0;
+}
+
+static bool grow_sizes(struct race_model *m, const struct race_pend *p, uint32_t bit)
+{
+	struct race_file *f = &m->f[target_of(p)];
+	const struct race_file *from = &m->f[p->rec->file];
+	uint32_t nr = f->nr_sizes;
+	bool more = false;
+
+	for (uint32_t i = 0; i < nr && nr <= RACE_SIZES_MAX; i++) {
+		struct race_state s = f->size[i];
+
+		if (p->moves && p->rec->what == PF_PRIM_COPY) {
+			/* A longer target is emptied first. */
+			more |= size_add(f, 0, s.mask);
+			if (from->nr_sizes > RACE_SIZES_MAX)
+				f->nr_sizes = RACE_SIZES_MAX + 1;
+			for (uint32_t k = 0; k < from->nr_sizes && !(s.mask & bit); k++)
+				more |= size_add(f, from->size[k].v, s.mask | bit);
+		} else if (!(s.mask & bit)) {
+			more |= size_add(f, size_after(p, s.v), s.mask | bit);
+		}
+	}
+	return more;
+}
+
+/* Every order of what is under way; and who is under way learns what sizes there may be. */
+static void close_sizes(struct race_model *m)
+{
+	for (bool more = true; more;) {
+		more = false;
+		for (uint32_t i = 0; i < m->nr_threads; i++)
+			if (m->p[i].rec && m->p[i].sizes)
+				more |= grow_sizes(m, &m->p[i], 1u << i);
+	}
+}
+
+static void learn_sizes(const struct race_model *m, struct race_pend *p)
+{
+	const struct race_file *f = &m->f[p->rec->file];
+
+	if (f->nr_sizes > RACE_SIZES_MAX) {
+		p->size_lo = 0;
+		p->size_hi = UINT32_MAX;
+		p->size_seen = true;
+		return;
+	}
+	for (uint32_t i = 0; i < f->nr_sizes; i++) {
+		uint32_t s = f->size[i].v > UINT32_MAX ? UINT32_MAX : (uint32_t)f->size[i].v;
+
+		p->size_lo = s < p->size_lo ? s : p->size_lo;
+		p->size_hi = s > p->size_hi ? s : p->size_hi;
+		p->size_seen |= s == p->rec->size_cells;
+	}
+}
+
+static void all_learn(struct race_model *m)
+{
+	close_sizes(m);
+	for (uint32_t i = 0; i < m->nr_threads; i++)
+		if (m->p[i].rec)
+			learn_sizes(m, &m->p[i]);
+}
+
+void race_sizes_begin(struct race_model *m, struct race_pend *p)
+{
+	p->size_lo = UINT32_MAX;
+	p->size_hi = 0;
+	p->size_seen = !p->looks || p->rec->size_cells == PF_RACE_NO_SIZE;
+	learn_sizes(m, p);
+	if (p->writes && p->rec->verb == PF_RACE_PWRITE && p->hi > p->size_lo)
+		p->sizes = true;
+	if (p->sizes)
+		all_learn(m);
+}
+
+bool race_sizes_end(struct race_model *m, struct race_pend *p, pf_value *want)
+{
+	struct race_file *f = &m->f[target_of(p)];
+	uint32_t bit = 1u << (p - m->p), nr = 0;
+	bool must = p->rec->result >= 0;
+
+	*want = m->f[p->rec->file].size[0].v;
+	if (!p->sizes)
+		return p->size_seen;
+	close_sizes(m);
+	if (f->nr_sizes > RACE_SIZES_MAX) {
+		/* Too many: certain again only by a size that depends on nothing. */
+		if (must && p->zeroes) {
+			f->nr_sizes = 1;
+			f->size[0] = (struct race_state){ p->rec->first_cell, 0 };
+			for (uint32_t i = 0; i < m->nr_threads; i++)
+				if (&m->p[i] != p && m->p[i].rec && m->p[i].sizes &&
+				    target_of(&m->p[i]) == target_of(p))
+					f->nr_sizes = RACE_SIZES_MAX + 1;
+		}
+		return true;
+	}
+	if (race_refused(p->rec)) {
+		for (uint32_t i = 0; i < f->nr_sizes; i++)
+			if (!(f->size[i].mask & bit))
+				f->size[nr++] = f->size[i];
+		f->nr_sizes = nr;
+		return true;
+	}
+	for (uint32_t i = 0; i < f->nr_sizes; i++) {
+		struct race_state s = f->size[i];
+		uint32_t k = 0;
+
+		if (must && !(s.mask & bit))
+			continue;
+		s.mask &= ~bit;
+		while (k < nr && (f->size[k].v != s.v || f->size[k].mask != s.mask))
+			k++;
+		if (k == nr)
+			f->size[nr++] = s;
+	}
+	f->nr_sizes = nr;
+	p->sizes = false;
+	all_learn(m);
+	return true;
+}

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: GPL-2.0
+/* race_read.c - see race_read.h. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "race_read.h"
+
+#define REC_BYTES sizeof(struct pf_race_rec)
+#define RUN_BYTES sizeof(struct pf_race_run)
+
+struct chunk {
+	struct chunk *next;
+	uint32_t bytes, used; /* handed on */
+	uint8_t data[];
+};
+
+struct thread {
+	struct chunk *first, *last;
+	const struct pf_race_rec *pending; /* begun and not ended: in first */
+	uint64_t promise_ns;
+	uint64_t checked_ns; /* the invocation of the last record that was read */
+};
+
+struct race_reader {
+	int fd;
+	uint8_t *in; /* what was read ahead */
+	size_t in_at, in_end;
+	uint64_t byte, record;
+	struct pf_race_header h;
+	struct thread t[PF_RACE_THREADS_MAX];
+	bool eof;
+	uint64_t kept, kept_max;
+	char err[256];
+};
+
+#define IN_BYTES (1u << 18)
+
+__attribute__((format(printf, 2, 3))) static int bad(struct race_reader *r, const char *fmt, ...)
+{
+	int at = snprintf(r->err, sizeof(r->err), "record %llu, byte %llu: ",
+			  (unsigned long long)r->record, (unsigned long long)r->byte);
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(r->err + at, sizeof(r->err) - (size_t)at, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+/* Take @bytes from the stream. 1; 0 at its end, before the first of them; -errno. */
+static int take(struct race_reader *r, void *to, size_t bytes)
+{
+	size_t at = 0;
+
+	while (at < bytes) {
+		size_t n = r->in_end - r->in_at;
+		ssize_t got;
+
+		if (n) {
+			n = n < bytes - at ? n : bytes - at;
+			memcpy((uint8_t *)to + at, r->in + r->in_at, n);
+			r->in_at += n;
+			at += n;
+			continue;
+		}
+		got = read(r->fd, r->in, IN_BYTES);
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return bad(r, "%s", strerror(errno));
+		if (!got)
+			return at ? bad(r, "cut off") : 0;
+		r->in_at = 0;
+		r->in_end = (size_t)got;
+	}
+	return 1;
+}
+
+static int read_header(struct race_reader *r)
+{
+	struct pf_race_header *h = &r->h;
+	int rc = take(r, h, sizeof(*h));
+
+	if (rc <= 0)
+		return rc ? rc : bad(r, "empty: not a race");
+	if (memcmp(h->magic, PF_RACE_MAGIC, sizeof(h->magic)) != 0)
+		return bad(r, "not a race's history of version 1");
+	if (h->sum != XXH64(h, offsetof(struct pf_race_header, sum), 0))
+		return bad(r, "the header is damaged");
+	if (h->header_bytes != sizeof(*h) || !h->nr_threads ||
+	    h->nr_threads > PF_RACE_THREADS_MAX || !h->nr_files ||
+	    h->nr_files > PF_RACE_FILES_MAX || h->class > 3 ||
+	    !memchr(h->channel, '\0', sizeof(h->channel)))
+		return bad(r, "a header that no race writes");
+	for (uint32_t i = 0; i < h->nr_files; i++)
+		if (!h->files[i].id || h->files[i].id > 255 ||
+		    h->files[i].cells > PF_RACE_CELLS_MAX)
+			return bad(r, "a file that no race has");
+	r->byte = sizeof(*h);
+	return 1;
+}
+
+struct race_reader *race_open(int fd)
+{
+	struct race_reader *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->fd = fd;
+	r->in = malloc(IN_BYTES);
+	if (!r->in) {
+		free(r);
+		return NULL;
+	}
+	read_header(r);
+	return r;
+}
+
+void race_close(struct race_reader *r)
+{
+	if (!r)
+		return;
+	for (uint32_t i = 0; i < PF_RACE_THREADS_MAX; i++)
+		while (r->t[i].first) {
+			struct chunk *c = r->t[i].first;
+
+			r->t[i].first = c->next;
+			free(c);
+		}
+	free(r->in);
+	free(r);
+}
+
+const struct pf_race_header *race_header(const struct race_reader *r)
+{
+	return &r->h;
+}
+
+const char *race_error(const struct race_reader *r)
+{
+	return r->err;
+}
+
+uint64_t race_kept_max(const struct race_reader *r)
+{
+	return r->kept_max;
+}
+
+/* What the runs of a look may be. */
+static int check_runs(struct race_reader *r, const struct pf_race_rec *rec,
+		      const struct pf_race_run *run)
+{
+	uint64_t cells = 0;
+
+	for (uint32_t i = 0; i < rec->nr_runs; i++, run++) {
+		if (run->kind >= PF_RUN_KINDS_NR || !run->count ||
+		    run->count > PF_RACE_CELLS_MAX)
+			return bad(r, "a run of no kind, or of no cells");
+		if (run->kind == PF_RUN_CELLS && !pf_value_op(run->value))
+			return bad(r, "a cell that nobody wrote");
+		cells += run->count;
+	}
+	if (rec->first_cell + cells > PF_RACE_CELLS_MAX)
+		return bad(r, "cells that no file has");
+	return 0;
+}
+
+static int check_record(struct race_reader *r, struct thread *t, const struct pf_race_rec *rec)
+{
+	bool look = rec->verb == PF_RACE_LOOK;
+
+	if (rec->verb >= PF_RACE_VERBS_NR || rec->file >= r->h.nr_files ||
+	    rec->file2 >= r->h.nr_files || !rec->op || rec->op == UINT32_MAX)
+		return bad(r, "no operation of this race");
+	if (rec->verb == PF_RACE_FAULT && rec->what > 10)
+		return bad(r, "no fault that is known");
+	if (rec->first_cell > PF_RACE_CELLS_MAX || rec->nr_cells > PF_RACE_CELLS_MAX ||
+	    rec->first_cell + rec->nr_cells > PF_RACE_CELLS_MAX)
+		return bad(r, "cells that no file has");
+	if (rec->inv_ns < t->checked_ns || rec->inv_ns < t->promise_ns)
+		return bad(r, "it begins before the one before it, or than was promised");
+	if (rec->ret_ns < rec->inv_ns)
+		return bad(r, "it ends before it begins");
+	if (rec->result > (int64_t)rec->nr_cells && !look && rec->verb != PF_RACE_FAULT)
+		return bad(r, "it did more than it was asked to");
+	if (rec->nr_runs && !look)
+		return bad(r, "it sees, and does not look");
+	t->checked_ns = rec->ret_ns == PF_RACE_UNRETURNED ? rec->inv_ns : rec->ret_ns;
+	return look ? check_runs(r, rec, (const struct pf_race_run *)(rec + 1)) : 0;
+}
+
+static int check_chunk(struct race_reader *r, const struct pf_race_chunk *head, struct chunk *c)
+{
+	struct thread *t = &r->t[head->thread];
+	uint32_t nr = 0;
+
+	for (uint32_t at = 0; at < c->bytes; nr++) {
+		const struct pf_race_rec *rec = (const struct pf_race_rec *)(c->data + at);
+		uint64_t bytes = REC_BYTES;
+		int rc;
+
+		if (c->bytes - at < REC_BYTES)
+			return bad(r, "half a record");
+		bytes += (uint64_t)rec->nr_runs * RUN_BYTES;
+		if (bytes > c->bytes - at)
+			return bad(r, "a record with half its runs");
+		rc = check_record(r, t, rec);
+		if (rc)
+			return rc;
+		at += (uint32_t)bytes;
+		r->byte += bytes;
+		r->record++;
+	}
+	if (nr != head->nr_records)
+		return bad(r, "%u records where %u are announced", nr, head->nr_records);
+	if (head->next_inv_ns < t->checked_ns || head->next_inv_ns < t->promise_ns)
+		return bad(r, "a promise that is broken already");
+	t->promise_ns = head->next_inv_ns;
+	return 0;
+}
+
+/* One more chunk. 1, 0 at the end, -EINVAL. */
+static int read_chunk(struct race_reader *r)
+{
+	struct pf_race_chunk head;
+	struct chunk *c;
+	struct thread *t;
+	uint64_t seed;
+	int rc = take(r, &head, sizeof(head));
+
+	if (rc <= 0)
+		return rc;
+	if (head.magic != PF_RACE_CHUNK_MAGIC || head.thread >= r->h.nr_threads ||
+	    head.bytes > PF_RACE_CHUNK_BYTES_MAX || head.bytes % 8)
+		return bad(r, "not the beginning of a chunk");
+	t = &r->t[head.thread];
+	c = malloc(sizeof(*c) + head.bytes);
+	if (!c)
+		return bad(r, "out of memory");
+	*c = (struct chunk){ .bytes = head.bytes };
+	rc = head.bytes ? take(r, c->data, head.bytes) : 1;
+	seed = XXH64(&head, offsetof(struct pf_race_chunk, sum), 0);
+	if (rc > 0 && head.sum != XXH64(c->data, head.bytes, seed))
+		rc = bad(r, "a damaged chunk of thread %u", head.thread);
+	else if (!rc)
+		rc = bad(r, "cut off");
+	r->byte += sizeof(head);
+	if (rc > 0)
+		rc = check_chunk(r, &head, c) ? -EINVAL : 1;
+	if (rc < 0 || !c->bytes) {
+		free(c);
+		return rc;
+	}
+	if (t->last)
+		t->last->next = c;
+	else
+		t->first = c;
+	t->last = c;
+	r->kept += c->bytes;
+	r->kept_max = r->kept > r->kept_max ? r->kept : r->kept_max;
+	return 1;
+}
+
+static const struct pf_race_rec *next_record(const struct thread *t)
+{
+	return t->first && t->first->used < t->first->bytes ?
+		       (const struct pf_race_rec *)(t->first->data + t->first->used) :
+		       NULL;
+}
+
+/* Leave a chunk that was used up; its last record must have ended. */
+static void leave_chunk(struct race_reader *r, struct thread *t)
+{
+	struct chunk *c = t->first;
+
+	if (!c || c->used < c->bytes || t->pending)
+		return;
+	t->first = c->next;
+	if (!t->first)
+		t->last = NULL;
+	r->kept -= c->bytes;
+	free(c);
+}
+
+struct choice {
+	int thread; /* -1: none */
+	uint64_t ns;
+	bool begins;
+};
+
+/* The earliest event there is, and whether a thread that has none yet might have an earlier one. */
+static struct choice choose(const struct race_reader *r, bool *wait)
+{
+	struct choice best = { -1, UINT64_MAX, false };
+	uint64_t promised = UINT64_MAX;
+
+	for (uint32_t i = 0; i < r->h.nr_threads; i++) {
+		const struct thread *t = &r->t[i];
+		const struct pf_race_rec *rec = t->pending ? t->pending : next_record(t);
+		uint64_t ns;
+
+		if (!rec) {
+			promised = t->promise_ns < promised ? t->promise_ns : promised;
+			continue;
+		}
+		ns = t->pending ? rec->ret_ns : rec->inv_ns;
+		if (ns < best.ns || (ns == best.ns && (best.thread < 0 ||
+						       (!t->pending && !best.begins))))
+			best = (struct choice){ (int)i, ns, !t->pending };
+	}
+	/* A beginning at the same time would have to come before an end. */
+	*wait = promised < best.ns || (promised == best.ns && promised != UINT64_MAX);
+	return best;
+}
+
+static int hand_on(struct race_reader *r, const struct choice *at, struct race_event *ev)
+{
+	struct thread *t = &r->t[at->thread];
+	const struct pf_race_rec *rec = at->begins ? next_record(t) : t->pending;
+
+	*ev = (struct race_event){ .begins = at->begins, .thread = (uint32_t)at->thread, .rec = rec,
+				   .runs = (const struct pf_race_run *)(rec + 1) };
+	if (at->begins) {
+		t->first->used += (uint32_t)(REC_BYTES + rec->nr_runs * RUN_BYTES);
+		t->pending = rec;
+	} else {
+		t->pending = NULL;
+	}
+	return 1;
+}
+
+int race_next(struct race_reader *r, struct race_event *ev)
+{
+	struct choice at;
+	bool wait;
+	int rc;
+
+	if (*r->err)
+		return -EINVAL;
+	for (uint32_t i = 0; i < r->h.nr_threads; i++)
+		leave_chunk(r, &r->t[i]);
+	for (;;) {
+		bool over;
+
+		at = choose(r, &wait);
+		/* What never returned has no end to hand on. */
+		over = at.thread < 0 || (!at.begins && at.ns == PF_RACE_UNRETURNED);
+		if (!wait && !over)
+			return hand_on(r, &at, ev);
+		if (r->eof)
+			return wait ? bad(r, "cut off: a thread promised more") : 0;
+		rc = read_chunk(r);
+		if (rc < 0)
+			return rc;
+		r->eof = !rc;
+	}
+}

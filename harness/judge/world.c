@@ -1,0 +1,614 @@
+// SPDX-License-Identifier: GPL-2.0
+/* world.c - see world.h. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../core/cell.h"
+#include "world.h"
+
+#define CELL PF_CELL_BYTES
+
+static void no_memory(struct exact *e)
+{
+	e->out->out_of_memory = true;
+}
+
+struct x_world *x_world_new(const struct exact *e)
+{
+	struct x_world *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return NULL;
+	for (int i = 0; i < e->j->nr_objects; i++) {
+		w->loc[i] = calloc(e->j->objects[i].cells_max + 1, sizeof(struct x_loc));
+		if (!w->loc[i]) {
+			x_world_free(e, w);
+			return NULL;
+		}
+	}
+	return w;
+}
+
+void x_world_free(const struct exact *e, struct x_world *w)
+{
+	if (!w)
+		return;
+	for (int i = 0; i < e->j->nr_objects; i++) {
+		for (uint32_t k = 0; w->loc[i] && k < e->j->objects[i].cells_max; k++) {
+			struct x_comp *c = w->loc[i][k].comp;
+
+			if (!c)
+				continue;
+			for (uint32_t n = 0; n < c->nr_locs; n++)
+				w->loc[c->at[n].obj][c->at[n].cell].comp = NULL;
+			x_comp_free(c);
+		}
+	}
+	for (int i = 0; i < e->j->nr_objects; i++)
+		free(w->loc[i]);
+	free(w);
+}
+
+static bool copy_comps(const struct exact *e, const struct x_world *from, struct x_world *n)
+{
+	bool ok = true;
+
+	for (int i = 0; i < e->j->nr_objects; i++)
+		for (uint32_t k = 0; k < e->j->objects[i].cells_max; k++) {
+			struct x_comp *c = from->loc[i][k].comp;
+
+			if (c && !c->twin)
+				c->twin = ok ? x_comp_copy(c) : NULL;
+			ok = ok && (!c || c->twin);
+			n->loc[i][k].comp = c ? c->twin : NULL;
+		}
+	for (int i = 0; i < e->j->nr_objects; i++)
+		for (uint32_t k = 0; k < e->j->objects[i].cells_max; k++)
+			if (from->loc[i][k].comp)
+				from->loc[i][k].comp->twin = NULL;
+	return ok;
+}
+
+struct x_world *x_world_copy(struct exact *e, const struct x_world *w)
+{
+	struct x_world *n = x_world_new(e);
+
+	if (!n) {
+		no_memory(e);
+		return NULL;
+	}
+	n->taken = w->taken;
+	n->sized = w->sized;
+	memcpy(n->o, w->o, sizeof(n->o));
+	for (int i = 0; i < e->j->nr_objects; i++)
+		memcpy(n->loc[i], w->loc[i], e->j->objects[i].cells_max * sizeof(struct x_loc));
+	if (copy_comps(e, w, n))
+		return n;
+	no_memory(e);
+	x_world_free(e, n);
+	return NULL;
+}
+
+static bool same_comp(const struct x_comp *a, const struct x_comp *b)
+{
+	return a->nr_locs == b->nr_locs && a->nr == b->nr &&
+	       !memcmp(a->at, b->at, a->nr_locs * sizeof(*a->at)) &&
+	       !memcmp(a->s, b->s, (size_t)a->nr * a->nr_locs * sizeof(*a->s));
+}
+
+static bool same_loc(const struct x_loc *a, const struct x_loc *b)
+{
+	if (!a->comp || !b->comp)
+		return !a->comp && !b->comp && a->v == b->v && a->hist == b->hist;
+	return a->k == b->k && same_comp(a->comp, b->comp);
+}
+
+bool x_world_equal(const struct exact *e, const struct x_world *a, const struct x_world *b)
+{
+	if (a->taken != b->taken || a->sized != b->sized)
+		return false;
+	for (int i = 0; i < e->j->nr_objects; i++) {
+		if (a->o[i].made != b->o[i].made || a->o[i].size_bytes != b->o[i].size_bytes ||
+		    a->o[i].hist != b->o[i].hist)
+			return false;
+		for (uint32_t k = 0; k < e->j->objects[i].cells_max; k++)
+			if (!same_loc(&a->loc[i][k], &b->loc[i][k]))
+				return false;
+	}
+	return true;
+}
+
+void x_world_join(struct exact *e, struct x_world *w, const struct x_world *from)
+{
+	w->taken |= from->taken;
+	w->sized |= from->sized;
+	for (int i = 0; i < e->j->nr_objects; i++) {
+		if (w->o[i].size_bytes != from->o[i].size_bytes || w->o[i].hist != from->o[i].hist)
+			w->o[i].size_bytes = X_SIZE_ANY;
+		for (uint32_t k = 0; k < e->j->objects[i].cells_max; k++)
+			if (!same_loc(&w->loc[i][k], &from->loc[i][k]))
+				x_give_up(e, w, i, k);
+	}
+}
+
+static bool pend_touches(const struct x_pend *p, int obj, uint32_t cell)
+{
+	const struct j_obs *b;
+
+	if (p->op)
+		return !j_moves(p->op) && j_touches(p->op, obj, cell);
+	if (p->look->obj != obj)
+		return false;
+	b = x_seen(p->look, cell);
+	return b && (b->kind == SEEN_ZERO || b->kind == SEEN_CELL);
+}
+
+uint32_t x_touching(const struct exact *e, int obj, uint32_t cell)
+{
+	uint32_t mask = 0;
+
+	for (uint32_t left = e->pending; left; left &= left - 1) {
+		int b = __builtin_ctz(left);
+
+		if (pend_touches(&e->pend[b], obj, cell))
+			mask |= 1u << b;
+	}
+	return mask;
+}
+
+static uint32_t replaced(struct exact *e, uint32_t hist, pf_value old, pf_value v)
+{
+	uint32_t n;
+
+	if (!e->hist || old == v)
+		return hist;
+	n = x_hist_push(e->hist, hist, old, e->now);
+	if (!n)
+		no_memory(e);
+	return n;
+}
+
+void x_assign(struct exact *e, struct x_loc *l, pf_value v)
+{
+	l->hist = replaced(e, l->hist, l->v, v);
+	l->v = v;
+}
+
+void x_give_up(struct exact *e, struct x_world *w, int obj, uint32_t cell)
+{
+	struct x_loc *l = &w->loc[obj][cell];
+	struct x_comp *c = l->comp, *one;
+	uint32_t mask;
+
+	if (c) {
+		for (uint32_t n = 0; n < c->nr_locs; n++) {
+			struct x_loc *o = &w->loc[c->at[n].obj][c->at[n].cell];
+
+			o->comp = NULL;
+			o->v = X_ANY;
+			o->hist = 0;
+		}
+		for (uint32_t n = 0; n < c->nr_locs; n++)
+			x_give_up(e, w, c->at[n].obj, c->at[n].cell);
+		x_comp_free(c);
+		return;
+	}
+	e->out->relaxed++;
+	l->v = X_ANY;
+	l->hist = 0;
+	mask = x_touching(e, obj, cell);
+	if (!mask)
+		return;
+	one = x_comp_new(1);
+	if (!one) {
+		no_memory(e);
+		return;
+	}
+	one->at[0] = (struct x_at){ obj, cell };
+	one->s[0] = (struct x_state){ X_ANY, mask, 0 };
+	one->nr = 1;
+	l->comp = one;
+	l->k = 0;
+}
+
+static struct x_comp *comp_of(struct exact *e, struct x_world *w, int obj, uint32_t cell)
+{
+	struct x_loc *l = &w->loc[obj][cell];
+	struct x_comp *c = l->comp;
+
+	if (c)
+		return c;
+	c = x_comp_new(1);
+	if (!c) {
+		no_memory(e);
+		return NULL;
+	}
+	c->at[0] = (struct x_at){ obj, cell };
+	c->s[0] = (struct x_state){ l->v, 0, l->hist };
+	c->nr = 1;
+	l->comp = c;
+	l->k = 0;
+	return c;
+}
+
+/* A write into a file of @size: is this cell in it, or at least in its last page? */
+static int write_effects(const struct exact *e, const struct j_op *op, uint64_t size,
+			 uint32_t cell, pf_value v, struct x_effect out[2])
+{
+	uint64_t off = cell * (uint64_t)CELL;
+	uint64_t page = (cell - cell % e->j->page_cells) * (uint64_t)CELL;
+	const struct j_object *o = &e->j->objects[op->obj];
+	struct x_effect done = {
+		pf_value_make((uint32_t)(op - e->j->ops), o->id, cell), true
+	};
+	int nr = 0;
+
+	if (size == X_SIZE_ANY || op->verb == J_PWRITE || off < size) {
+		/* The cell that the end of the file goes through is not all in it. */
+		if (size != X_SIZE_ANY && op->verb != J_PWRITE && off + CELL > size)
+			done.v = X_ANY;
+		out[nr++] = done;
+	}
+	/* Beyond the end, in the last page: it goes nowhere, and nobody is told (mmap(2)). */
+	if (size == X_SIZE_ANY || (off >= size && page < size && op->verb != J_PWRITE))
+		out[nr++] = (struct x_effect){ v, true };
+	return nr;
+}
+
+/*
+ * A resize lets go of the cells behind the new end after its moment. The rest of the last page may be
+ * zeroed before it as well.
+ */
+static int resize_effects(const struct exact *e, const struct x_world *w, uint32_t bit,
+			  const struct j_op *op, uint32_t cell, pf_value v, struct x_effect out[2])
+{
+	uint64_t off = cell * (uint64_t)CELL, page_bytes = e->j->page_cells * (uint64_t)CELL;
+	pf_value zero = off < op->size_bytes && v ? X_ANY : PF_VALUE_ZERO;
+
+	out[0] = (struct x_effect){ zero, w->taken & bit };
+	if (!out[0].taken && off >= (op->size_bytes + page_bytes - 1) / page_bytes * page_bytes)
+		return 0;
+	return 1;
+}
+
+int x_effects(const struct exact *e, const struct x_world *w, uint32_t bit, int obj, uint32_t cell,
+	      pf_value v, struct x_effect out[2])
+{
+	const struct j_op *op = e->pend[__builtin_ctz(bit)].op;
+
+	if (!op)
+		return 0;
+	if (j_is_write(op))
+		return write_effects(e, op, w->o[obj].size_bytes, cell, v, out);
+	if (op->prim == J_RESIZE)
+		return resize_effects(e, w, bit, op, cell, v, out);
+	out[0] = (struct x_effect){ PF_VALUE_ZERO, true };
+	return 1;
+}
+
+/* Looks change nothing: what explains one is taken as soon as it is there. */
+static void see(const struct exact *e, const struct x_comp *c, struct x_state *row,
+		const uint32_t *touching)
+{
+	for (uint32_t n = 0; n < c->nr_locs; n++)
+		for (uint32_t left = touching[n] & ~row[n].mask; left; left &= left - 1) {
+			int b = __builtin_ctz(left);
+			const struct j_look *l = e->pend[b].look;
+			const struct j_obs *o;
+
+			if (!l)
+				continue;
+			o = x_seen(l, c->at[n].cell);
+			if (row[n].v == X_ANY || row[n].v == x_seen_value(o, c->at[n].cell))
+				row[n].mask |= 1u << b;
+		}
+}
+
+/* All successors of row @i by one step. False when there are too many. */
+static bool expand(struct exact *e, struct x_world *w, struct x_comp *c, uint32_t i,
+		   const uint32_t *touching)
+{
+	struct x_state row[64];
+	struct x_effect fx[2];
+
+	for (uint32_t n = 0; n < c->nr_locs; n++)
+		for (uint32_t left = touching[n] & ~x_row(c, i)[n].mask; left; left &= left - 1) {
+			uint32_t bit = left & -left;
+			struct x_state old = x_row(c, i)[n];
+			int nr = x_effects(e, w, bit, c->at[n].obj, c->at[n].cell, old.v, fx);
+
+			for (int f = 0; f < nr; f++) {
+				memcpy(row, x_row(c, i), c->nr_locs * sizeof(*row));
+				row[n].v = fx[f].v;
+				row[n].mask = old.mask | (fx[f].taken ? bit : 0);
+				row[n].hist = replaced(e, old.hist, old.v, fx[f].v);
+				see(e, c, row, touching);
+				if (x_comp_add(c, row) < 0)
+					return false;
+			}
+		}
+	return true;
+}
+
+struct x_comp *x_close(struct exact *e, struct x_world *w, int obj, uint32_t cell)
+{
+	struct x_comp *c = comp_of(e, w, obj, cell);
+	uint32_t touching[64];
+
+	if (!c)
+		return NULL;
+	for (uint32_t n = 0; n < c->nr_locs; n++)
+		touching[n] = x_touching(e, c->at[n].obj, c->at[n].cell);
+	for (uint32_t i = 0; i < c->nr; i++)
+		see(e, c, x_row(c, i), touching);
+	x_comp_dedupe(c);
+	for (uint32_t i = 0; i < c->nr; i++)
+		if (!expand(e, w, c, i, touching)) {
+			x_give_up(e, w, obj, cell);
+			return NULL;
+		}
+	return c;
+}
+
+/* Cells of a component that are the same in every state, and untouched, stand alone again. */
+static void fall_apart(struct x_world *w, struct x_comp *c)
+{
+	uint32_t kept = 0, columns[64];
+
+	for (uint32_t n = 0; n < c->nr_locs; n++) {
+		struct x_loc *l = &w->loc[c->at[n].obj][c->at[n].cell];
+		bool one = !x_row(c, 0)[n].mask;
+
+		for (uint32_t i = 1; i < c->nr && one; i++)
+			one = !memcmp(&x_row(c, i)[n], &x_row(c, 0)[n], sizeof(struct x_state));
+		if (!one) {
+			columns[kept++] = n;
+			continue;
+		}
+		l->comp = NULL;
+		l->v = x_row(c, 0)[n].v;
+		l->hist = x_row(c, 0)[n].hist;
+	}
+	if (!kept) {
+		x_comp_free(c);
+		return;
+	}
+	if (kept == c->nr_locs)
+		return;
+	for (uint32_t i = 0; i < c->nr; i++)
+		for (uint32_t k = 0; k < kept; k++)
+			c->s[(size_t)i * kept + k] = c->s[(size_t)i * c->nr_locs + columns[k]];
+	for (uint32_t k = 0; k < kept; k++) {
+		c->at[k] = c->at[columns[k]];
+		w->loc[c->at[k].obj][c->at[k].cell].k = k;
+	}
+	c->nr_locs = kept;
+	x_comp_dedupe(c);
+}
+
+bool x_settle(struct exact *e, struct x_world *w, int obj, uint32_t cell, uint32_t bit)
+{
+	struct x_loc *l = &w->loc[obj][cell];
+	struct x_comp *c = x_close(e, w, obj, cell);
+	uint32_t nr = 0;
+
+	if (!c)
+		c = l->comp; /* given up: what is under way has happened, or has not */
+	for (uint32_t i = 0; c && i < c->nr; i++)
+		nr += (x_row(c, i)[l->k].mask & bit) != 0;
+	if (!c || !nr)
+		return !c;
+	nr = 0;
+	for (uint32_t i = 0; i < c->nr; i++)
+		if (x_row(c, i)[l->k].mask & bit)
+			memmove(x_row(c, nr++), x_row(c, i), c->nr_locs * sizeof(struct x_state));
+	c->nr = nr;
+	return true;
+}
+
+void x_forget(struct x_world *w, int obj, uint32_t cell, uint32_t bit)
+{
+	struct x_loc *l = &w->loc[obj][cell];
+	struct x_comp *c = l->comp;
+
+	if (!c)
+		return;
+	for (uint32_t i = 0; i < c->nr; i++)
+		x_row(c, i)[l->k].mask &= ~bit;
+	x_comp_dedupe(c);
+	fall_apart(w, c);
+}
+
+void x_see_sizes(const struct exact *e, struct x_world *w)
+{
+	for (uint32_t left = e->pending & ~w->sized; left; left &= left - 1) {
+		const struct j_look *l = e->pend[__builtin_ctz(left)].look;
+		uint64_t size;
+
+		if (!l)
+			continue;
+		size = w->o[l->obj].size_bytes;
+		if (!l->has_size || size == X_SIZE_ANY || size == l->size_bytes)
+			w->sized |= left & -left;
+	}
+}
+
+static void set_size(struct exact *e, struct x_world *w, int obj, uint64_t bytes)
+{
+	struct x_object *o = &w->o[obj];
+
+	o->hist = replaced(e, o->hist, o->size_bytes, bytes);
+	o->size_bytes = bytes;
+	x_see_sizes(e, w);
+}
+
+/* Where the content of @cell of the target comes from; false: from nowhere, it becomes zero. */
+static bool source_of(const struct judge *j, const struct x_world *w, const struct j_op *op,
+		      uint32_t cell, uint32_t *from)
+{
+	uint64_t len = op->len_bytes / CELL, first = op->off_bytes / CELL, at = cell;
+	uint64_t size = w->o[op->obj].size_bytes;
+
+	if (op->prim == J_COLLAPSE)
+		at += len;
+	else if (op->prim == J_INSERT && at < first + len)
+		return false;
+	else if (op->prim == J_INSERT)
+		at -= len;
+	*from = (uint32_t)at;
+	return at < j->objects[op->obj].cells_max && (size == X_SIZE_ANY || at * CELL < size);
+}
+
+/* Put the component of (obj2, cell2) into that of (obj, cell). */
+static bool join_locs(struct exact *e, struct x_world *w, int obj, uint32_t cell, int obj2,
+		      uint32_t cell2)
+{
+	struct x_comp *a = comp_of(e, w, obj, cell), *b = comp_of(e, w, obj2, cell2), *c;
+	struct x_at locs[128];
+	uint32_t nr = 0;
+
+	if (!a || !b)
+		return false;
+	if (a == b)
+		return true;
+	for (uint32_t n = 0; n < a->nr_locs; n++)
+		locs[nr++] = a->at[n];
+	for (uint32_t n = 0; n < b->nr_locs; n++)
+		locs[nr++] = b->at[n];
+	c = x_comp_join(a, b);
+	for (uint32_t n = 0; n < nr; n++) {
+		struct x_loc *l = &w->loc[locs[n].obj][locs[n].cell];
+
+		l->comp = c;
+		l->k = n;
+		l->v = X_ANY;
+	}
+	for (uint32_t n = 0; n < nr && !c; n++)
+		x_give_up(e, w, locs[n].obj, locs[n].cell);
+	return true;
+}
+
+/* Cells that depend on each other before the move stand in one component with what they become. A
+ * cell that was certain when its turn came may be drawn in by a later one: again, until none is. */
+static void join_for_move(struct exact *e, struct x_world *w, const struct j_op *op, int to)
+{
+	uint32_t src;
+
+	for (bool again = true; again;) {
+		again = false;
+		for (uint32_t i = 0; i < e->j->objects[to].cells_max; i++) {
+			const struct x_loc *l = &w->loc[to][i], *from;
+
+			if (!j_touches(op, to, i) || !source_of(e->j, w, op, i, &src))
+				continue;
+			from = &w->loc[op->obj][src];
+			if (l->comp == from->comp)
+				continue;
+			if (!join_locs(e, w, to, i, op->obj, src))
+				return;
+			again |= l->comp && l->comp == from->comp;
+		}
+	}
+}
+
+/* Every row of a component after the move, read from the row before. */
+static void move_comp(struct exact *e, struct x_world *w, struct x_comp *c, const struct j_op *op,
+		      int to)
+{
+	struct x_state old[64];
+	uint32_t src;
+
+	for (uint32_t i = 0; i < c->nr; i++) {
+		struct x_state *row = x_row(c, i);
+
+		memcpy(old, row, c->nr_locs * sizeof(*old));
+		for (uint32_t n = 0; n < c->nr_locs; n++) {
+			pf_value v = PF_VALUE_ZERO;
+
+			if (c->at[n].obj != to || !j_touches(op, to, c->at[n].cell))
+				continue;
+			if (source_of(e->j, w, op, c->at[n].cell, &src)) {
+				/* Given up since they were joined, or in the same component. */
+				const struct x_loc *l = &w->loc[op->obj][src];
+
+				v = l->comp == c ? old[l->k].v : X_ANY;
+			}
+			row[n].v = v;
+			row[n].hist = replaced(e, old[n].hist, old[n].v, v);
+		}
+	}
+	x_comp_dedupe(c);
+}
+
+/* Certain cells, in an order in which none is read after it was written. */
+static void move_certain(struct exact *e, struct x_world *w, const struct j_op *op, int to,
+			 uint32_t i)
+{
+	struct x_loc *l = &w->loc[to][i];
+	uint32_t src;
+
+	if (l->comp || !j_touches(op, to, i))
+		return;
+	x_assign(e, l, source_of(e->j, w, op, i, &src) ? w->loc[op->obj][src].v : PF_VALUE_ZERO);
+}
+
+/* What is under way, but for @except, must have had its chance before the cells move on. */
+static void close_object(struct exact *e, struct x_world *w, int obj, uint32_t except)
+{
+	bool alone = !(e->pending & ~except);
+
+	for (uint32_t i = 0; i < e->j->objects[obj].cells_max; i++)
+		if (w->loc[obj][i].comp || (!alone && (x_touching(e, obj, i) & ~except)))
+			x_close(e, w, obj, i);
+}
+
+static void apply_move(struct exact *e, struct x_world *w, const struct j_op *op)
+{
+	int to = op->prim == J_COPY ? op->obj2 : op->obj;
+	uint32_t nr = e->j->objects[to].cells_max;
+
+	join_for_move(e, w, op, to);
+	/* Components first: they read certain cells nowhere, all their sources are joined in. */
+	for (uint32_t i = 0; i < nr; i++) {
+		struct x_comp *c = w->loc[to][i].comp;
+
+		/* Once: at the first of its cells in the target. */
+		for (uint32_t n = 0; c && n < c->nr_locs; n++)
+			if (c->at[n].obj == to && c->at[n].cell < i)
+				c = NULL;
+		if (c)
+			move_comp(e, w, c, op, to);
+	}
+	for (uint32_t i = 0; i < nr; i++)
+		move_certain(e, w, op, to, op->prim == J_INSERT ? nr - 1 - i : i);
+}
+
+static uint64_t size_after(const struct j_op *op, uint64_t bytes)
+{
+	uint64_t end = op->off_bytes + op->len_bytes;
+
+	if (op->verb == J_PWRITE)
+		return bytes == X_SIZE_ANY || bytes >= end ? bytes : end;
+	if (op->prim == J_RESIZE)
+		return op->size_bytes;
+	if (bytes == X_SIZE_ANY || op->prim == J_COPY)
+		return bytes;
+	if (op->prim == J_INSERT)
+		return bytes + op->len_bytes;
+	return bytes > op->len_bytes ? bytes - op->len_bytes : 0;
+}
+
+void x_apply(struct exact *e, struct x_world *w, uint32_t bit)
+{
+	const struct j_op *op = e->pend[__builtin_ctz(bit)].op;
+	int to = op->prim == J_COPY ? op->obj2 : op->obj;
+	uint64_t bytes = size_after(op, w->o[op->obj].size_bytes);
+
+	close_object(e, w, op->obj, bit);
+	if (to != op->obj)
+		close_object(e, w, to, bit);
+	if (j_moves(op))
+		apply_move(e, w, op);
+	w->taken |= bit;
+	set_size(e, w, to, bytes);
+}

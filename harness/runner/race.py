@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0
+"""`./run.sh race`: kernel x filesystem x channel, each a race of its own under the run's seed.
+
+The executor runs the race and its judge, inside the machine; here stand what is asked for, what is made
+of the answer, and where a stream is kept. Machines, filesystems and the checks around a race are those of
+every other case (execute.py, batch.py).
+"""
+
+import base64
+import binascii
+import fnmatch
+import zlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from .agent import Agent, ChannelInfo, FaultInfo, Reply
+from .errors import UsageError, nearest
+from .fsconfig import FsConfig
+from .judge import Judgement, answer
+from .plan import Case, Filters, Sequence, _matching
+
+SEQUENCE = "race"  # what expectations and tables know a race by
+SECONDS = 10.0     # of each race, when neither time nor number was asked for
+TITLE = "Threads of channel writes, stores, reads and faults run free on a few files"
+_CLASS_ORDER = ("pte", "short-pin", "long-pin", "faulting")
+_SLOWEST_OPS_PER_S = 20
+_JUDGE_S = 300.0
+NATIVE_STREAM_MAX = 4 << 30  # on the disk of the results
+GUEST_STREAM_MAX = 48 << 20  # in the guest's memory, and then through its port
+
+
+@dataclass(frozen=True)
+class Race:
+    """What the options say of every race of a run."""
+
+    seed: int = 0
+    ops: int = 0
+    seconds: float = 0.0
+    threads: int = 4
+    files: int = 2
+    size: int = 256 << 10
+    faults: tuple[str, ...] = ()  # empty: all suitable ones
+    record: bool = False
+
+    def check(self) -> None:
+        """UsageError for what the executor would refuse."""
+        if not 1 <= self.threads <= 16:
+            raise UsageError("--threads wants 1 to 16")
+        if not 1 <= self.files <= 8:
+            raise UsageError("--files wants 1 to 8")
+        if self.ops < 0 or self.seconds < 0:
+            raise UsageError("--ops and --seconds want a number from 0 up, and one of them above it")
+        if self.size % 8192 or not 32 << 10 <= self.size <= 256 << 20:
+            raise UsageError("--size wants a multiple of 8192 from 32K to 256M")
+
+    def keys(self) -> dict[str, str | int]:
+        keys: dict[str, str | int] = {"seed": self.seed, "threads": self.threads, "files": self.files,
+                                      "size": self.size}
+        if self.ops:
+            keys["ops"] = self.ops
+        if self.seconds or not self.ops:
+            keys["ms"] = int((self.seconds or SECONDS) * 1000)
+        if self.faults:
+            keys["faults"] = ",".join(self.faults)
+        return keys
+
+    def timeout_s(self, deadline_ms: int) -> float:
+        lasts = self.seconds or (self.ops / _SLOWEST_OPS_PER_S if self.ops else SECONDS)
+        return lasts + 10 * deadline_ms / 1000 + _JUDGE_S
+
+    def options(self) -> str:
+        """As the command line says it, for the line that repeats a race."""
+        out = f"--seed {self.seed}"
+        if self.ops:
+            out += f" --ops {self.ops}"
+        if self.seconds:
+            out += f" --seconds {self.seconds:g}"
+        plain = Race()
+        for name in ("threads", "files", "size"):
+            if getattr(self, name) != getattr(plain, name):
+                out += f" --{name} {getattr(self, name)}"
+        return out + "".join(f" --fault {f}" for f in self.faults)
+
+
+@dataclass(frozen=True)
+class RaceCase(Case):
+    race: Race = field(compare=False, default=Race())
+
+    @property
+    def id(self) -> str:
+        return f"{self.kernel}/{self.fs}/{self.channel}/{SEQUENCE}-{self.race.seed}"
+
+    def repeat(self) -> str:
+        return (f"./run.sh race --kernel {self.kernel} --fs {self.fs} --channel {self.channel} "
+                f"{self.race.options()}")
+
+
+def sequence(race: Race) -> Sequence:
+    """What stands in a race's folder in the place of a sequence."""
+    text = f"# {TITLE}\n# race " + " ".join(f"{k}={v}" for k, v in asdict(race).items()) + "\n"
+    return Sequence(SEQUENCE, text, "", TITLE)
+
+
+def choose_faults(patterns: list[str], known: dict[str, FaultInfo]) -> tuple[str, ...]:
+    """Names for the executor, which knows best what can be raced; a glob takes what may be."""
+    out: list[str] = []
+    for pattern in patterns:
+        if pattern in known:
+            out.append(pattern)
+            continue
+        hits = [n for n in fnmatch.filter(known, pattern) if not known[n].flags - {"best-effort"}]
+        if not hits:
+            raise UsageError(nearest(pattern, list(known), "fault"))
+        out += hits
+    return tuple(dict.fromkeys(out))
+
+
+def plan(kernels: list[str], configs: dict[str, FsConfig], channels: dict[str, ChannelInfo], filters: Filters,
+         race: Race) -> list[RaceCase]:
+    """The page-table controls first. Without a filter every channel in its plain form."""
+    ordered = sorted(channels, key=lambda n: (_CLASS_ORDER.index(channels[n].cls), n))
+    fs_names = set(_matching(filters.fs, list(configs), "filesystem"))
+    chosen = set(_matching(filters.channels, ordered, "channel"))
+    if not filters.channels:
+        chosen = {n for n in chosen if channels[n].plain and channels[n].cls != "faulting"}
+    numbered = [(nr, fs, channel) for nr, (fs, channel) in
+                enumerate(((fs, channel) for fs in configs for channel in ordered), 1)]
+    return [RaceCase(kernel, fs, channel, SEQUENCE, nr, exclusive=True, race=race) for kernel in kernels
+            for nr, fs, channel in numbered if fs in fs_names and channel in chosen]
+
+
+def judgement(reply: Reply) -> Judgement:
+    """What the judge inside the machine said, and whether the race earned it."""
+    said = [line[1:] for line in reply.lines if line[0] == "j" and len(line) > 1]
+    env = reply.env()
+    if not said or said[-1] != ["end"] or env.get("judge", "exit 0").split()[0] != "exit":
+        return Judgement(why=f"the judge gave no whole answer ({env.get('judge', 'it did not run')})")
+    out = answer((line[0], " ".join(line[1:])) for line in said)
+    out.resolution = out.resolution or {"coherent": "landed", "corrupt": "lost"}.get(out.verdict, "")
+    if out.verdict == "coherent":
+        idle = [what for what in ("write", "look", "fault") if not int(env.get(what, "0"))]
+        if idle:
+            out.verdict, out.resolution = "inconclusive", ""
+            out.why = f"not one {' and not one '.join(idle)} succeeded"
+    out.detail = out.detail or f"{env.get('ops', '?')} operations, {env.get('ops_per_s', '?')} a second"
+    return out
+
+
+def lines(reply: Reply) -> list[str]:
+    """The judge's answer and the executor's counters, for the case's folder."""
+    return [" ".join(line[1:]) if line[0] == "j" else " ".join(line)
+            for line in reply.lines if line[0] in ("j", "env")]
+
+
+def fetch(agent: Agent, path: str, to: Path) -> str:
+    """Bring a file out of a guest. "" or why it could not be had."""
+    done = agent.sh("sh", "-c", 'gzip -1 < "$1" | base64 -w 4096', "sh", path, timeout_s=600)
+    if not done.ok:
+        return done.out[-200:] or done.how
+    try:
+        data = zlib.decompress(base64.b64decode(done.out), wbits=31)
+    except (binascii.Error, zlib.error) as err:
+        return str(err)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    to.write_bytes(data)
+    return ""

@@ -1,0 +1,490 @@
+// SPDX-License-Identifier: GPL-2.0
+/* test_race.c - the writer of a race's history, random streams, and how a race chooses. */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "../core/cell.h"
+#include "../core/clock.h"
+#include "../executor/race.h"
+
+static struct pf_racelog log_;
+static struct pf_race_header header;
+
+static void begin_log(int fd, int second_fd)
+{
+	memset(&log_, 0, sizeof(log_));
+	memset(&header, 0, sizeof(header));
+	header.run = 7;
+	header.nr_threads = 4;
+	header.nr_files = 1;
+	header.files[0] = (struct pf_race_file){ .id = 1, .cells = 64, .op = 1 };
+	ck_assert_int_eq(pf_racelog_begin(&log_, fd, second_fd, &header), 0);
+}
+
+/* The stream that was written to @fd, whole. The caller frees it. */
+static uint8_t *whole(int fd, size_t *bytes)
+{
+	off_t end = lseek(fd, 0, SEEK_END);
+	uint8_t *data = malloc((size_t)end + 1);
+
+	ck_assert_ptr_nonnull(data);
+	ck_assert_int_eq(pread(fd, data, (size_t)end, 0), end);
+	*bytes = (size_t)end;
+	return data;
+}
+
+/* The chunk at @at, its sum checked; moves @at behind it. */
+static const struct pf_race_chunk *next_chunk(const uint8_t *data, size_t bytes, size_t *at)
+{
+	const struct pf_race_chunk *c = (const void *)(data + *at);
+	uint64_t seed;
+
+	ck_assert_uint_le(*at + sizeof(*c), bytes);
+	ck_assert_uint_eq(c->magic, PF_RACE_CHUNK_MAGIC);
+	ck_assert_uint_le(c->bytes, PF_RACE_CHUNK_BYTES_MAX);
+	ck_assert_uint_le(*at + sizeof(*c) + c->bytes, bytes);
+	seed = XXH64(c, offsetof(struct pf_race_chunk, sum), 0);
+	ck_assert(XXH64(c + 1, c->bytes, seed) == c->sum);
+	*at += sizeof(*c) + c->bytes;
+	return c;
+}
+
+static const struct pf_race_rec a_write = {
+	.op = 9, .verb = PF_RACE_WRITE, .first_cell = 3, .nr_cells = 2,
+};
+
+START_TEST(writer_writes_what_happened)
+{
+	int fd = memfd_create("stream", 0);
+	struct pf_race_rec look = { .op = 13, .verb = PF_RACE_LOOK, .nr_cells = 4 };
+	const struct pf_race_chunk *c;
+	const struct pf_race_rec *r;
+	const struct pf_race_run *run;
+	struct pf_race_buf b;
+	size_t at = sizeof(header), bytes;
+	uint8_t *data;
+
+	begin_log(fd, -1);
+	ck_assert_int_eq(pf_race_open(&b, &log_, 2), 0);
+	ck_assert(pf_race_begin(&b, &a_write));
+	ck_assert_int_eq(pf_race_end(&b, 2), 0);
+	ck_assert(pf_race_begin(&b, &look));
+	ck_assert(pf_race_returned(&b, 0, 64));
+	pf_race_run(&b, PF_RUN_CELLS, pf_value_make(9, 1, 3), 2);
+	pf_race_run(&b, PF_RUN_ZERO, 0, 2);
+	ck_assert_int_eq(pf_race_commit(&b), 0);
+	ck_assert_int_eq(pf_race_close(&b), 0);
+	ck_assert_int_eq(pf_race_close(&b), 0); /* twice is once */
+	data = whole(fd, &bytes);
+	ck_assert_mem_eq(data, PF_RACE_MAGIC, 8);
+	ck_assert(XXH64(data, offsetof(struct pf_race_header, sum), 0) ==
+		  ((struct pf_race_header *)data)->sum);
+	c = next_chunk(data, bytes, &at);
+	ck_assert_uint_eq(at, bytes);
+	ck_assert_uint_eq(c->thread, 2);
+	ck_assert_uint_eq(c->nr_records, 2);
+	ck_assert(c->next_inv_ns == UINT64_MAX);
+	r = (const void *)(c + 1);
+	ck_assert_uint_eq(r[0].op, 9);
+	ck_assert_int_eq(r[0].result, 2);
+	ck_assert_uint_eq(r[0].nr_runs, 0);
+	ck_assert_uint_eq(r[0].size_cells, PF_RACE_NO_SIZE);
+	ck_assert(r[0].inv_ns <= r[0].ret_ns && r[0].ret_ns <= r[1].inv_ns);
+	ck_assert_uint_eq(r[1].size_cells, 64);
+	ck_assert_uint_eq(r[1].nr_runs, 2);
+	run = (const void *)&r[2];
+	ck_assert(run[0].value == pf_value_make(9, 1, 3) && run[0].count == 2);
+	ck_assert(run[1].kind == PF_RUN_ZERO && run[1].count == 2);
+	free(data);
+	pf_race_free(&b);
+	close(fd);
+}
+END_TEST
+
+START_TEST(writer_closes_what_never_returned)
+{
+	int fd = memfd_create("stream", 0);
+	const struct pf_race_chunk *c;
+	const struct pf_race_rec *r;
+	struct pf_race_buf b;
+	size_t at = sizeof(header), bytes;
+	uint8_t *data;
+
+	begin_log(fd, -1);
+	ck_assert_int_eq(pf_race_open(&b, &log_, 0), 0);
+	ck_assert(pf_race_begin(&b, &a_write));
+	ck_assert_int_eq(pf_race_close(&b), 0);
+	/* Its thread comes back after all, and must leave the buffer alone. */
+	ck_assert_int_eq(pf_race_end(&b, 2), -ECANCELED);
+	ck_assert(!pf_race_begin(&b, &a_write));
+	data = whole(fd, &bytes);
+	c = next_chunk(data, bytes, &at);
+	ck_assert_uint_eq(at, bytes);
+	ck_assert_uint_eq(c->nr_records, 1);
+	r = (const void *)(c + 1);
+	ck_assert(r->ret_ns == PF_RACE_UNRETURNED && r->inv_ns && r->op == 9);
+	free(data);
+	pf_race_free(&b);
+	close(fd);
+}
+END_TEST
+
+START_TEST(writer_does_not_close_a_record_being_completed)
+{
+	int fd = memfd_create("stream", 0);
+	struct pf_race_buf b;
+
+	begin_log(fd, -1);
+	ck_assert_int_eq(pf_race_open(&b, &log_, 0), 0);
+	ck_assert(pf_race_begin(&b, &a_write));
+	ck_assert(pf_race_returned(&b, 2, PF_RACE_NO_SIZE));
+	ck_assert_int_eq(pf_race_close(&b), -EBUSY);
+	ck_assert_int_eq(pf_race_commit(&b), 0);
+	ck_assert_int_eq(pf_race_close(&b), 0);
+	pf_race_free(&b);
+	close(fd);
+}
+END_TEST
+
+/* Full buffers go, old buffers go, and the largest look fits beside what was there. */
+START_TEST(writer_hands_over)
+{
+	int fd = memfd_create("stream", 0);
+	struct pf_race_rec look = { .op = 13, .verb = PF_RACE_LOOK,
+				    .nr_cells = PF_RACE_LOOK_CELLS_MAX };
+	struct pf_race_buf b;
+	size_t at = sizeof(header), bytes;
+	uint32_t in_a_chunk;
+	uint8_t *data;
+
+	begin_log(fd, -1);
+	ck_assert_int_eq(pf_race_open(&b, &log_, 0), 0);
+	/* On a slow machine it is old, and handed over, before it is full: then it fills again. */
+	while (b.used + sizeof(a_write) < PF_RACE_FULL_BYTES) {
+		ck_assert(pf_race_begin(&b, &a_write));
+		ck_assert_int_eq(pf_race_end(&b, 2), 0);
+	}
+	ck_assert(pf_race_begin(&b, &look));
+	ck_assert(pf_race_returned(&b, 0, 64));
+	for (uint32_t i = 0; i < PF_RACE_LOOK_CELLS_MAX; i++)
+		pf_race_run(&b, PF_RUN_CELLS, pf_value_make(i + 1, 1, 0), 1);
+	ck_assert_int_eq(pf_race_commit(&b), 0);
+	ck_assert_uint_eq(b.used, 0);
+	ck_assert(pf_race_begin(&b, &a_write));
+	poll(NULL, 0, (int)(PF_RACE_OLD_NS / PF_NS_PER_MS) + 1); /* a slow operation */
+	ck_assert_int_eq(pf_race_end(&b, 2), 0);
+	ck_assert_uint_eq(b.used, 0);
+	ck_assert_int_eq(pf_race_close(&b), 0);
+	data = whole(fd, &bytes);
+	for (uint64_t before = 0; at < bytes;) {
+		const struct pf_race_chunk *c = next_chunk(data, bytes, &at);
+
+		in_a_chunk = c->nr_records;
+		ck_assert(c->next_inv_ns >= before);
+		before = c->next_inv_ns;
+	}
+	ck_assert_uint_eq(in_a_chunk, 0); /* the last says only that there is no more */
+	free(data);
+	pf_race_free(&b);
+	close(fd);
+}
+END_TEST
+
+START_TEST(writer_keeps_a_whole_prefix)
+{
+	int fd = memfd_create("stream", 0), second = memfd_create("second", 0);
+	struct pf_race_buf b;
+	size_t bytes, second_bytes, at = sizeof(header);
+	uint8_t *data, *prefix;
+
+	begin_log(fd, second);
+	log_.second_max_bytes = 200u << 10;
+	ck_assert_int_eq(pf_race_open(&b, &log_, 0), 0);
+	for (int i = 0; i < 10000; i++) {
+		ck_assert(pf_race_begin(&b, &a_write));
+		ck_assert_int_eq(pf_race_end(&b, 2), 0);
+	}
+	ck_assert_int_eq(pf_race_close(&b), 0);
+	data = whole(fd, &bytes);
+	prefix = whole(second, &second_bytes);
+	ck_assert_uint_lt(second_bytes, bytes);
+	ck_assert_uint_le(second_bytes, 200u << 10);
+	ck_assert_uint_gt(second_bytes, 100u << 10);
+	ck_assert_mem_eq(data, prefix, second_bytes);
+	while (at < second_bytes)
+		next_chunk(prefix, second_bytes, &at);
+	ck_assert_uint_eq(at, second_bytes);
+	free(data);
+	free(prefix);
+	pf_race_free(&b);
+	close(fd);
+	close(second);
+}
+END_TEST
+
+START_TEST(writer_says_that_nobody_reads)
+{
+	struct pf_race_buf b;
+	int fds[2], rc = 0;
+
+	signal(SIGPIPE, SIG_IGN);
+	ck_assert_int_eq(pipe(fds), 0);
+	begin_log(fds[1], -1);
+	close(fds[0]);
+	ck_assert_int_eq(pf_race_open(&b, &log_, 0), 0);
+	for (int i = 0; i < 10000 && !rc; i++) {
+		ck_assert(pf_race_begin(&b, &a_write));
+		rc = pf_race_end(&b, 2);
+	}
+	ck_assert_int_eq(rc, -EPIPE);
+	ck_assert_int_eq(log_.error, -EPIPE);
+	pf_race_free(&b);
+	close(fds[1]);
+}
+END_TEST
+
+static void *write_many(void *arg)
+{
+	struct pf_race_buf *b = arg;
+
+	for (uint32_t i = 0; i < 20000; i++) {
+		struct pf_race_rec r = a_write;
+
+		r.op = 2 + i * 4 + b->thread;
+		if (!pf_race_begin(b, &r) || pf_race_end(b, 1))
+			return b;
+	}
+	return NULL;
+}
+
+START_TEST(writer_mixes_threads_by_chunks)
+{
+	int fd = memfd_create("stream", 0);
+	uint32_t records[4] = { 0 }, next_op[4] = { 2, 3, 4, 5 };
+	struct pf_race_buf b[4];
+	pthread_t threads[4];
+	size_t at = sizeof(header), bytes;
+	uint8_t *data;
+
+	begin_log(fd, -1);
+	for (uint32_t i = 0; i < 4; i++) {
+		ck_assert_int_eq(pf_race_open(&b[i], &log_, i), 0);
+		ck_assert_int_eq(pthread_create(&threads[i], NULL, write_many, &b[i]), 0);
+	}
+	for (int i = 0; i < 4; i++) {
+		void *failed;
+
+		pthread_join(threads[i], &failed);
+		ck_assert_ptr_null(failed);
+		ck_assert_int_eq(pf_race_close(&b[i]), 0);
+	}
+	data = whole(fd, &bytes);
+	while (at < bytes) {
+		const struct pf_race_chunk *c = next_chunk(data, bytes, &at);
+		const struct pf_race_rec *r = (const void *)(c + 1);
+
+		for (uint32_t i = 0; i < c->nr_records; i++) {
+			ck_assert_uint_eq(r[i].op, next_op[c->thread]);
+			next_op[c->thread] += 4;
+			records[c->thread]++;
+		}
+	}
+	for (int i = 0; i < 4; i++) {
+		ck_assert_uint_eq(records[i], 20000);
+		pf_race_free(&b[i]);
+	}
+	free(data);
+	close(fd);
+}
+END_TEST
+
+START_TEST(rng_streams)
+{
+	struct pf_rng a, b, c, d;
+	unsigned int equal = 0, low[7] = { 0 };
+
+	pf_rng_init(&a, 42, "choices", 0);
+	pf_rng_init(&b, 42, "choices", 0);
+	pf_rng_init(&c, 42, "choices", 1);
+	pf_rng_init(&d, 42, "else", 0);
+	for (int i = 0; i < 1000; i++) {
+		uint64_t x = pf_rng_next(&a);
+
+		ck_assert(x == pf_rng_next(&b));
+		equal += x == pf_rng_next(&c);
+		equal += x == pf_rng_next(&d);
+	}
+	ck_assert_uint_eq(equal, 0);
+	for (int i = 0; i < 7000; i++)
+		low[pf_rng_below(&a, 7)]++;
+	for (int i = 0; i < 7; i++)
+		ck_assert_msg(low[i] > 850 && low[i] < 1150, "%d: %u of 7000", i, low[i]);
+}
+END_TEST
+
+static struct race_plan plan;
+
+static struct race_params params(void)
+{
+	return (struct race_params){ .nr = 1, .threads = 4, .files = 2, .size_bytes = 256 << 10 };
+}
+
+START_TEST(plan_is_a_function_of_the_seed)
+{
+	struct race_params p = params();
+	struct pf_rng a, b, other;
+	char why[200];
+	unsigned int differ = 0;
+
+	ck_assert_int_eq(race_plan_init(&plan, &p, 4096, why, sizeof(why)), 0);
+	pf_rng_init(&a, 5, "race choices", 2);
+	pf_rng_init(&b, 5, "race choices", 2);
+	pf_rng_init(&other, 5, "race choices", 3);
+	for (int i = 0; i < 10000; i++) {
+		struct race_choice x, y, z;
+
+		race_choose(&plan, &a, &x);
+		race_choose(&plan, &b, &y);
+		race_choose(&plan, &other, &z);
+		ck_assert_mem_eq(&x, &y, sizeof(x));
+		differ += memcmp(&x, &z, sizeof(x)) != 0;
+	}
+	ck_assert_uint_gt(differ, 9000);
+}
+END_TEST
+
+/* What makes a race judgeable (race.h) holds for every choice there is. */
+static void check_choice(const struct race_choice *c)
+{
+	uint64_t end = c->off_bytes + c->len_bytes, max = 2 * plan.size_bytes;
+
+	ck_assert_uint_lt(c->file, plan.nr_files);
+	ck_assert_uint_lt(c->file2, plan.nr_files);
+	ck_assert_uint_le(c->len_bytes, VIEW_BUFFER_BYTES);
+	if (c->verb != PF_RACE_FAULT) {
+		ck_assert_uint_gt(c->len_bytes, 0);
+		ck_assert_uint_le(end, max);
+		ck_assert_uint_eq((c->off_bytes | c->len_bytes) % PF_CELL_BYTES, 0);
+		ck_assert(c->verb != PF_RACE_PWRITE || end <= plan.size_bytes / 2 ||
+			  (c->off_bytes | c->len_bytes) % plan.block_bytes == 0);
+		return;
+	}
+	ck_assert_uint_eq((c->off_bytes | c->len_bytes | c->size_bytes) % plan.block_bytes, 0);
+	ck_assert((c->fault->ops->args == PF_ARGS_FILE_FILE) == (c->file != c->file2));
+	if (c->fault->ops->args == PF_ARGS_FILE_SIZE)
+		ck_assert(c->size_bytes >= plan.size_bytes / 2 && c->size_bytes <= max);
+}
+
+START_TEST(plan_keeps_to_the_rules)
+{
+	static const uint64_t sizes[] = { 32 << 10, 256 << 10, 4 << 20 };
+	struct race_params p = params();
+	unsigned int verbs[PF_RACE_VERBS_NR] = { 0 }, faults[RACE_FAULTS_MAX] = { 0 };
+	struct race_choice c;
+	struct pf_rng r;
+	char why[200];
+
+	p.files = 3;
+	for (size_t k = 0; k < 3; k++) {
+		p.size_bytes = sizes[k];
+		ck_assert_int_eq(race_plan_init(&plan, &p, 1024, why, sizeof(why)), 0);
+		ck_assert_uint_eq(plan.block_bytes, 4096);
+		pf_rng_init(&r, 1, "test", k);
+		for (int i = 0; i < 200000; i++) {
+			race_choose(&plan, &r, &c);
+			check_choice(&c);
+			verbs[c.verb]++;
+			if (c.verb == PF_RACE_FAULT)
+				faults[c.fault - plan.faults]++;
+		}
+	}
+	for (unsigned int i = 0; i < PF_RACE_VERBS_NR; i++)
+		ck_assert_uint_gt(verbs[i], 0);
+	for (unsigned int i = 0; i < plan.nr_faults; i++)
+		ck_assert_msg(faults[i], "%s is never chosen", plan.faults[i].ops->name);
+}
+END_TEST
+
+static bool planned(const char *name)
+{
+	for (unsigned int i = 0; i < plan.nr_faults; i++)
+		if (!strcmp(plan.faults[i].ops->name, name))
+			return true;
+	return false;
+}
+
+START_TEST(plan_takes_what_can_be_raced)
+{
+	static const char *const no[] = { "crash",  "freeze", "thaw", "remount", "unlink", "rename",
+					  "fork",   "panic",  "hang", "sabotage-swap" };
+	static const char *const yes[] = { "punch", "truncate", "collapse", "insert", "clone",
+					   "dedupe", "fsync", "syncfs", "evict", "migrate" };
+	struct race_params p = params();
+	char why[200];
+
+	ck_assert_int_eq(race_plan_init(&plan, &p, 4096, why, sizeof(why)), 0);
+	for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++)
+		ck_assert_msg(!planned(no[i]), "%s", no[i]);
+	for (size_t i = 0; i < sizeof(yes) / sizeof(yes[0]); i++)
+		ck_assert_msg(planned(yes[i]), "%s", yes[i]);
+	p.faults = "punch,fsync";
+	ck_assert_int_eq(race_plan_init(&plan, &p, 4096, why, sizeof(why)), 0);
+	ck_assert_uint_eq(plan.nr_faults, 2);
+	p.faults = "none";
+	ck_assert_int_eq(race_plan_init(&plan, &p, 4096, why, sizeof(why)), 0);
+	ck_assert_uint_eq(plan.nr_faults, 0);
+	p.faults = "punch,freeze";
+	ck_assert_int_eq(race_plan_init(&plan, &p, 4096, why, sizeof(why)), -EINVAL);
+	ck_assert_str_eq(why, "fault 'freeze' cannot be raced");
+	p.faults = "punsh";
+	ck_assert_int_eq(race_plan_init(&plan, &p, 4096, why, sizeof(why)), -EINVAL);
+	ck_assert_str_eq(why, "fault 'punsh' does not exist");
+	p.faults = NULL;
+	p.files = 1;
+	ck_assert_int_eq(race_plan_init(&plan, &p, 4096, why, sizeof(why)), 0);
+	ck_assert(!planned("clone"));
+	p.size_bytes = 12345;
+	ck_assert_int_eq(race_plan_init(&plan, &p, 4096, why, sizeof(why)), -EINVAL);
+	p.size_bytes = 256 << 10;
+	p.views = "mmap";
+	ck_assert_int_eq(race_plan_init(&plan, &p, 4096, why, sizeof(why)), 0);
+	ck_assert_uint_eq(plan.nr_views, 1);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("race");
+	TCase *t = tcase_create("race");
+	SRunner *r;
+	int failed;
+
+	tcase_set_timeout(t, 60);
+	tcase_add_test(t, writer_writes_what_happened);
+	tcase_add_test(t, writer_closes_what_never_returned);
+	tcase_add_test(t, writer_does_not_close_a_record_being_completed);
+	tcase_add_test(t, writer_hands_over);
+	tcase_add_test(t, writer_keeps_a_whole_prefix);
+	tcase_add_test(t, writer_says_that_nobody_reads);
+	tcase_add_test(t, writer_mixes_threads_by_chunks);
+	tcase_add_test(t, rng_streams);
+	tcase_add_test(t, plan_is_a_function_of_the_seed);
+	tcase_add_test(t, plan_keeps_to_the_rules);
+	tcase_add_test(t, plan_takes_what_can_be_raced);
+	suite_add_tcase(s, t);
+	r = srunner_create(s);
+	srunner_run_all(r, CK_NORMAL);
+	failed = srunner_ntests_failed(r);
+	srunner_free(r);
+	return failed != 0;
+}

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Races as the runner sees them: which there are, what is made of an answer, what is kept."""
+
+import stat
+import tempfile
+import unittest
+from pathlib import Path
+
+from .fake_machine import FakeMachine
+from harness.runner import race
+from harness.runner.agent import ChannelInfo, FaultInfo
+from harness.runner.errors import UsageError
+from harness.runner.execute import KernelRun, RunContext
+from harness.runner.expect import Expectations
+from harness.runner.fsconfig import FsConfig
+from harness.runner.klog import KernelLog
+from harness.runner.plan import Filters
+from harness.runner.store import CaseResult, Store
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = {name: FsConfig(name, name) for name in ("xfs", "tmpfs")}
+CHANNELS = {name: ChannelInfo(name, cls, "none", False, True, "") for name, cls in (
+    ("dio-read", "short-pin"), ("dio-read/loop", "short-pin"), ("rdma-odp", "faulting"), ("rdma-pinned", "long-pin"),
+    ("store", "pte"))}
+FAULTS = {"punch": FaultInfo("punch", "file-range", frozenset(), ""),
+          "freeze": FaultInfo("freeze", "file", frozenset({"exclusive"}), ""),
+          "page-out": FaultInfo("page-out", "file", frozenset({"best-effort"}), "")}
+
+
+class Planning(unittest.TestCase):
+    def planned(self, **filters: list[str]) -> list[race.RaceCase]:
+        return race.plan(["6.1"], CONFIGS, CHANNELS, Filters(**filters), race.Race(seed=3))
+
+    def test_controls_first_and_plain_only(self) -> None:
+        self.assertEqual([c.channel for c in self.planned(fs=["xfs"])], ["store", "dio-read", "rdma-pinned"])
+
+    def test_a_number_is_the_same_however_selected(self) -> None:
+        everything = {c.id: c.nr for c in self.planned(channels=["*"])}
+        self.assertEqual(len(set(everything.values())), 10)
+        for case in self.planned(fs=["tmpfs"], channels=["dio-read/loop", "rdma-odp"]):
+            self.assertEqual(everything[case.id], case.nr)
+
+    def test_names(self) -> None:
+        case = self.planned(fs=["xfs"], channels=["dio-read/loop"])[0]
+        self.assertEqual(case.id, "6.1/xfs/dio-read/loop/race-3")
+        self.assertEqual(case.repeat(), "./run.sh race --kernel 6.1 --fs xfs --channel dio-read/loop --seed 3")
+        with self.assertRaisesRegex(UsageError, "unknown channel 'stor': did you mean store"):
+            self.planned(channels=["stor"])
+
+    def test_all_that_was_asked_for_is_repeated(self) -> None:
+        asked = race.Race(seed=9, ops=10, seconds=2.5, threads=2, files=3, size=1 << 20, faults=("punch", "clone"))
+        self.assertEqual(asked.options(), "--seed 9 --ops 10 --seconds 2.5 --threads 2 --files 3 --size 1048576 "
+                         "--fault punch --fault clone")
+        self.assertEqual(asked.keys(), {"seed": 9, "threads": 2, "files": 3, "size": 1 << 20, "ops": 10, "ms": 2500,
+                                        "faults": "punch,clone"})
+        self.assertEqual(race.Race().keys()["ms"], 10000)
+        self.assertNotIn("ms", race.Race(ops=5).keys())
+
+    def test_faults(self) -> None:
+        self.assertEqual(race.choose_faults(["p*"], FAULTS), ("punch", "page-out"))
+        self.assertEqual(race.choose_faults(["freeze"], FAULTS), ("freeze",))  # the executor says why not
+        self.assertEqual(race.choose_faults([], FAULTS), ())
+        with self.assertRaisesRegex(UsageError, "unknown fault 'freez.'"):
+            race.choose_faults(["freez?"], FAULTS)
+
+    def test_what_is_expected(self) -> None:
+        rules = Expectations.load(ROOT / "harness" / "expected")
+
+        def cls(kernel: str, fs: str, channel: str) -> str:
+            return rules.of(kernel, {fs}, channel, race.SEQUENCE).cls
+        for fs in ("xfs", "ext4", "btrfs", "tmpfs", "ext2-dax", "ext4-dax"):
+            for kernel in ("6.1.176", "6.12.1", "7.3.4"):
+                self.assertEqual(cls(kernel, fs, "store"), "guaranteed")
+                self.assertEqual(cls(kernel, fs, "copyout"), "guaranteed")
+        self.assertEqual(cls("6.1.176", "xfs", "rdma-pinned"), "unsupported")
+        self.assertEqual(cls("6.12.1", "xfs", "rdma-pinned"), "refused")
+        self.assertEqual(cls("6.12.1", "xfs-dax", "rdma-pinned"), "refused")
+        self.assertEqual(cls("6.12.1", "tmpfs", "uring-fixed"), "unsupported")
+        self.assertEqual(cls("6.12.1", "xfs", "pvm-writev"), "unsupported")
+        self.assertEqual(cls("6.12.1", "xfs-dax", "pvm-writev"), "guaranteed")
+        self.assertEqual(cls("6.1.176", "xfs-dax", "store"), "bug")
+
+
+class Answers(unittest.TestCase):
+    def setUp(self) -> None:
+        self.dir = tempfile.TemporaryDirectory()
+        self.addCleanup(self.dir.cleanup)
+        root = Path(self.dir.name)
+        judge = root / "judge"
+        judge.write_text("#!/bin/sh\nexit 9\n")  # no history of a race may reach it
+        judge.chmod(judge.stat().st_mode | stat.S_IXUSR)
+        (root / "job.fio").write_text("[global]\n")
+        self.store = Store.create(root / "run", {"seed": 1, "planned": 0})
+        self.machine = FakeMachine()
+        self.race = race.Race(seed=4)
+
+    def run_it(self, *reply: str, channel: str = "store") -> CaseResult:
+        if reply:
+            self.machine.race_reply = list(reply)
+        context = RunContext(
+            self.store, Expectations.load(ROOT / "harness" / "expected"), KernelLog([]),
+            {race.SEQUENCE: race.sequence(self.race)}, {"xfs": FsConfig("xfs", "xfs")},
+            Path(self.dir.name, "judge"), Path(self.dir.name, "job.fio"), 7, lambda _: None, lambda _: None)
+        case = race.RaceCase("6.1", "xfs", channel, race.SEQUENCE, 5, exclusive=True, race=self.race)
+        self.store.results.clear()
+        KernelRun(self.machine, context).run([case])
+        return self.store.results[case.id]
+
+    def kept(self, name: str) -> bool:
+        return (self.store.case_dir("6.1/xfs/store/race-4") / name).exists()
+
+    def test_coherent(self) -> None:
+        got = self.run_it()
+        self.assertEqual((got.verdict, got.resolution, got.outcome, got.checked_cells), ("coherent", "landed",
+                                                                                         "expected", 9))
+        self.assertEqual(got.repeat, "./run.sh race --kernel 6.1 --fs xfs --channel store --seed 4")
+        self.assertTrue(self.kept("answer") and self.kept("case.json") and self.kept("sequence.seq"))
+        self.assertFalse(self.kept("stream"))
+        keys = self.machine.races[0]
+        self.assertEqual((keys["judge"], keys["seed"], keys["nr"], keys["run"]), ("/fake/pinfault-judge", "4", "5", "7"))
+
+    def test_corrupt_keeps_the_stream(self) -> None:
+        got = self.run_it("j verdict corrupt", "j kind lost-write", "j evidence cell%209", "j end", "env write 5",
+                          "env judge exit%200", "ok ran")
+        self.assertEqual((got.verdict, got.resolution, got.outcome), ("corrupt", "lost", "differs"))
+        self.assertEqual((got.kinds, got.evidence), (["lost-write"], ["cell 9"]))
+        path = self.store.stream_path("6.1/xfs/store/race-4")
+        self.assertEqual(path.read_bytes(), b"stream")
+
+    def test_record_keeps_the_stream(self) -> None:
+        self.race = race.Race(seed=4, record=True)
+        self.assertEqual(self.run_it().outcome, "expected")
+        self.assertTrue(self.kept("stream"))
+
+    def test_no_answer_is_never_a_pass(self) -> None:
+        for reply in (["env write 5", "ok ran"], ["j verdict coherent", "env judge exit%200", "ok ran"],
+                      ["j verdict coherent", "j end", "env judge signal%2011", "ok ran"],
+                      ["j verdict coherent", "j end", "env judge late", "ok ran"],
+                      ["err 5 the%20judge%20ended%20before%20the%20race"]):
+            with self.subTest(reply):
+                got = self.run_it(*reply)
+                self.assertEqual((got.verdict, got.outcome), ("broken", "broken"))
+
+    def test_a_pass_is_earned(self) -> None:
+        for idle in ("write", "look", "fault"):
+            counts = [f"env {w} {0 if w == idle else 7}" for w in ("write", "look", "fault")]
+            got = self.run_it("j verdict coherent", "j end", *counts, "env judge exit%200", "ok ran")
+            self.assertEqual((got.verdict, got.outcome), ("inconclusive", "inconclusive"), idle)
+            self.assertIn(f"not one {idle}", got.why)
+
+    def test_refused(self) -> None:
+        self.machine.version = "6.12.1"
+        got = self.run_it("ok refused EFAULT%20ibv_reg_mr", channel="store")
+        self.assertEqual((got.resolution, got.errno, got.outcome), ("refused", "EFAULT", "differs"))
+
+    def test_hung_and_died(self) -> None:
+        got = self.run_it("j verdict coherent", "j end", "ok hung thread%201,%20in%20D%20folio_wait")
+        self.assertEqual((got.verdict, got.resolution, got.outcome), ("hung", "hung", "differs"))
+        self.assertTrue(self.kept("stream"))
+        self.assertEqual(self.run_it("ok died 11").verdict, "broken")
+
+    def test_fsck_after_a_race_is_its_own(self) -> None:
+        self.machine.fsck_bad = lambda _: True
+        got = self.run_it()
+        self.assertEqual(([f["kind"] for f in got.findings], got.outcome), (["fsck"], "differs"))
+
+
+if __name__ == "__main__":
+    unittest.main()
