@@ -106,6 +106,7 @@ class FsRun:
         self.dirty = True  # make the filesystem anew before the next use
         self.cuts = 0
         self.pins: int | None = None  # pages pinned by nobody's case, None where that is not counted
+        self.cut_log: list[str] = []  # of the kernel, while cases were at work until the last cut
         self.spun: set[str] = set()  # cases that were still running at their deadline, and get another try
 
     def run(self, cases: list[Case]) -> None:
@@ -125,7 +126,8 @@ class FsRun:
     def _parts(self, cases: list[Case], mode: Mode) -> list[list[Case]]:
         """What runs together. Under one power cut a later case's sync may write what an earlier one was
         promised: those that write the whole filesystem come first, the others in an order drawn from the
-        seed, and those at work until the end have a cut of their own. One that spoils the disks is alone."""
+        seed. Those at work until the end share a cut with their own channel only: a control's syncfs says what
+        became of a pin's page. One that spoils the disks is alone."""
         if mode is not Mode.POWER:
             # A race is long, and what is found after it must be its own.
             size = 1 if cases and isinstance(cases[0], RaceCase) else BATCH_CASES
@@ -140,7 +142,9 @@ class FsRun:
         self._random("power-order").shuffle(rest)
         rest.sort(key=lambda c: "syncfs" not in verbs[c])
         parts = [[c] for c in spoilers]
-        for group in ([c for c in rest if not c.busy], [c for c in rest if c.busy]):
+        busy = [c for c in rest if c.busy]
+        for group in ([c for c in rest if not c.busy],
+                      *([c for c in busy if c.channel == name] for name in dict.fromkeys(c.channel for c in busy))):
             parts += [group[at:at + POWER_CASES] for at in range(0, len(group), POWER_CASES)]
         return parts
 
@@ -280,7 +284,7 @@ class FsRun:
         self.cuts += 1
         busy = any(r.case.busy for r in waiting)
         after_s = self._random(f"power-cut-{self.cuts}").uniform(*BUSY_S) if busy else 0.0
-        late = self.k.power_cut(after_s)
+        late, self.cut_log = self.k.power_cut(after_s)
         fs.agent, fs.mounted = self.k.agent, False
         self.dirty = True
         self._mount_again(fs)
@@ -298,7 +302,9 @@ class FsRun:
     def _grade_batch_log(self, todo: list[Case]) -> None:
         """The kernel log of what came after the cases: unmount, fsck, mount. What a case of the batch is
         expected to cause is noted and not searched for."""
-        graded = self.k.klog.grade([text for _, _, text in self.k.agent.kmsg()])
+        lines = self.cut_log + [text for _, _, text in self.k.agent.kmsg()]
+        self.cut_log = []
+        graded = self.k.klog.grade(lines)
         found, kind = [f.text for f in graded], kind_of(graded)
         blamed = [c.id for c in todo if "+" + kind in self.k.expected(c).resolutions]
         if found and blamed:

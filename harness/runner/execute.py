@@ -96,17 +96,18 @@ class KernelRun:
         if what == "forget":
             self.machine.keep_images()
 
-    def power_cut(self, after_s: float) -> dict[int, list[str]]:
+    def power_cut(self, after_s: float) -> tuple[dict[int, list[str]], list[str]]:
         """Kill the machine after that time and boot another on its disks. Returns what its cases said
-        since they were replied to, by number. AgentDied when it died by itself."""
+        since they were replied to, by number, and its kernel log since. AgentDied when it died by itself."""
         self.agent.watch(after_s)
+        log = [text for _, _, text in self.agent.kmsg()] if after_s else []
         late = late_histories(self.machine.cut_power())
         self.up = False
         self._boot(same_disks=True)
         if not self.up:
             raise EnvironmentFailed(f"kernel {self.name}: no answer from the machine that was booted after a "
                                     "power cut")
-        return late
+        return late, log
 
     @property
     def version(self) -> str:

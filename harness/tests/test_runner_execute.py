@@ -5,6 +5,7 @@ import stat
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from .fake_machine import FakeMachine
 from harness.runner import batch
@@ -178,6 +179,20 @@ class Kernels(Bench):
             self.assertIn(f"inv {nr + 3} {nr + 90} write A 0 64", self.history(got[nr]))
             self.assertIn(f"end {nr + 90}", self.history(got[nr]))
 
+    def test_kernel_log_until_the_cut(self) -> None:
+        def warn(nr: int, machine: FakeMachine) -> str:
+            machine.said_late = [f"{nr} note%20a"]
+            return "ok power"
+        machine = FakeMachine(warn)
+        watched = batch.FsRun._cut_power
+
+        def cut(run: batch.FsRun, *args: object) -> None:
+            machine.kmsg = ["WARNING: CPU: 0 PID: 1 at fs/dax.c:380"]
+            watched(run, *args)  # type: ignore[arg-type]
+        with mock.patch.object(batch.FsRun, "_cut_power", cut), mock.patch.object(batch, "BUSY_S", (0.01, 0.02)):
+            got = self.run_it(machine, self.power(1, busy=True))
+        self.assertEqual([f["kind"] for f in got[1].findings], ["kernel-log"])
+
     def test_machine_that_does_not_come_back(self) -> None:
         machine = FakeMachine(lambda nr, _: "ok power")
         machine.dead_after_cut = True
@@ -224,8 +239,9 @@ class Kernels(Bench):
         cases = [NumberedCase("6.1", "xfs", "store", "s", 1, power=True, busy=True), *self.power(9)[1:],
                  NumberedCase("6.1", "xfs", "store", "all", 10, power=True),
                  Case("6.1", "xfs", "store", "spoil", 11, power=True)]
-        alone, shared, busy = [[c.nr for c in part] for part in run._parts(cases, batch.Mode.POWER)]
-        self.assertEqual((alone, shared[0], busy), ([11], 10, [1]))
+        cases += [NumberedCase("6.1", "xfs", "dio-read", "s", 12, power=True, busy=True)]
+        alone, shared, *busy = [[c.nr for c in part] for part in run._parts(cases, batch.Mode.POWER)]
+        self.assertEqual((alone, shared[0], sorted(busy)), ([11], 10, [[1], [12]]))
         self.assertEqual(sorted(shared[1:]), list(range(2, 10)))
         self.assertNotEqual(shared[1:], list(range(2, 10)))
         self.assertEqual(shared, [c.nr for c in run._parts(cases, batch.Mode.POWER)[1]])  # the seed's order
