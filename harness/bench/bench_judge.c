@@ -86,7 +86,8 @@ static void next(uint32_t t, uint64_t now)
 	struct pf_race_rec *r = &w->rec;
 
 	*r = (struct pf_race_rec){ .inv_ns = now + 20 + below(1500), .op = 10 + w->nr++ * THREADS + t,
-				   .file = (uint8_t)below(FILES) };
+				   .file = (uint8_t)below(FILES),
+				   .size_cells = PF_RACE_NO_SIZE };
 	r->file2 = r->file;
 	r->ret_ns = r->inv_ns + 100 + below(len * 20 + 1000);
 	w->effect_ns = r->inv_ns + below((uint32_t)(r->ret_ns - r->inv_ns) + 1);
@@ -101,7 +102,7 @@ static void next(uint32_t t, uint64_t now)
 		r->verb = PF_RACE_LOOK;
 		r->what = (uint8_t)below(3);
 	} else if (dice < 900) {
-		r->verb = (uint8_t)(dice % 3);
+		r->verb = (uint8_t)(dice & 1); /* pwrites would extend */
 	} else {
 		r->verb = PF_RACE_FAULT;
 		r->what = dice < 980 ? (dice & 1 ? PF_PRIM_ZERO : PF_PRIM_SYNC) :

@@ -212,7 +212,7 @@ static pf_value size_after(const struct race_pend *p, pf_value size)
 	const struct pf_race_rec *r = p->rec;
 
 	if (p->writes) {
-		uint32_t end = r->result > 0 ? p->lo + (uint32_t)r->result : p->hi;
+		uint32_t end = r->result >= 0 ? p->lo + (uint32_t)r->result : p->hi;
 
 		return size > end ? size : end;
 	}
@@ -334,10 +334,17 @@ void race_sizes_begin(struct race_model *m, struct race_pend *p)
 		all_learn(m);
 }
 
+/* The size is known again: what was lost track of behind it is zero when the file grows. */
 static void size_is(struct race_file *f, pf_value size)
 {
+	if (f->nr_sizes == 1 && f->size[0].v == size && f->limit == size)
+		return;
 	f->nr_sizes = 1;
 	f->size[0] = (struct race_state){ size, 0 };
+	for (uint32_t c = (uint32_t)size; c < f->limit && c < f->nr_cells; c++)
+		if (!race_contended(f->cells[c]))
+			f->cells[c] = PF_VALUE_ZERO;
+	f->limit = (uint32_t)size;
 }
 
 bool race_sizes_end(struct race_model *m, struct race_pend *p, pf_value *want)
