@@ -10,6 +10,12 @@ static inline bool race_contended(pf_value cell)
 	return cell >> 32 == RACE_MARK && cell != RACE_ANY;
 }
 
+/* Loops over whole ranges (race_range.c). */
+bool race_any_contended(const pf_value *cells, uint32_t nr);
+/* cells[i] == v + i * step for all? @step is 0 or 1. */
+bool race_all_are(const pf_value *cells, uint32_t nr, pf_value v, pf_value step);
+void race_fill(pf_value *cells, uint32_t nr, pf_value v, pf_value step);
+
 /* A refusal at the door: the kernel says that it did nothing. */
 bool race_refused(const struct pf_race_rec *r);
 bool race_room(struct race_model *m, struct race_file *f, uint32_t cells);

@@ -147,6 +147,9 @@ static void meet(struct race_model *m, struct race_pend *a, struct race_pend *b)
 
 	if (a->rec->file != b->rec->file || lo >= hi || (a->looks && b->looks))
 		return;
+	/* Behind the limit there is nothing to zero. */
+	if (!a->writes && !b->writes && hi > m->f[a->rec->file].limit)
+		hi = m->f[a->rec->file].limit;
 	contend(m, &m->f[a->rec->file], lo, hi);
 }
 
@@ -273,6 +276,28 @@ static uint32_t acting_at(const struct race_model *m, uint32_t file, uint32_t ce
 	return mask;
 }
 
+/* The same for all cells from @lo up to @to, which is at most @hi. */
+static uint32_t acting_from(const struct race_model *m, uint32_t file, uint32_t lo, uint32_t hi,
+			    uint32_t *to)
+{
+	uint32_t mask = 0;
+
+	for (uint32_t i = 0; i < m->nr_threads; i++) {
+		const struct race_pend *p = &m->p[i];
+
+		if (!p->rec || p->moves || p->rec->file != file || p->hi <= lo || p->lo >= hi)
+			continue;
+		if (p->lo > lo) {
+			hi = p->lo;
+			continue;
+		}
+		hi = p->hi < hi ? p->hi : hi;
+		mask |= 1u << i;
+	}
+	*to = hi;
+	return mask;
+}
+
 /*
  * Track of the cell is lost: more may be there than is kept. One state is left, RACE_ANY, and its mask says for
  * whom to wait: until none is under way that may still act on what is not known, nothing can be certain.
@@ -321,11 +346,11 @@ static bool insist(struct race_set *s, uint32_t bit)
 }
 
 /* An operation ends at a contended cell. False when it must have happened there and cannot have. */
-static bool settle(struct race_model *m, struct race_file *f, uint32_t file, uint32_t cell,
+static bool settle(struct race_model *m, struct race_file *f, uint32_t cell, uint32_t acting,
 		   uint32_t bit, bool must)
 {
 	struct race_set *s = set_of(m, f->cells[cell]);
-	uint32_t acting = acting_at(m, file, cell), nr = 0;
+	uint32_t nr = 0;
 	bool ok = true;
 
 	if (is_lost(s)) {
@@ -393,7 +418,7 @@ static void end_cell(struct race_model *m, struct race_pend *p, uint32_t bit, ui
 		bad_cell(m, bad, &v);
 	}
 	if (race_contended(f->cells[cell])) {
-		settle(m, f, file, cell, bit, claim && inside);
+		settle(m, f, cell, acting_at(m, file, cell), bit, claim && inside);
 		return;
 	}
 	if (beyond)
@@ -427,7 +452,7 @@ static void forget(struct race_model *m, const struct race_pend *p, uint32_t bit
 			continue;
 		s = set_of(m, f->cells[c]);
 		if (is_lost(s)) {
-			settle(m, f, p->rec->file, c, bit, false);
+			settle(m, f, c, acting_at(m, p->rec->file, c), bit, false);
 			continue;
 		}
 		for (uint32_t i = 0; i < s->nr; i++)
@@ -459,14 +484,25 @@ static void end_change(struct race_model *m, struct race_pend *p, uint32_t bit)
 		easy = p->size_lo > p->lo ? p->size_lo : p->lo;
 	if (p->moved_lo < easy)
 		easy = p->moved_lo > p->lo ? p->moved_lo : p->lo;
-	for (uint32_t c = p->lo; c < easy; c++) {
-		if (race_contended(f->cells[c])) {
-			settle(m, f, r->file, c, bit, true);
-			f->seen[c] = 0;
+	if (easy > p->lo)
+		memset(f->seen + p->lo, 0,
+		       (p->writes || easy < f->limit ? easy : f->limit > p->lo ? f->limit : p->lo) -
+			       p->lo);
+	for (uint32_t c = p->lo, to; c < easy; c = to) {
+		uint32_t stop = c < f->limit && f->limit < easy ? f->limit : easy;
+		uint32_t acting = acting_from(m, r->file, c, stop, &to);
+
+		if (!race_any_contended(f->cells + c, to - c)) {
+			if (p->writes || c < f->limit) /* behind it all is zero */
+				race_fill(f->cells + c, to - c,
+					  v + (p->writes ? c - p->lo : 0), p->writes);
 			continue;
 		}
-		f->cells[c] = p->writes ? v + (c - p->lo) : PF_VALUE_ZERO;
-		f->seen[c] = 0;
+		for (uint32_t i = c; i < to; i++)
+			if (race_contended(f->cells[i]))
+				settle(m, f, i, acting, bit, true);
+			else
+				f->cells[i] = p->writes ? v + (i - p->lo) : PF_VALUE_ZERO;
 	}
 	for (uint32_t c = easy; c < hi; c++)
 		end_cell(m, p, bit, c, c < claimed, &bad);
@@ -517,7 +553,7 @@ static void look_cell(struct race_model *m, struct race_pend *p, uint32_t bit, u
 	 * what is there now. */
 	if (cell >= p->moved_lo) {
 		if (race_contended(f->cells[cell]))
-			settle(m, f, p->rec->file, cell, bit, false);
+			settle(m, f, cell, acting_at(m, p->rec->file, cell), bit, false);
 		m->undecided++;
 		return;
 	}
@@ -526,7 +562,7 @@ static void look_cell(struct race_model *m, struct race_pend *p, uint32_t bit, u
 		f->cells[cell] = saw;
 		return;
 	}
-	if (race_contended(f->cells[cell]) ? settle(m, f, p->rec->file, cell, bit, true) :
+	if (race_contended(f->cells[cell]) ? settle(m, f, cell, acting_at(m, p->rec->file, cell), bit, true) :
 					     f->cells[cell] == saw)
 		return;
 	bad_cell(m, bad, &v);
@@ -551,7 +587,7 @@ static void look_odd(struct race_model *m, struct race_pend *p, uint32_t cell,
 	else if (run->kind == PF_RUN_ERROR)
 		excused = (run->value == EFAULT || !run->value) && cell >= p->size_lo;
 	if (race_contended(f->cells[cell]))
-		settle(m, f, p->rec->file, cell, 1u << (p - m->p), false);
+		settle(m, f, cell, acting_at(m, p->rec->file, cell), 1u << (p - m->p), false);
 	if (excused)
 		m->undecided++;
 	else
@@ -571,6 +607,13 @@ static void end_look(struct race_model *m, struct race_pend *p, uint32_t bit)
 		uint64_t step = run->kind == PF_RUN_CELLS;
 		pf_value v = step ? run->value : PF_VALUE_ZERO;
 
+		m->checked += run->count;
+		if ((run->kind == PF_RUN_CELLS || run->kind == PF_RUN_ZERO) &&
+		    race_all_are(f->cells + cell, run->count, v, step)) {
+			memset(f->seen + cell, p->rec->what + 1, run->count);
+			cell += run->count;
+			continue;
+		}
 		for (uint32_t k = 0; k < run->count; k++, cell++, v += step) {
 			if (run->kind != PF_RUN_CELLS && run->kind != PF_RUN_ZERO)
 				look_odd(m, p, cell, run, &bad);
@@ -579,7 +622,6 @@ static void end_look(struct race_model *m, struct race_pend *p, uint32_t bit)
 			else
 				f->seen[cell] = p->rec->what + 1;
 		}
-		m->checked += run->count;
 	}
 	tell(m, &bad);
 }

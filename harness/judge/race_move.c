@@ -99,9 +99,11 @@ static void lose(struct race_model *m, struct race_file *f, uint32_t lo, uint32_
 }
 
 /* Sets do not travel: what is contended is lost track of. */
-static void lose_contended(struct race_model *m, struct race_file *f, uint32_t lo)
+static void lose_contended(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi)
 {
-	for (uint32_t c = lo; c < f->nr_cells; c++)
+	if (lo >= hi || !race_any_contended(f->cells + lo, hi - lo))
+		return;
+	for (uint32_t c = lo; c < hi; c++)
 		if (race_contended(f->cells[c])) {
 			race_drop_set(m, f->cells[c]);
 			f->cells[c] = RACE_ANY;
@@ -133,44 +135,43 @@ static void lose_spans(struct race_model *m, const struct race_pend *p, struct r
 	}
 }
 
+/* Behind the limit all is zero: nothing there moves. */
 static void shift(struct race_model *m, const struct race_pend *p)
 {
 	struct race_file *f = &m->f[p->rec->file];
-	uint32_t first = p->rec->first_cell, nr = p->rec->nr_cells, left;
+	uint32_t first = p->rec->first_cell, nr = p->rec->nr_cells, end;
 
-	if (p->rec->what == PF_PRIM_INSERT) {
-		if (f->nr_sizes > RACE_SIZES_MAX)
-			f->limit = plus(f->limit, nr);
-		if (!race_room(m, f, plus(f->limit > first ? f->limit : first, nr)))
-			return;
-	} else if (!race_room(m, f, first + nr)) {
+	if (f->nr_sizes > RACE_SIZES_MAX && p->rec->what == PF_PRIM_INSERT)
+		f->limit = plus(f->limit, nr);
+	end = f->limit > first ? f->limit : first;
+	if (!race_room(m, f, plus(end, nr)))
 		return;
-	}
-	lose_contended(m, f, first);
-	left = f->nr_cells - first - nr;
+	lose_contended(m, f, first, end + nr);
 	if (p->rec->what == PF_PRIM_INSERT) {
-		memmove(f->cells + first + nr, f->cells + first, left * sizeof(pf_value));
+		memmove(f->cells + first + nr, f->cells + first, (end - first) * sizeof(pf_value));
 		memset(f->cells + first, 0, nr * sizeof(pf_value));
 	} else {
-		memmove(f->cells + first, f->cells + first + nr, left * sizeof(pf_value));
-		memset(f->cells + first + left, 0, nr * sizeof(pf_value));
+		memmove(f->cells + first, f->cells + first + nr, (end - first) * sizeof(pf_value));
+		memset(f->cells + end, 0, nr * sizeof(pf_value));
 	}
-	memset(f->seen + first, 0, f->nr_cells - first);
+	memset(f->seen + first, 0, end + nr - first);
 }
 
 static void copy(struct race_model *m, const struct race_pend *p)
 {
 	struct race_file *from = &m->f[p->rec->file], *to = &m->f[p->rec->file2];
+	uint32_t end = from->limit > to->limit ? from->limit : to->limit;
 
-	if (!race_room(m, to, from->nr_cells))
+	if (!race_room(m, from, end) || !race_room(m, to, end))
 		return;
-	lose_contended(m, to, 0);
-	for (uint32_t c = 0; c < to->nr_cells; c++) {
-		pf_value v = c < from->nr_cells ? from->cells[c] : PF_VALUE_ZERO;
-
-		to->cells[c] = race_contended(v) ? RACE_ANY : v;
-	}
-	memset(to->seen, 0, to->nr_cells);
+	for (uint32_t c = 0; c < end; c++)
+		race_drop_set(m, to->cells[c]);
+	memcpy(to->cells, from->cells, end * sizeof(pf_value));
+	if (race_any_contended(to->cells, end))
+		for (uint32_t c = 0; c < end; c++)
+			if (race_contended(to->cells[c])) /* the set is the source's */
+				to->cells[c] = RACE_ANY;
+	memset(to->seen, 0, end);
 }
 
 void race_end_move(struct race_model *m, struct race_pend *p)
@@ -225,14 +226,16 @@ static pf_value size_after(const struct race_pend *p, pf_value size)
 	return size - r->first_cell > r->nr_cells ? size - r->nr_cells : r->first_cell;
 }
 
-static bool grow_sizes(struct race_model *m, const struct race_pend *p, uint32_t bit)
+static bool grow_sizes(struct race_model *m, const struct race_pend *p, uint32_t bit, uint64_t bound)
 {
 	struct race_file *f = &m->f[target_of(p)];
 	const struct race_file *from = &m->f[p->rec->file];
 	uint32_t nr = f->nr_sizes;
 	bool more = false;
 
-	for (uint32_t i = 0; i < nr && nr <= RACE_SIZES_MAX; i++) {
+	if (nr > RACE_SIZES_MAX)
+		return false;
+	for (uint32_t i = 0; i < nr; i++) {
 		struct race_state s = f->size[i];
 
 		if (p->moves && p->rec->what == PF_PRIM_COPY) {
@@ -241,24 +244,48 @@ static bool grow_sizes(struct race_model *m, const struct race_pend *p, uint32_t
 			if (from->nr_sizes > RACE_SIZES_MAX) {
 				f->nr_sizes = RACE_SIZES_MAX + 1;
 				f->limit = from->limit > f->limit ? from->limit : f->limit;
+				return true;
 			}
 			for (uint32_t k = 0; k < from->nr_sizes && !(s.mask & bit); k++)
 				more |= size_add(f, from->size[k].v, s.mask | bit);
-		} else if (!(s.mask & bit)) {
+		} else if (!(s.mask & bit) && size_after(p, s.v) <= bound) {
 			more |= size_add(f, size_after(p, s.v), s.mask | bit);
 		}
 	}
 	return more;
 }
 
+/* Sizes travel with clones from file to file, but each insert under way lengthens once. */
+static uint64_t longest(const struct race_model *m)
+{
+	uint64_t max = 0, inserts = 0;
+
+	for (uint32_t i = 0; i < m->nr_files; i++)
+		for (uint32_t k = 0; k < m->f[i].nr_sizes && k < RACE_SIZES_MAX; k++)
+			max = m->f[i].size[k].v > max ? m->f[i].size[k].v : max;
+	for (uint32_t i = 0; i < m->nr_threads; i++) {
+		const struct race_pend *p = &m->p[i];
+
+		if (!p->rec || !p->sizes)
+			continue;
+		if (p->moves && p->rec->what == PF_PRIM_INSERT)
+			inserts += p->rec->nr_cells;
+		else if (!p->moves && size_after(p, 0) > max)
+			max = size_after(p, 0);
+	}
+	return max + inserts;
+}
+
 /* Every order of what is under way; and who is under way learns what sizes there may be. */
 static void close_sizes(struct race_model *m)
 {
+	uint64_t bound = longest(m);
+
 	for (bool more = true; more;) {
 		more = false;
 		for (uint32_t i = 0; i < m->nr_threads; i++)
 			if (m->p[i].rec && m->p[i].sizes)
-				more |= grow_sizes(m, &m->p[i], 1u << i);
+				more |= grow_sizes(m, &m->p[i], 1u << i, bound);
 	}
 }
 
