@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../core/cell.h"
+#include "../core/clock.h"
 #include "world.h"
 
 #define CELL PF_CELL_BYTES
@@ -635,8 +636,10 @@ static void make_file(struct exact *e, int obj)
 
 /* Crash. */
 
-/* The last sync that covers the object and succeeded: what was replaced before it began is gone. */
-static uint32_t synced_at(const struct exact *e, int obj)
+#define NO_CELL UINT32_MAX /* the size */
+
+/* The last sync that covers the cell and succeeded: what was replaced before it began is gone. */
+static uint32_t synced_at(const struct exact *e, int obj, uint32_t cell)
 {
 	uint32_t at = e->j->objects[obj].made_at;
 
@@ -646,6 +649,10 @@ static uint32_t synced_at(const struct exact *e, int obj)
 		if (!op->known || op->verb != J_FAULT || !op->ok || op->ret_at > e->now ||
 		    (e->opt && e->opt->op_loose && e->opt->op_loose[n]))
 			continue;
+		if (op->prim == J_SYNC && op->len_bytes && cell != NO_CELL &&
+		    (cell * (uint64_t)CELL < op->off_bytes ||
+		     (cell + 1) * (uint64_t)CELL > op->off_bytes + op->len_bytes))
+			continue; /* O_DSYNC promises what it wrote, and no more */
 		if ((op->prim == J_SYNC && op->obj == obj) || op->prim == J_SYNCFS)
 			at = op->inv_at > at ? op->inv_at : at;
 	}
@@ -715,7 +722,7 @@ static void crash_comp(struct exact *e, struct x_world *w, struct x_comp *c)
 	bool ok = n;
 
 	for (uint32_t k = 0; k < c->nr_locs; k++)
-		since[k] = synced_at(e, c->at[k].obj);
+		since[k] = synced_at(e, c->at[k].obj, c->at[k].cell);
 	if (ok)
 		memcpy(n->at, c->at, c->nr_locs * sizeof(*n->at));
 	ok = ok && crash_rows(e, c, since, n);
@@ -751,7 +758,7 @@ static void crash_cells(struct exact *e, struct x_world *w, int obj)
 /* One world for every choice of sizes that may have been kept. */
 static bool crash_sizes(struct exact *e, int obj)
 {
-	uint32_t nr_before = e->nr_worlds, since = synced_at(e, obj);
+	uint32_t nr_before = e->nr_worlds, since = synced_at(e, obj, NO_CELL);
 	uint64_t sizes[8];
 
 	for (uint32_t i = 0; i < nr_before; i++) {
@@ -909,7 +916,8 @@ void x_run(const struct judge *j, const struct x_options *opt, struct x_result *
 			out->out_of_memory = true; /* more at once than can be followed */
 			break;
 		}
-		if (opt && opt->stop_at && out->nr >= opt->stop_at)
+		if (opt && ((opt->stop_at && out->nr >= opt->stop_at) ||
+			    (opt->until_ns && pf_now_ns() > opt->until_ns)))
 			break;
 	}
 	if (held && !out->out_of_memory)

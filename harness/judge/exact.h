@@ -52,6 +52,7 @@ struct x_options {
 	const struct x_focus *focus;
 	uint32_t nr_focus;
 	uint32_t stop_at; /* first contradiction is enough: 1 */
+	uint64_t until_ns; /* pf_now_ns: after that stop, as if nothing were wrong; 0: never */
 };
 
 struct x_focus {

@@ -11,12 +11,14 @@
 #include <string.h>
 
 #include "../core/cell.h"
+#include "../core/clock.h"
 #include "explain.h"
 
 #define CELL PF_CELL_BYTES
 #define FOCUS_MAX 32
 #define LEAST_CELLS_MAX 65536u /* in all files: more takes too long to leave out one by one */
 #define LEAST_TIMES 3	       /* kinds of which the least set is shown */
+#define LEAST_NS 3000000000ull /* for all of them: then what is left stays in */
 
 typedef unsigned long long ull;
 
@@ -301,6 +303,8 @@ static bool still_contradicts(const struct judge *j, const struct x_options *opt
 	struct x_result r;
 	bool yes;
 
+	if (pf_now_ns() > opt->until_ns)
+		return false;
 	x_run(j, opt, &r, NULL, NULL);
 	yes = r.nr && !r.out_of_memory;
 	x_result_free(&r);
@@ -392,14 +396,15 @@ static void say_least(struct judge *j, const bool *op_in, const bool *look_in,
 	}
 }
 
-static void least(struct judge *j, const struct x_violation *v)
+static void least(struct judge *j, const struct x_violation *v, uint64_t until_ns)
 {
 	struct x_focus f[FOCUS_MAX];
 	int nr = focus_of(j, v, f);
 	bool *op_loose = calloc(J_OPS_MAX, 1), *look_loose = calloc(j->nr_looks + 1, 1);
 	bool *op_in = calloc(J_OPS_MAX, 1), *look_in = calloc(j->nr_looks + 1, 1);
 	struct x_options opt = { .op_loose = op_loose, .look_loose = look_loose, .obj = -1,
-				 .focus = f, .nr_focus = (uint32_t)nr, .stop_at = 1 };
+				 .focus = f, .nr_focus = (uint32_t)nr, .stop_at = 1,
+				  .until_ns = until_ns };
 
 	if (!op_loose || !look_loose || !op_in || !look_in || !still_contradicts(j, &opt))
 		goto out; /* by sizes alone, or by cells that nothing connects */
@@ -419,6 +424,8 @@ static void least(struct judge *j, const struct x_violation *v)
 	}
 	if (v->look >= 0)
 		look_in[v->look] = true;
+	if (pf_now_ns() > until_ns)
+		judge_evidence(j, "  (there was no time to leave out what is not needed)");
 	say_least(j, op_in, look_in, f, nr);
 out:
 	free(op_loose);
@@ -429,7 +436,7 @@ out:
 
 void explain(struct judge *j, const struct x_result *r)
 {
-	uint64_t cells = 0;
+	uint64_t cells = 0, until_ns = pf_now_ns() + LEAST_NS;
 	const char *told[LEAST_TIMES];
 	int nr_told = 0;
 
@@ -445,6 +452,6 @@ void explain(struct judge *j, const struct x_result *r)
 		if (again)
 			continue;
 		told[nr_told++] = kind;
-		least(j, &r->v[i]);
+		least(j, &r->v[i], until_ns);
 	}
 }

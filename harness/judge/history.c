@@ -214,6 +214,20 @@ static int take_inv(struct judge *j, const struct j_event *ev)
 	return room_for_op(j, op);
 }
 
+/* fsync and syncfs promise that the file can be found again; of fdatasync and msync nobody is sure. */
+static bool synced_name(const struct judge *j, int obj)
+{
+	for (uint32_t n = 1; n <= j->last_op; n++) {
+		const struct j_op *op = &j->ops[n];
+
+		if (op->known && op->verb == J_FAULT && op->ok && op->returned && !op->len_bytes &&
+		    ((op->prim == J_SYNC && op->obj == obj && !strcmp(op->fault, "fsync")) ||
+		     op->prim == J_SYNCFS))
+			return true;
+	}
+	return false;
+}
+
 /* A view may not exist (EINVAL, ENODATA); but no file is gone after an orderly mount. */
 static void look_failed(struct judge *j, const struct j_look *l, const struct j_event *ev)
 {
@@ -224,8 +238,10 @@ static void look_failed(struct judge *j, const struct j_look *l, const struct j_
 	o = &j->objects[l->obj];
 	if (name_unsure(j, o))
 		return;
-	if (!strcmp(ev->errno_name, "ENOENT") ? j->remounted && !j->crashed :
-						!strcmp(ev->errno_name, "EIO"))
+	if (!strcmp(ev->errno_name, "ENOENT") && j->crashed && synced_name(j, l->obj))
+		judge_violation(j, "not-durable", "look %u: %s is gone, and was synced", ev->op, o->name);
+	else if (!strcmp(ev->errno_name, "ENOENT") ? j->remounted && !j->crashed :
+						     !strcmp(ev->errno_name, "EIO"))
 		judge_violation(j, "unreadable", "look %u: %s of %s", ev->op, ev->errno_name,
 				o->name);
 }

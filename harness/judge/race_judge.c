@@ -10,7 +10,11 @@
 #include "race_int.h"
 #include "race_judge.h"
 
-#define RING (1u << 16)	 /* operations that ended last: what evidence is taken from */
+#ifdef PF_FUZZ
+#define RING 64u
+#else
+#define RING (1u << 16) /* operations that ended last: what evidence is taken from */
+#endif
 #define TOLD_MAX 12	 /* violations that are shown */
 #define LINES_MAX 6	 /* operations shown with each */
 #define KINDS_MAX 12

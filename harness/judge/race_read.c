@@ -40,6 +40,11 @@ struct race_reader {
 };
 
 #define IN_BYTES (1u << 18)
+#ifdef PF_FUZZ /* what lies behind the sums is to be reached */
+#define SUMS false
+#else
+#define SUMS true
+#endif
 
 __attribute__((format(printf, 2, 3))) static int bad(struct race_reader *r, const char *fmt, ...)
 {
@@ -91,7 +96,7 @@ static int read_header(struct race_reader *r)
 		return rc ? rc : bad(r, "empty: not a race");
 	if (memcmp(h->magic, PF_RACE_MAGIC, sizeof(h->magic)) != 0)
 		return bad(r, "not a race's history of version 1");
-	if (h->sum != XXH64(h, offsetof(struct pf_race_header, sum), 0))
+	if (SUMS && h->sum != XXH64(h, offsetof(struct pf_race_header, sum), 0))
 		return bad(r, "the header is damaged");
 	if (h->header_bytes != sizeof(*h) || !h->nr_threads ||
 	    h->nr_threads > PF_RACE_THREADS_MAX || !h->nr_files ||
@@ -251,7 +256,7 @@ static int read_chunk(struct race_reader *r)
 	*c = (struct chunk){ .bytes = head.bytes };
 	rc = head.bytes ? take(r, c->data, head.bytes) : 1;
 	seed = XXH64(&head, offsetof(struct pf_race_chunk, sum), 0);
-	if (rc > 0 && head.sum != XXH64(c->data, head.bytes, seed))
+	if (SUMS && rc > 0 && head.sum != XXH64(c->data, head.bytes, seed))
 		rc = bad(r, "a damaged chunk of thread %u", head.thread);
 	else if (!rc)
 		rc = bad(r, "cut off");

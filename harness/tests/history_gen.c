@@ -76,7 +76,7 @@ static void random_fault(struct maker *m, struct j_event *ev)
 		ev->size_bytes = gen_below(5) * CELL;
 	else if (ev->prim == J_INSERT)
 		range(ev, 2, 2);
-	else
+	else if (ev->prim < J_SYNC)
 		range(ev, 4, 3);
 	/* Room: the files of the oracle are small. */
 	if (ev->prim == J_INSERT &&
