@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # make            build/pinfault-exec, build/pinfault-judge
 # make check      everything that can fail, from a bare machine (README, "Tests")
+# make bench      how fast it is
 # make lint       cppcheck, clang-tidy, a Python check
 # A new channel, fault, core file or C test is picked up by its place; nothing here names one.
 
@@ -73,11 +74,15 @@ build-fuzz/%: harness/fuzz/%.c $(CORE) $(JUDGE_LIB) $(FAULTS) $(wildcard harness
 check:
 	@python3 harness/tests/check.py $(CHECK)
 
+# Figures, with the machine they are of. BENCH=--quick for a minute.
+bench: tests
+	@python3 -m harness.bench.run $(BENCH)
+
 lint:
 	@python3 harness/tests/lint.py
 
 clean:
 	rm -rf build build-asan build-fuzz build-small
 
-.PHONY: all tests fuzz check lint clean
+.PHONY: all tests fuzz check bench lint clean
 .SECONDARY:

@@ -4,7 +4,7 @@
     python3 -m harness.bench.bench_race [--fs tmpfs --fs xfs ...] [--rounds 7] [--seconds 2] [--channel store]
 
 Root, this machine; the filesystems are made on a loop image. `off` reads in looks and makes nothing of it,
-`decoded` decodes them, `recorded` also writes the history to /dev/null. Medians of the rounds: operations
+`decoded` decodes them, `recorded` also writes the history to /dev/null, `judged` gives it to the judge. Medians of the rounds: operations
 a second, and a CPU second (which others on the machine disturb less); ratios are to `off`.
 """
 
@@ -14,13 +14,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.runner.agent import decode
 from harness.runner.proc import run
 
 EXECUTOR = Path(__file__).resolve().parents[2] / "build" / "pinfault-exec"
-WAYS = {"off": "check=0", "decoded": "check=2", "recorded": "check=1 record=/dev/null"}
+JUDGE = EXECUTOR.with_name("pinfault-judge")
+WAYS = {"off": "check=0", "decoded": "check=2", "recorded": "check=1 record=/dev/null",
+        "judged": f"check=1 judge={JUDGE}"}
 
 
 def race(request: str) -> dict[str, str]:
@@ -32,7 +35,9 @@ def race(request: str) -> dict[str, str]:
     return {line[1]: " ".join(line[2:]) for line in lines if line[0] == "env"}
 
 
-def bench(fs: str, root: Path, args: argparse.Namespace) -> None:
+def bench(fs: str, root: Path, args: argparse.Namespace,
+          beside: Callable[[Path], tuple[str, float]] | None = None) -> None:
+    """Print a line for each way; `beside` measures something else on the same filesystem."""
     mnt = root / "mnt"
     mnt.mkdir(exist_ok=True)
     if fs == "tmpfs":
@@ -55,6 +60,7 @@ def bench(fs: str, root: Path, args: argparse.Namespace) -> None:
                 wall[way].append(float(got["ops"]) / float(got["seconds"]))
                 cpu[way].append(float(got["ops"]) / float(got["cpu_s"]))
                 run("rm", "-rf", f"{mnt}/d{number}")
+        other = beside(mnt) if beside else None
     finally:
         run("umount", str(mnt), timeout_s=60)
     for way in WAYS:
@@ -63,7 +69,13 @@ def bench(fs: str, root: Path, args: argparse.Namespace) -> None:
               f"{c:9.0f} ops/cpu-s {c / statistics.median(cpu['off']):5.2f}", flush=True)
 
 
-def main() -> int:
+    if other:
+        ratio = statistics.median(wall["judged"]) / other[1]
+        print(f"{fs:6} {other[0]} randrw verify=crc32c {other[1]:9.0f} ops/s; the judged race has {ratio:.2f} times as many",
+              flush=True)
+
+
+def options(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fs", action="append", default=[])
     parser.add_argument("--rounds", type=int, default=7)
@@ -71,7 +83,11 @@ def main() -> int:
     parser.add_argument("--channel", default="store")
     parser.add_argument("--threads", type=int, default=4)
     parser.add_argument("--keys", default="", help="more keys of the request, such as faults=punch")
-    args = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> int:
+    args = options(None)
     if os.getuid():
         raise SystemExit("needs root: it mounts filesystems")
     with tempfile.TemporaryDirectory(dir="/var/tmp") as root:

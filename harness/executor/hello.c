@@ -85,6 +85,7 @@ static void say_fault(struct agent *a, const struct pf_fault_ops *ops)
 		{ PF_FAULT_BEST_EFFORT, "best-effort" }, { PF_FAULT_EXCLUSIVE, "exclusive" },
 		{ PF_FAULT_SELFTEST, "selftest" },	 { PF_FAULT_GUEST_ONLY, "guest-only" },
 		{ PF_FAULT_LAST, "last" },		 { PF_FAULT_POWER, "power" },
+		{ PF_FAULT_REWRITES, "rewrites" },
 	};
 	char text[100] = "", token[400];
 

@@ -60,7 +60,8 @@ static unsigned int pick(struct pf_rng *r, const unsigned int *weights, unsigned
 static bool suitable(const struct pf_fault_ops *ops, const struct race_params *params)
 {
 	const unsigned int no = PF_FAULT_EXCLUSIVE | PF_FAULT_SELFTEST | PF_FAULT_GUEST_ONLY |
-				PF_FAULT_LAST | PF_FAULT_OPENS | PF_FAULT_CLOSES;
+				PF_FAULT_LAST | PF_FAULT_OPENS | PF_FAULT_CLOSES |
+				PF_FAULT_POWER | PF_FAULT_REWRITES;
 
 	if (ops->flags & no || !strcmp(ops->name, "fork"))
 		return false;

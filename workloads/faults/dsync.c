@@ -48,6 +48,7 @@ static const struct pf_fault_ops dsync_ops = {
 	.name = "dsync",
 	.summary = "write a range again with O_DSYNC (pwritev2 RWF_DSYNC)",
 	.prim = PF_PRIM_SYNC,
+	.flags = PF_FAULT_REWRITES,
 	.args = PF_ARGS_FILE_RANGE,
 	.prepare = dsync_prepare,
 	.run = dsync_run,

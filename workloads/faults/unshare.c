@@ -28,8 +28,9 @@ static int unshare_prepare(struct pf_fault_call *c)
 
 static int unshare_run(struct pf_fault_call *c)
 {
-	return fallocate(c->file->fd, FALLOC_FL_UNSHARE_RANGE, (off_t)c->off_bytes,
-			 (off_t)c->len_bytes) < 0 ? -errno : 0;
+	/* Without KEEP_SIZE it would extend a file that ends before the range does. */
+	return fallocate(c->file->fd, FALLOC_FL_UNSHARE_RANGE | FALLOC_FL_KEEP_SIZE,
+			 (off_t)c->off_bytes, (off_t)c->len_bytes) < 0 ? -errno : 0;
 }
 
 static enum pf_effect unshare_effect(struct pf_fault_call *c, char *evidence, size_t evidence_bytes)
