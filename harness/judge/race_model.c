@@ -159,7 +159,7 @@ static void begin(struct race_model *m, const struct race_event *ev)
 	const struct pf_race_rec *r = ev->rec;
 
 	*p = (struct race_pend){ .rec = r, .runs = ev->runs, .lo = r->first_cell,
-				 .hi = r->first_cell + r->nr_cells,
+				 .hi = r->first_cell + r->nr_cells, .run_cell = r->first_cell,
 				 .moved_lo = UINT32_MAX };
 	if (r->verb == PF_RACE_LOOK) {
 		uint32_t cells = 0;
@@ -202,19 +202,21 @@ static void begin(struct race_model *m, const struct race_event *ev)
 
 /* Ends. */
 
-/* What @p sees at @cell; false: it does not look there, or sees neither zero nor a cell. */
-static bool seen_value(const struct race_pend *p, uint32_t cell, pf_value *v)
+/* What @p sees at @cell; false: it does not look there, or sees neither zero nor a cell. Mostly asked for one
+ * cell after the other. */
+static bool seen_value(struct race_pend *p, uint32_t cell, pf_value *v)
 {
-	uint32_t at = p->rec->first_cell;
+	if (cell < p->run_cell) {
+		p->run = 0;
+		p->run_cell = p->rec->first_cell;
+	}
+	for (; p->run < p->rec->nr_runs; p->run_cell += p->runs[p->run++].count) {
+		const struct pf_race_run *run = &p->runs[p->run];
 
-	for (uint32_t i = 0; i < p->rec->nr_runs; i++) {
-		const struct pf_race_run *run = &p->runs[i];
-
-		if (cell < at + run->count) {
-			*v = run->kind == PF_RUN_CELLS ? run->value + (cell - at) : PF_VALUE_ZERO;
-			return run->kind == PF_RUN_CELLS || run->kind == PF_RUN_ZERO;
-		}
-		at += run->count;
+		if (cell >= p->run_cell + run->count)
+			continue;
+		*v = run->kind == PF_RUN_CELLS ? run->value + (cell - p->run_cell) : PF_VALUE_ZERO;
+		return run->kind == PF_RUN_CELLS || run->kind == PF_RUN_ZERO;
 	}
 	return false;
 }
@@ -231,13 +233,13 @@ static bool reaches(const struct race_pend *p, uint32_t cell)
 }
 
 /* Looks change nothing: what explains one is taken as soon as it is there, before it can go. */
-static void see(const struct race_model *m, struct race_state *s, uint32_t cell, uint32_t acting)
+static void see(struct race_model *m, struct race_state *s, uint32_t cell, uint32_t acting)
 {
 	pf_value v;
 
 	for (uint32_t left = acting & ~s->mask; left; left &= left - 1) {
 		int t = __builtin_ctz(left);
-		const struct race_pend *p = &m->p[t];
+		struct race_pend *p = &m->p[t];
 
 		if (p->looks && seen_value(p, cell, &v) && (s->v == v || s->v == RACE_ANY))
 			s->mask |= 1u << t;
@@ -541,10 +543,11 @@ static void adopt(struct race_model *m, struct race_file *f, uint32_t cell, pf_v
 }
 
 /* One cell that a plain comparison did not explain. */
-static void look_cell(struct race_model *m, struct race_pend *p, uint32_t bit, uint32_t cell,
+static void look_cell(struct race_model *m, struct race_pend *p, uint32_t acting, uint32_t cell,
 		      pf_value saw, struct race_violation *bad)
 {
 	struct race_file *f = &m->f[p->rec->file];
+	uint32_t bit = 1u << (p - m->p);
 	struct race_violation v = { .bad = RACE_BAD_VALUE, .rec = p->rec, .file = p->rec->file,
 				    .cell = cell, .nr = 1, .saw = saw, .want = one_of(m, f->cells[cell]),
 				    .seen_view = f->seen[cell] };
@@ -553,7 +556,7 @@ static void look_cell(struct race_model *m, struct race_pend *p, uint32_t bit, u
 	 * what is there now. */
 	if (cell >= p->moved_lo) {
 		if (race_contended(f->cells[cell]))
-			settle(m, f, cell, acting_at(m, p->rec->file, cell), bit, false);
+			settle(m, f, cell, acting, bit, false);
 		m->undecided++;
 		return;
 	}
@@ -562,7 +565,7 @@ static void look_cell(struct race_model *m, struct race_pend *p, uint32_t bit, u
 		f->cells[cell] = saw;
 		return;
 	}
-	if (race_contended(f->cells[cell]) ? settle(m, f, cell, acting_at(m, p->rec->file, cell), bit, true) :
+	if (race_contended(f->cells[cell]) ? settle(m, f, cell, acting, bit, true) :
 					     f->cells[cell] == saw)
 		return;
 	bad_cell(m, bad, &v);
@@ -594,11 +597,11 @@ static void look_odd(struct race_model *m, struct race_pend *p, uint32_t cell,
 		bad_cell(m, bad, &v);
 }
 
-static void end_look(struct race_model *m, struct race_pend *p, uint32_t bit)
+static void end_look(struct race_model *m, struct race_pend *p)
 {
 	struct race_file *f = &m->f[p->rec->file];
 	struct race_violation bad = { .nr = 0 };
-	uint32_t cell = p->lo;
+	uint32_t cell = p->lo, acting = 0, acting_to = 0;
 
 	if (!race_room(m, f, p->hi))
 		return;
@@ -615,10 +618,12 @@ static void end_look(struct race_model *m, struct race_pend *p, uint32_t bit)
 			continue;
 		}
 		for (uint32_t k = 0; k < run->count; k++, cell++, v += step) {
+			if (cell >= acting_to)
+				acting = acting_from(m, p->rec->file, cell, p->hi, &acting_to);
 			if (run->kind != PF_RUN_CELLS && run->kind != PF_RUN_ZERO)
 				look_odd(m, p, cell, run, &bad);
 			else if (f->cells[cell] != v)
-				look_cell(m, p, bit, cell, v, &bad);
+				look_cell(m, p, acting, cell, v, &bad);
 			else
 				f->seen[cell] = p->rec->what + 1;
 		}
@@ -643,7 +648,7 @@ static void end(struct race_model *m, const struct race_event *ev)
 		tell(m, &v);
 	}
 	if (p->looks)
-		end_look(m, p, bit);
+		end_look(m, p);
 	else if (!p->moves)
 		end_change(m, p, bit);
 	race_note_change(m, p);

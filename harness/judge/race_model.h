@@ -46,6 +46,7 @@ struct race_pend {
 	const struct pf_race_rec *rec; /* NULL: none */
 	const struct pf_race_run *runs;
 	uint32_t lo, hi;      /* cells of file that it acts on or looks at */
+	uint32_t run, run_cell; /* looks: the run that was asked for last, and its first cell */
 	bool writes, zeroes, moves, looks, sizes; /* what it does */
 	uint32_t moved_lo; /* from this cell on a shift or clone overlaps it; UINT32_MAX: nowhere */
 	uint32_t size_lo, size_hi; /* its file may have had meanwhile, cells */

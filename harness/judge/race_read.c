@@ -23,6 +23,8 @@ struct chunk {
 struct thread {
 	struct chunk *first, *last;
 	const struct pf_race_rec *pending; /* begun and not ended: in first */
+	uint64_t next_ns; /* when its next event is, if has is set */
+	bool has;
 	uint64_t promise_ns;
 	uint64_t checked_ns; /* the invocation of the last record that was read */
 };
@@ -34,6 +36,7 @@ struct race_reader {
 	uint64_t byte, record;
 	struct pf_race_header h;
 	struct thread t[PF_RACE_THREADS_MAX];
+	struct thread *ended; /* its last event was the end of a record */
 	bool eof;
 	uint64_t kept, kept_max;
 	char err[256];
@@ -235,6 +238,22 @@ static int check_chunk(struct race_reader *r, const struct pf_race_chunk *head, 
 	return 0;
 }
 
+static const struct pf_race_rec *next_record(const struct thread *t)
+{
+	return t->first && t->first->used < t->first->bytes ?
+		       (const struct pf_race_rec *)(t->first->data + t->first->used) :
+		       NULL;
+}
+
+static void look_ahead(struct thread *t)
+{
+	const struct pf_race_rec *rec = t->pending ? t->pending : next_record(t);
+
+	t->has = rec;
+	if (rec)
+		t->next_ns = t->pending ? rec->ret_ns : rec->inv_ns;
+}
+
 /* One more chunk. 1, 0 at the end, -EINVAL. */
 static int read_chunk(struct race_reader *r)
 {
@@ -272,16 +291,11 @@ static int read_chunk(struct race_reader *r)
 	else
 		t->first = c;
 	t->last = c;
+	if (!t->has)
+		look_ahead(t);
 	r->kept += c->bytes;
 	r->kept_max = r->kept > r->kept_max ? r->kept : r->kept_max;
 	return 1;
-}
-
-static const struct pf_race_rec *next_record(const struct thread *t)
-{
-	return t->first && t->first->used < t->first->bytes ?
-		       (const struct pf_race_rec *)(t->first->data + t->first->used) :
-		       NULL;
 }
 
 /* Leave a chunk that was used up; its last record must have ended. */
@@ -312,17 +326,13 @@ static struct choice choose(const struct race_reader *r, bool *wait)
 
 	for (uint32_t i = 0; i < r->h.nr_threads; i++) {
 		const struct thread *t = &r->t[i];
-		const struct pf_race_rec *rec = t->pending ? t->pending : next_record(t);
-		uint64_t ns;
 
-		if (!rec) {
+		if (!t->has)
 			promised = t->promise_ns < promised ? t->promise_ns : promised;
-			continue;
-		}
-		ns = t->pending ? rec->ret_ns : rec->inv_ns;
-		if (ns < best.ns || (ns == best.ns && (best.thread < 0 ||
-						       (!t->pending && !best.begins))))
-			best = (struct choice){ (int)i, ns, !t->pending };
+		else if (t->next_ns < best.ns ||
+			 (t->next_ns == best.ns &&
+			  (best.thread < 0 || (!t->pending && !best.begins))))
+			best = (struct choice){ (int)i, t->next_ns, !t->pending };
 	}
 	/* A beginning at the same time would have to come before an end. */
 	*wait = promised < best.ns || (promised == best.ns && promised != UINT64_MAX);
@@ -341,7 +351,9 @@ static int hand_on(struct race_reader *r, const struct choice *at, struct race_e
 		t->pending = rec;
 	} else {
 		t->pending = NULL;
+		r->ended = t;
 	}
+	look_ahead(t);
 	return 1;
 }
 
@@ -353,8 +365,11 @@ int race_next(struct race_reader *r, struct race_event *ev)
 
 	if (*r->err)
 		return -EINVAL;
-	for (uint32_t i = 0; i < r->h.nr_threads; i++)
-		leave_chunk(r, &r->t[i]);
+	if (r->ended) { /* whose record was handed on may be gone now */
+		leave_chunk(r, r->ended);
+		look_ahead(r->ended);
+		r->ended = NULL;
+	}
 	for (;;) {
 		bool over;
 
