@@ -4,10 +4,14 @@
  *
  *	bench_judge [OPERATIONS...]	default 1000000 10000000
  *
- * A child makes a race's stream and writes it into a pipe; this process judges it as it comes. Four threads,
- * two files of 256 KiB that change their size; 45 % looks, 45 % writes (a cell, part of a page, a page, four
- * pages), 10 % faults (most of them holes; resizes, shifts and clones); intervals that overlap as those of real
- * races do: about half of all operations run beside another one, one in ten meets it. What the judge needs is its
+ * A child makes a race's stream and writes it into a pipe; this process judges it as it comes.
+ * Four threads,
+ * two files of 256 KiB that change their size; 45 % looks, 45 % writes (a cell, part of a page,
+ * a page, four
+ * pages), 10 % faults (most of them holes; resizes, shifts and clones); intervals that overlap
+ * as those of real
+ * races do: about half of all operations run beside another one, one in ten meets it. What the
+ * judge needs is its
  * own CPU time, whatever the child takes.
  */
 #include <errno.h>

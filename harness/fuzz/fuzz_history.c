@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * fuzz_history.c - any bytes as a history: the parser refuses it or the judge judges it (libFuzzer).
+ * fuzz_history.c - any bytes as a history: the parser refuses it or the judge judges it
+ * (libFuzzer).
  *
  * The limits of the judge are small in this build (Makefile), so that an execution takes no longer
  * than parsing does. Nothing here can see a wrong verdict: that is test_judge_brute's part.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * fuzz_race.c - any bytes as a race's stream: refused with a record and a byte, or judged (libFuzzer).
+ * fuzz_race.c - any bytes as a race's stream: refused with a record and a byte, or judged
+ * (libFuzzer).
  *
  * This build does not look at sums (PF_FUZZ): with them nothing but the sums would be tried.
  */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-/* fuzz_sequence.c - any bytes as a sequence: refused with a line, or within all limits (libFuzzer). */
+/* fuzz_sequence.c - any bytes as a sequence: refused with a line, or within all limits
+ * (libFuzzer). */
 #include <stdlib.h>
 #include <string.h>
 

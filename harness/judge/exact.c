@@ -364,7 +364,8 @@ static struct bad_list *bad_lists(struct exact *e)
 	return bad;
 }
 
-/* Of the worlds as they are after an event keep those without a contradiction; if there are none, the
+/* Of the worlds as they are after an event keep those without a contradiction; if there are
+ * none, the
  * one with the fewest, and report those. Frees @bad. */
 static void keep_the_best(struct exact *e, struct bad_list *bad)
 {
@@ -470,7 +471,8 @@ static bool torn_excused(const struct judge *j, const struct j_look *l, uint32_t
 }
 
 /*
- * A direct read that meets a page which a store has just made dirty is told so by EIO (iomap: "Direct
+ * A direct read that meets a page which a store has just made dirty is told so by EIO (iomap:
+ * "Direct
  * I/O collision with buffered writes"): loud, and where one I/O spans pages, for all of them.
  */
 static bool collision_excused(const struct judge *j, const struct j_look *l, const struct j_obs *b)

@@ -2,11 +2,13 @@
 /*
  * exact.h - is there an order of the operations that explains all that was seen?
  *
- * Just-in-time linearization (Lowe, "Testing for linearizability", 2017), with the state taken apart
+ * Just-in-time linearization (Lowe, "Testing for linearizability", 2017), with the state taken
+ * apart
  * (Horn and Kroening, "Faster linearizability checking via P-compositionality", 2015): operations
  * that act on each cell at a moment of its own (writes, holes, the zeroing of a truncate) and
  * observations are followed cell by cell; operations that act at one moment on many cells or on a
- * size (clones, shifts, resizes) fork the world. The answer is exact as long as no limit is reached;
+ * size (clones, shifts, resizes) fork the world. The answer is exact as long as no limit is
+ * reached;
  * beyond one, cells take any value (relaxed > 0), which can miss and never invents.
  */
 #ifndef PF_JUDGE_EXACT_H

@@ -2,9 +2,12 @@
 /*
  * explain.c - see explain.h.
  *
- * A kind is a name for a person; that there is a contradiction does not hang on it. The least set is
- * found by leaving out: an operation that is let loose (it may have happened at any time, or not) and
- * a look that is forgotten can only make more orders possible, so whatever still contradicts without
+ * A kind is a name for a person; that there is a contradiction does not hang on it. The least
+ * set is
+ * found by leaving out: an operation that is let loose (it may have happened at any time, or
+ * not) and
+ * a look that is forgotten can only make more orders possible, so whatever still contradicts
+ * without
  * them contradicts.
  */
 #include <stdlib.h>
@@ -95,7 +98,8 @@ static bool returned_before(const struct j_op *op, uint32_t at)
 	return op->returned && op->ret_at < at;
 }
 
-/* The look before this one that saw the cell in another state of affairs? NULL if something may have
+/* The look before this one that saw the cell in another state of affairs? NULL if something may
+ * have
  * changed it since, or nobody looked. */
 static const struct j_look *seen_before(const struct judge *j, const struct j_look *l,
 					uint32_t cell)

@@ -74,7 +74,8 @@ static int take_file(struct judge *j, const struct j_event *ev)
 }
 
 /*
- * Sizes that operations make by themselves. What inserts add, and clones carry from file to file, depends on
+ * Sizes that operations make by themselves. What inserts add, and clones carry from file to
+ * file, depends on
  * the order they come in: so every file may have the longest of them and all that is ever inserted.
  */
 static int room_for_op(struct judge *j, const struct j_op *op)
@@ -214,7 +215,8 @@ static int take_inv(struct judge *j, const struct j_event *ev)
 	return room_for_op(j, op);
 }
 
-/* fsync and syncfs promise that the file can be found again; of fdatasync and msync nobody is sure. */
+/* fsync and syncfs promise that the file can be found again; of fdatasync and msync nobody is
+ * sure. */
 static bool synced_name(const struct judge *j, int obj)
 {
 	for (uint32_t n = 1; n <= j->last_op; n++) {

@@ -223,7 +223,8 @@ struct judge *judge_new(void);
 void judge_free(struct judge *j);
 /* history.c: take one event. 0, or -EINVAL with j->err when the history contradicts itself. */
 int judge_event(struct judge *j, const struct j_event *ev);
-/* After the last event: how long each file may ever have been (objects[].cells_max). 0 or -EINVAL. */
+/* After the last event: how long each file may ever have been (objects[].cells_max). 0 or
+ * -EINVAL. */
 int j_make_room(struct judge *j);
 /* Then judge it. 0; -ENOMEM, -EINVAL with j->err. */
 int judge_finish(struct judge *j);

@@ -25,7 +25,8 @@ void race_drop_set(struct race_model *m, pf_value cell);
 void race_overlap_move(struct race_model *m, struct race_pend *a, struct race_pend *b);
 void race_end_move(struct race_model *m, struct race_pend *p);
 
-/* The size register. _end: false when the operation or the look contradicts it; @want: what it had to
+/* The size register. _end: false when the operation or the look contradicts it; @want: what it
+ * had to
  * be. */
 void race_sizes_begin(struct race_model *m, struct race_pend *p);
 bool race_sizes_end(struct race_model *m, struct race_pend *p, pf_value *want);

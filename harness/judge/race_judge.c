@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-/* race_judge.c - drives the model, names what it finds and shows what led to it; see race_judge.h. */
+/* race_judge.c - drives the model, names what it finds and shows what led to it; see
+ * race_judge.h. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>

@@ -7,8 +7,10 @@
 #include <stdio.h>
 
 /*
- * Judge the stream at @fd (borrowed) while it comes and print the answer (harness/README.md) to @out.
- * With @prefix a damaged one is judged up to the damage. Returns the exit status of pinfault-judge: 0, or 2
+ * Judge the stream at @fd (borrowed) while it comes and print the answer (harness/README.md) to
+ * @out.
+ * With @prefix a damaged one is judged up to the damage. Returns the exit status of
+ * pinfault-judge: 0, or 2
  * when it could not be read to its end.
  */
 int race_judge(int fd, bool prefix, FILE *out);

@@ -202,7 +202,8 @@ static void begin(struct race_model *m, const struct race_event *ev)
 
 /* Ends. */
 
-/* What @p sees at @cell; false: it does not look there, or sees neither zero nor a cell. Mostly asked for one
+/* What @p sees at @cell; false: it does not look there, or sees neither zero nor a cell. Mostly
+ * asked for one
  * cell after the other. */
 static bool seen_value(struct race_pend *p, uint32_t cell, pf_value *v)
 {
@@ -301,8 +302,10 @@ static uint32_t acting_from(const struct race_model *m, uint32_t file, uint32_t 
 }
 
 /*
- * Track of the cell is lost: more may be there than is kept. One state is left, RACE_ANY, and its mask says for
- * whom to wait: until none is under way that may still act on what is not known, nothing can be certain.
+ * Track of the cell is lost: more may be there than is kept. One state is left, RACE_ANY, and
+ * its mask says for
+ * whom to wait: until none is under way that may still act on what is not known, nothing can be
+ * certain.
  */
 static bool is_lost(const struct race_set *s)
 {
@@ -523,7 +526,8 @@ static bool changing(const struct race_model *m, const struct race_pend *p, uint
 }
 
 /*
- * A direct read that meets a page which a store has just made dirty is told so by EIO (iomap: "Direct
+ * A direct read that meets a page which a store has just made dirty is told so by EIO (iomap:
+ * "Direct
  * I/O collision with buffered writes"): loud, and where one I/O spans pages, for all of them.
  */
 static bool file_changing(const struct race_model *m, const struct race_pend *p)
@@ -552,7 +556,8 @@ static void look_cell(struct race_model *m, struct race_pend *p, uint32_t acting
 				    .cell = cell, .nr = 1, .saw = saw, .want = one_of(m, f->cells[cell]),
 				    .seen_view = f->seen[cell] };
 
-	/* A shift or clone overlaps: it may have seen the cell before it or after, so it says nothing of
+	/* A shift or clone overlaps: it may have seen the cell before it or after, so it says
+	 * nothing of
 	 * what is there now. */
 	if (cell >= p->moved_lo) {
 		if (race_contended(f->cells[cell]))

@@ -2,8 +2,10 @@
 /*
  * race_range.c - what is done with whole ranges of cells, as wide as the machine allows.
  *
- * Most operations meet nobody: all their judging is one of these loops. The compiler makes each for several
- * instruction sets and the loader chooses (target_clones); sanitizers cannot follow that, so there it is made once.
+ * Most operations meet nobody: all their judging is one of these loops. The compiler makes each
+ * for several
+ * instruction sets and the loader chooses (target_clones); sanitizers cannot follow that, so
+ * there it is made once.
  */
 #include "race_int.h"
 

@@ -3,7 +3,8 @@
  * race_read.h - a race's stream, checked and merged by time.
  *
  * Records come thread by thread; what is handed on are beginnings and ends in one order of time. At
- * equal times beginnings come first: what cannot be told apart overlaps. Kept in memory is what lies
+ * equal times beginnings come first: what cannot be told apart overlaps. Kept in memory is what
+ * lies
  * between the slowest thread's promise and the rest.
  */
 #ifndef PF_JUDGE_RACE_READ_H

@@ -41,7 +41,8 @@ struct x_comp {
 struct x_loc {
 	pf_value v; /* where comp is NULL */
 	uint32_t hist;
-	/* More was possible than is kept: X_ANY, until none of these is under way any more, for each may
+	/* More was possible than is kept: X_ANY, until none of these is under way any more, for
+	 * each may
 	 * still act on what is not known. */
 	uint32_t lost;
 	uint32_t k; /* which column of comp */
@@ -52,7 +53,8 @@ struct x_loc {
 struct x_comp *x_comp_new(uint32_t nr_locs);
 struct x_comp *x_comp_copy(const struct x_comp *c);
 void x_comp_free(struct x_comp *c);
-/* Add a row unless it is there. Returns 1 if it was new, 0 if not, -1 when there are too many or memory
+/* Add a row unless it is there. Returns 1 if it was new, 0 if not, -1 when there are too many or
+ * memory
  * is short: the component must then be given up. @row must not point into @c. */
 int x_comp_add(struct x_comp *c, const struct x_state *row);
 /* The product of two components, columns of @a first; frees both. NULL (both freed) when it is too

@@ -253,7 +253,8 @@ static int write_effects(const struct exact *e, const struct j_op *op, uint64_t 
 }
 
 /*
- * A resize lets go of the cells behind the new end after its moment. The rest of the last page may be
+ * A resize lets go of the cells behind the new end after its moment. The rest of the last page
+ * may be
  * zeroed before it as well.
  */
 static int resize_effects(const struct exact *e, const struct x_world *w, uint32_t bit,

@@ -54,7 +54,8 @@ void x_world_join(struct exact *e, struct x_world *w, const struct x_world *from
 
 /* Pending operations that act on or look at this cell by themselves. */
 uint32_t x_touching(const struct exact *e, int obj, uint32_t cell);
-/* All that what is under way may have made of the cell by now. Its component, NULL when track of it is
+/* All that what is under way may have made of the cell by now. Its component, NULL when track of
+ * it is
  * lost (the cell is X_ANY then). */
 struct x_comp *x_close(struct exact *e, struct x_world *w, int obj, uint32_t cell);
 /* Keep the states where @bit has been taken at the cell; if there are none, keep all: false. */
@@ -70,7 +71,8 @@ uint32_t x_may_move(const struct exact *e, int obj, uint32_t cell);
 void x_assign(struct exact *e, struct x_loc *l, pf_value v);
 /* The cell may hold anything from here on, until nothing of what is under way is left. */
 void x_give_up(struct exact *e, struct x_world *w, int obj, uint32_t cell);
-/* What operation @bit makes of a cell that holds @v in @w: up to two results, each with whether it is
+/* What operation @bit makes of a cell that holds @v in @w: up to two results, each with whether
+ * it is
  * the operation's full effect. Returns their number; 0: it has no effect there now. */
 struct x_effect {
 	pf_value v;

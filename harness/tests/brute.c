@@ -54,7 +54,8 @@ void brute_begin(const struct brute *b, struct brute_state *s)
 	}
 }
 
-/* Only a crash asks what was there before. One value too many and the state is no state: at is 0. */
+/* Only a crash asks what was there before. One value too many and the state is no state: at is
+ * 0. */
 static void remember(const struct brute *b, struct brute_state *s, int f, uint32_t cell, pf_value v)
 {
 	struct brute_old old = { .v = v, .file = (uint8_t)f, .cell = (uint8_t)cell, .at = s->at };

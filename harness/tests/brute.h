@@ -2,7 +2,8 @@
 /*
  * brute.h - the model of harness/judge/README.md, tried out in every possible order.
  *
- * An oracle for the judge: it shares the history in memory with it and nothing else. Small histories
+ * An oracle for the judge: it shares the history in memory with it and nothing else. Small
+ * histories
  * only: BRUTE_CELLS cells a file, BRUTE_OPS operations and looks in all, sizes in whole cells.
  */
 #ifndef PF_TESTS_BRUTE_H
@@ -53,7 +54,8 @@ void brute_begin(const struct brute *b, struct brute_state *s);
  * such step. Looks take a step for each cell and one for the size, if what they saw is there; with
  * @blind they take it whatever is there. */
 bool brute_step(const struct brute *b, struct brute_state *s, int i, int n, bool blind);
-/* The event since which nothing of file @f that was replaced can come back: the last sync that returned
+/* The event since which nothing of file @f that was replaced can come back: the last sync that
+ * returned
  * well began then. */
 uint32_t brute_synced(const struct brute *b, int f);
 /* Is there an order that explains all? Explores every one. -1: given up after @states_max. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * history_gen.h - random small histories, coherent because they were really carried out step by step, and
+ * history_gen.h - random small histories, coherent because they were really carried out step by
+ * step, and
  * then broken in one place or not.
  */
 #ifndef PF_TESTS_HISTORY_GEN_H
@@ -22,7 +23,8 @@ struct maker {
 	bool stuck[BRUTE_OPS]; /* will never return */
 };
 
-/* From this seed make @m->j (the caller frees it with judge_free): up to eight operations, two files, four
+/* From this seed make @m->j (the caller frees it with judge_free): up to eight operations, two
+ * files, four
  * cells and what inserts add. @with_crash: syncs, and a crash at the end with looks after it. */
 void gen_make(struct maker *m, uint64_t seed, bool with_crash);
 /* One thing is not as it was: a size, a claim, what a look saw. It may still be coherent. */

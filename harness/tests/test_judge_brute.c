@@ -3,7 +3,8 @@
  * test_judge_brute.c - the judge against every possible order, on random small histories.
  *
  * Each history is made by really taking steps of up to eight operations in a random order (so it is
- * coherent), and then, more often than not, broken in one place. The judge must say of each what the
+ * coherent), and then, more often than not, broken in one place. The judge must say of each what
+ * the
  * exhaustive search says.
  *
  *	BRUTE_HISTORIES=100000 BRUTE_SEED=7 build/test_judge_brute

@@ -2,8 +2,10 @@
 /*
  * test_judge_race.c - the judge of races against every possible order.
  *
- * It keeps less than the exact judge does, so it may miss. It must never invent: whatever brute force explains,
- * it is silent on. How often it misses is printed, and must stay small; histories without clones and shifts it
+ * It keeps less than the exact judge does, so it may miss. It must never invent: whatever brute
+ * force explains,
+ * it is silent on. How often it misses is printed, and must stay small; histories without clones
+ * and shifts it
  * must decide as well as brute force does, but for what a truncate does to writes beside it.
  *
  *	BRUTE_HISTORIES=100000 BRUTE_SEED=7 build/test_judge_race
