@@ -89,9 +89,10 @@ static void next(uint32_t t, uint64_t now)
 	uint32_t dice = below(1000), len = lens[below(8)];
 	struct pf_race_rec *r = &w->rec;
 
-	*r = (struct pf_race_rec){ .inv_ns = now + 20 + below(1500), .op = 10 + w->nr++ * THREADS + t,
-				   .file = (uint8_t)below(FILES),
-				   .size_cells = PF_RACE_NO_SIZE };
+	*r = (struct pf_race_rec){.inv_ns = now + 20 + below(1500),
+				  .op = 10 + w->nr++ * THREADS + t,
+				  .file = (uint8_t)below(FILES),
+				  .size_cells = PF_RACE_NO_SIZE};
 	r->file2 = r->file;
 	r->ret_ns = r->inv_ns + 100 + below(len * 20 + 1000);
 	w->effect_ns = r->inv_ns + below((uint32_t)(r->ret_ns - r->inv_ns) + 1);
@@ -230,7 +231,8 @@ static void make_stream(uint64_t operations)
 
 		for (uint32_t t = 1; t < THREADS; t++)
 			if ((threads[t].done ? threads[t].rec.ret_ns : threads[t].effect_ns) <
-			    (threads[best].done ? threads[best].rec.ret_ns : threads[best].effect_ns))
+			    (threads[best].done ? threads[best].rec.ret_ns
+						: threads[best].effect_ns))
 				best = t;
 		if (!threads[best].done) {
 			effect(&threads[best]);
@@ -290,12 +292,16 @@ static int bench(uint64_t operations)
 		fprintf(stderr, "bench_judge: the judge is wrong here:\n%s", text);
 		return 1;
 	}
-	printf("judge of races: %9llu operations, %6.2f s of one core: %5.2f million a second, %4.0f ns each; "
-	       "stream %.1f bytes each, kept at most %llu KiB; undecided %.2f %% of %.1f cells each\n",
+	printf("judge of races: %9llu operations, %6.2f s of one core: %5.2f million a second, "
+	       "%4.0f ns each; "
+	       "stream %.1f bytes each, kept at most %llu KiB; undecided %.2f %% of %.1f cells "
+	       "each\n",
 	       (unsigned long long)operations, began, (double)operations / began / 1e6,
-	       began / (double)operations * 1e9, (double)answer_of(text, "\nstream_bytes ") / (double)operations,
+	       began / (double)operations * 1e9,
+	       (double)answer_of(text, "\nstream_bytes ") / (double)operations,
 	       (unsigned long long)answer_of(text, "\nkept_bytes ") / 1024,
-	       100.0 * (double)answer_of(text, "\nundecided ") / (double)answer_of(text, "\nchecked "),
+	       100.0 * (double)answer_of(text, "\nundecided ") /
+		       (double)answer_of(text, "\nchecked "),
 	       (double)answer_of(text, "\nchecked ") / (double)operations);
 	free(text);
 	fflush(stdout);

@@ -267,15 +267,17 @@ static void say(struct judge *j, const struct x_violation *v)
 		return;
 	}
 	if (v->bad == X_BAD_CLAIM) {
-		judge_violation(j, kind, "op %u %s: success for %llu bytes that file %s did not have",
-				v->op, j->ops[v->op].verb == J_WRITE ? j->channel : "write",
+		judge_violation(j, kind,
+				"op %u %s: success for %llu bytes that file %s did not have", v->op,
+				j->ops[v->op].verb == J_WRITE ? j->channel : "write",
 				(ull)v->nr * CELL, j->objects[v->obj].name);
 		return;
 	}
 	want_text(j, v, want, sizeof(want));
 	saw_text(j, v, saw, sizeof(saw));
-	judge_violation(j, kind, "look %u %s of %s [%llu, +%llu): must be %s, saw %s", l->op, l->view,
-			j->objects[v->obj].name, (ull)v->first * CELL, (ull)v->nr * CELL, want, saw);
+	judge_violation(j, kind, "look %u %s of %s [%llu, +%llu): must be %s, saw %s", l->op,
+			l->view, j->objects[v->obj].name, (ull)v->first * CELL, (ull)v->nr * CELL,
+			want, saw);
 }
 
 /* The least. */
@@ -336,7 +338,7 @@ static bool acts_on(const struct j_op *op, const struct x_focus *f, int nr)
 
 static void op_text(const struct judge *j, uint32_t n, char *out, size_t bytes)
 {
-	static const char *const verbs[] = { "pin", "unpin", "write", "store", "pwrite", "look", "" };
+	static const char *const verbs[] = {"pin", "unpin", "write", "store", "pwrite", "look", ""};
 	const struct j_op *op = &j->ops[n];
 	const char *verb = op->verb == J_FAULT ? op->fault : verbs[op->verb];
 	char range[80] = "", end[80];
@@ -354,8 +356,8 @@ static void op_text(const struct judge *j, uint32_t n, char *out, size_t bytes)
 		snprintf(end, sizeof(end), "to %llu ns, ok", (ull)op->ret_ns);
 	else
 		snprintf(end, sizeof(end), "to %llu ns, %s", (ull)op->ret_ns, op->errno_name);
-	snprintf(out, bytes, "op %u %s %s%s, from %llu %s", n, verb, j->objects[op->obj].name, range,
-		 (ull)op->inv_ns, end);
+	snprintf(out, bytes, "op %u %s %s%s, from %llu %s", n, verb, j->objects[op->obj].name,
+		 range, (ull)op->inv_ns, end);
 }
 
 static void look_text(const struct judge *j, const struct j_look *l, const struct x_focus *f,

@@ -241,7 +241,8 @@ static void look_failed(struct judge *j, const struct j_look *l, const struct j_
 	if (name_unsure(j, o))
 		return;
 	if (!strcmp(ev->errno_name, "ENOENT") && j->crashed && synced_name(j, l->obj))
-		judge_violation(j, "not-durable", "look %u: %s is gone, and was synced", ev->op, o->name);
+		judge_violation(j, "not-durable", "look %u: %s is gone, and was synced", ev->op,
+				o->name);
 	else if (!strcmp(ev->errno_name, "ENOENT") ? j->remounted && !j->crashed :
 						     !strcmp(ev->errno_name, "EIO"))
 		judge_violation(j, "unreadable", "look %u: %s of %s", ev->op, ev->errno_name,

@@ -4,10 +4,10 @@
  *
  *	read.c		lines -> events, refusing what is not a history by its line
  *	history.c	events -> operations, looks and their order
- *	exact.c		every order of the operations that explains what was seen, or that there is none
- *	states.c	what a cell, or cells that depend on each other, may hold
- *	explain.c	what a contradiction is called, and the least that already contradicts
- *	verdict.c	what came of it: resolution, kinds, evidence
+ *	exact.c		every order of the operations that explains what was seen, or that there is
+ *none states.c	what a cell, or cells that depend on each other, may hold explain.c	what a
+ *contradiction is called, and the least that already contradicts verdict.c	what came of it:
+ *resolution, kinds, evidence
  *
  * README.md beside this file says what the model is, why it is right, and where it ends. The judge
  * of races (race_judge.c) reads another format and keeps no history.
@@ -179,7 +179,7 @@ struct j_look {
 struct j_object {
 	char name[J_NAME_BYTES];      /* in the history */
 	char path_name[J_NAME_BYTES]; /* the name it has in its directory, "" if none */
-	bool path_uncertain;	      /* renamed or unlinked, not synced since: a crash may undo it */
+	bool path_uncertain; /* renamed or unlinked, not synced since: a crash may undo it */
 	int path_maybe;		      /* renames and unlinks that failed or did not return */
 	uint32_t id;
 	uint32_t made_at, made_by; /* event; 0: a hole */

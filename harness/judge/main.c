@@ -3,9 +3,9 @@
  * main.c - pinfault-judge: histories in, answers out (harness/README.md, "The judge's answer").
  *
  *	pinfault-judge FILE...		judge each
- *	pinfault-judge --prefix FILE...	of a damaged one, judge what comes before the damage: corrupt
- *					if that is, else inconclusive
- *	pinfault-judge --race [--prefix] FILE	a race's stream (core/racelog.h); - is stdin
+ *	pinfault-judge --prefix FILE...	of a damaged one, judge what comes before the damage:
+ *corrupt if that is, else inconclusive pinfault-judge --race [--prefix] FILE	a race's stream
+ *(core/racelog.h); - is stdin
  *	pinfault-judge --stdin		one path a line on stdin, an answer each, until end of file
  *
  * Exit: 0 when every history could be judged, 2 when one could not (its answer says broken).
@@ -75,7 +75,8 @@ static int judge_file(const char *path, bool prefix)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: pinfault-judge [--prefix] FILE... | --race [--prefix] FILE|- | --stdin\n");
+	fprintf(stderr,
+		"usage: pinfault-judge [--prefix] FILE... | --race [--prefix] FILE|- | --stdin\n");
 	return 64;
 }
 

@@ -137,7 +137,8 @@ static void value_text(const struct race *j, pf_value v, uint32_t file, uint32_t
 
 static void say_operation(struct race *j, const struct pf_race_rec *r)
 {
-	const char *verb = r->verb == PF_RACE_FAULT && r->what < 11 ? prims[r->what] : verbs[r->verb];
+	const char *verb =
+		r->verb == PF_RACE_FAULT && r->what < 11 ? prims[r->what] : verbs[r->verb];
 	char result[40] = "ok";
 
 	if (r->ret_ns == PF_RACE_UNRETURNED)
@@ -191,8 +192,8 @@ static void told(void *arg, const struct race_violation *v)
 		    view_of(v->rec), j->m.f[v->file].id, (ull)v->saw * 64, (ull)v->want * 64);
 		return;
 	case RACE_BAD_CLAIM:
-		say(j, "%s: op %u %s: success for %llu bytes at %llu that file %u did not have", kind,
-		    v->rec->op, verbs[v->rec->verb], (ull)v->nr * 64, (ull)v->cell * 64,
+		say(j, "%s: op %u %s: success for %llu bytes at %llu that file %u did not have",
+		    kind, v->rec->op, verbs[v->rec->verb], (ull)v->nr * 64, (ull)v->cell * 64,
 		    j->m.f[v->file].id);
 		break;
 	case RACE_BAD_READ:
@@ -203,9 +204,11 @@ static void told(void *arg, const struct race_violation *v)
 				 v->run_kind == PF_RUN_TORN ? "a torn cell" : "another run's cell");
 		__attribute__((fallthrough));
 	case RACE_BAD_VALUE:
-		say(j, "%s: look %u %s of file %u [%llu, +%llu), from %llu for %llu ns: must be %s, "
-		    "saw %s", kind, v->rec->op, view_of(v->rec), j->m.f[v->file].id,
-		    (ull)v->cell * 64, (ull)v->nr * 64, (ull)(v->rec->inv_ns - j->t0_ns),
+		say(j,
+		    "%s: look %u %s of file %u [%llu, +%llu), from %llu for %llu ns: must be %s, "
+		    "saw %s",
+		    kind, v->rec->op, view_of(v->rec), j->m.f[v->file].id, (ull)v->cell * 64,
+		    (ull)v->nr * 64, (ull)(v->rec->inv_ns - j->t0_ns),
 		    (ull)(v->rec->ret_ns - v->rec->inv_ns), want, saw);
 		break;
 	}
@@ -268,10 +271,14 @@ static void answer(const struct race *j, const char *trouble, bool prefix, FILE 
 		line(out, "kind", j->kinds[i]);
 	for (int i = 0; i < j->nr_lines; i++)
 		line(out, "evidence", j->lines[i]);
-	fprintf(out, "checked %llu\nundecided %llu\noperations %llu\nviolations %llu\nstream_bytes %llu\n"
+	fprintf(out,
+		"checked %llu\nundecided %llu\noperations %llu\nviolations %llu\nstream_bytes "
+		"%llu\n"
 		"kept_bytes %llu\n"
-		"end\n", (ull)j->m.checked, (ull)j->m.undecided, (ull)j->m.operations,
-		(ull)j->m.nr_violations, (ull)(j->r ? race_read_bytes(j->r) : 0), (ull)(j->r ? race_kept_max(j->r) : 0));
+		"end\n",
+		(ull)j->m.checked, (ull)j->m.undecided, (ull)j->m.operations,
+		(ull)j->m.nr_violations, (ull)(j->r ? race_read_bytes(j->r) : 0),
+		(ull)(j->r ? race_kept_max(j->r) : 0));
 	fflush(out);
 }
 
@@ -287,7 +294,8 @@ int race_judge(int fd, bool prefix, FILE *out)
 	if (j && j->ring)
 		j->r = race_open(fd);
 	if (!j || !j->ring || !j->r) {
-		fprintf(out, "resolution none\nverdict broken\nwhy out%%20of%%20memory\nchecked 0\nend\n");
+		fprintf(out, "resolution none\nverdict broken\nwhy out%%20of%%20memory\nchecked "
+			     "0\nend\n");
 		goto out;
 	}
 	if (*race_error(j->r)) {

@@ -260,7 +260,8 @@ static bool close_set(struct race_model *m, struct race_set *s, uint32_t cell, u
 			if (p->looks || !reaches(p, cell))
 				continue;
 			if (cell >= p->moved_lo)
-				n.v = RACE_ANY; /* it may have been shifted away, and what is here came */
+				n.v = RACE_ANY; /* it may have been shifted away, and what is here
+						   came */
 			see(m, &n, cell, acting);
 			if (!set_add(s, n.v, n.mask))
 				return false;
@@ -408,8 +409,8 @@ static pf_value one_of(const struct race_model *m, pf_value cell)
 }
 
 /* A write or a zeroing ends at one cell that is contended, moved, or near the end of the file. */
-static void end_cell(struct race_model *m, struct race_pend *p, uint32_t bit, uint32_t cell, bool claim,
-		     struct race_violation *bad)
+static void end_cell(struct race_model *m, struct race_pend *p, uint32_t bit, uint32_t cell,
+		     bool claim, struct race_violation *bad)
 {
 	uint32_t file = p->rec->file;
 	struct race_file *f = &m->f[file];
@@ -463,7 +464,8 @@ static void forget(struct race_model *m, const struct race_pend *p, uint32_t bit
 		for (uint32_t i = 0; i < s->nr; i++)
 			if (!(s->s[i].mask & bit))
 				s->s[nr++] = s->s[i];
-		if (!nr) /* somebody saw what it did not do: that was its violation, or is another's */
+		if (!nr) /* somebody saw what it did not do: that was its violation, or is another's
+			  */
 			s->s[nr++] = (struct race_state){ RACE_ANY, 0 };
 		s->nr = nr;
 	}
@@ -552,9 +554,14 @@ static void look_cell(struct race_model *m, struct race_pend *p, uint32_t acting
 {
 	struct race_file *f = &m->f[p->rec->file];
 	uint32_t bit = 1u << (p - m->p);
-	struct race_violation v = { .bad = RACE_BAD_VALUE, .rec = p->rec, .file = p->rec->file,
-				    .cell = cell, .nr = 1, .saw = saw, .want = one_of(m, f->cells[cell]),
-				    .seen_view = f->seen[cell] };
+	struct race_violation v = {.bad = RACE_BAD_VALUE,
+				   .rec = p->rec,
+				   .file = p->rec->file,
+				   .cell = cell,
+				   .nr = 1,
+				   .saw = saw,
+				   .want = one_of(m, f->cells[cell]),
+				   .seen_view = f->seen[cell]};
 
 	/* A shift or clone overlaps: it may have seen the cell before it or after, so it says
 	 * nothing of

@@ -162,7 +162,7 @@ static void copy(struct race_model *m, const struct race_pend *p)
 	struct race_file *from = &m->f[p->rec->file], *to = &m->f[p->rec->file2];
 	uint32_t end = from->limit > to->limit ? from->limit : to->limit;
 
-	if (!race_room(m, from, end) || !race_room(m, to, end))
+	if (!end || !race_room(m, from, end) || !race_room(m, to, end))
 		return;
 	for (uint32_t c = 0; c < end; c++)
 		race_drop_set(m, to->cells[c]);
@@ -226,7 +226,8 @@ static pf_value size_after(const struct race_pend *p, pf_value size)
 	return size - r->first_cell > r->nr_cells ? size - r->nr_cells : r->first_cell;
 }
 
-static bool grow_sizes(struct race_model *m, const struct race_pend *p, uint32_t bit, uint64_t bound)
+static bool grow_sizes(struct race_model *m, const struct race_pend *p, uint32_t bit,
+		       uint64_t bound)
 {
 	struct race_file *f = &m->f[target_of(p)];
 	const struct race_file *from = &m->f[p->rec->file];

@@ -9,7 +9,8 @@
  */
 #include "race_int.h"
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) &&                             \
+	!defined(__SANITIZE_ADDRESS__)
 #define WIDE __attribute__((optimize("O3"), target_clones("avx512f", "avx2", "default")))
 #else
 #define WIDE

@@ -119,9 +119,10 @@ int judge_finish(struct judge *j)
 	if (!rc)
 		explain(j, &r);
 	if (rc)
-		snprintf(j->err, sizeof(j->err),
-			 "more than can be followed: memory is short, or over %d operations at once",
-			 J_PENDING_MAX);
+		snprintf(
+			j->err, sizeof(j->err),
+			"more than can be followed: memory is short, or over %d operations at once",
+			J_PENDING_MAX);
 	x_result_free(&r);
 	free(f);
 	return rc;

@@ -124,8 +124,8 @@ void x_world_join(struct exact *e, struct x_world *w, const struct x_world *from
 	w->taken |= from->taken;
 	w->sized |= from->sized;
 	for (int i = 0; i < e->j->nr_objects; i++) {
-		if (w->o[i].size_bytes != from->o[i].size_bytes || w->o[i].hist != from->o[i].hist ||
-		    w->o[i].lost != from->o[i].lost) {
+		if (w->o[i].size_bytes != from->o[i].size_bytes ||
+		    w->o[i].hist != from->o[i].hist || w->o[i].lost != from->o[i].lost) {
 			w->o[i].size_bytes = X_SIZE_ANY;
 			w->o[i].lost |= from->o[i].lost | e->forkers;
 		}

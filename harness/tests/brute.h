@@ -28,7 +28,8 @@ struct brute_state {
 	uint8_t nr_old; /* sorted by file and cell, and then by time */
 	uint16_t active; /* operations that have begun and not ended */
 	uint8_t size[BRUTE_FILES], zero[2]; /* cells */
-	uint16_t taken[BRUTE_OPS]; /* steps: bit c: at cell c; bit 15: the moment, or the size seen */
+	uint16_t taken[BRUTE_OPS]; /* steps: bit c: at cell c; bit 15: the moment, or the size seen
+				    */
 	pf_value c[BRUTE_FILES][BRUTE_CELLS];
 	struct brute_old old[BRUTE_HIST];
 };

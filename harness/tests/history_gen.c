@@ -175,8 +175,8 @@ static void end_op(struct maker *m, int i)
 		ev.t_ns = m->j->nr_events;
 		ev.value = done * CELL;
 		if (j_is_write(op))
-			ev.ok = done > 0 && (op->verb != J_PWRITE ||
-					     (m->s.taken[i] & 1u << 15 && ev.value == op->len_bytes));
+			ev.ok = done > 0 && (op->verb != J_PWRITE || (m->s.taken[i] & 1u << 15 &&
+								      ev.value == op->len_bytes));
 		else if (op->verb == J_FAULT && op->prim >= J_ZERO && op->prim <= J_COPY)
 			ev.ok = brute_step(&m->b, &(struct brute_state){ 0 }, i, 0, true) ||
 				m->s.taken[i];
@@ -296,7 +296,8 @@ void gen_break(struct maker *m)
 		return;
 	case 2:
 		if (l->nr_obs > 1) {
-			struct j_obs *p = &l->obs[gen_below(l->nr_obs)], *q = &l->obs[gen_below(l->nr_obs)];
+			struct j_obs *p = &l->obs[gen_below(l->nr_obs)],
+				     *q = &l->obs[gen_below(l->nr_obs)];
 			pf_value v = p->value;
 			enum j_seen_kind k = p->kind;
 
@@ -319,7 +320,8 @@ void gen_break(struct maker *m)
 		return;
 	}
 	o->kind = SEEN_CELL;
-	o->value = pf_value_make(n, 1 + (n < 3 ? n - 1 : gen_below(2)), gen_below(3) ? o->first : gen_below(4));
+	o->value = pf_value_make(n, 1 + (n < 3 ? n - 1 : gen_below(2)),
+				 gen_below(3) ? o->first : gen_below(4));
 }
 
 void gen_dump(const struct judge *j)
@@ -340,9 +342,9 @@ void gen_dump(const struct judge *j)
 			const struct j_op *o = &j->ops[n];
 
 			if (o->known && o->inv_at == at)
-				fprintf(stderr, "%u inv %u %s %s %s %s off %llu len %llu size %llu\n",
-					at, n, verbs[o->verb], prims[o->prim],
-					j->objects[o->obj].name,
+				fprintf(stderr,
+					"%u inv %u %s %s %s %s off %llu len %llu size %llu\n", at,
+					n, verbs[o->verb], prims[o->prim], j->objects[o->obj].name,
 					o->obj2 >= 0 ? j->objects[o->obj2].name : "",
 					(unsigned long long)o->off_bytes / CELL,
 					(unsigned long long)o->len_bytes / CELL,

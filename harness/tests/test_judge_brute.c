@@ -65,7 +65,8 @@ static void compare(uint64_t seed, uint64_t nr, bool with_crash)
 		judge_free(m.j);
 	}
 	fprintf(stderr,
-		"brute force%s: %llu histories from seed %llu: %llu coherent, %llu corrupt, %llu given "
+		"brute force%s: %llu histories from seed %llu: %llu coherent, %llu corrupt, %llu "
+		"given "
 		"up; judge: %llu missed, %llu invented; %llu relaxed, %llu of them missed\n",
 		with_crash ? " with crashes" : "", (unsigned long long)nr, (unsigned long long)seed,
 		(unsigned long long)coherent, (unsigned long long)corrupt,

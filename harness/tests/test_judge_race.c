@@ -42,8 +42,9 @@ static void record_op(const struct judge *j, struct record *r, uint32_t n)
 {
 	static const uint8_t verbs[] = { 0, 0, PF_RACE_WRITE, PF_RACE_STORE, PF_RACE_PWRITE, 0,
 					 PF_RACE_FAULT };
-	static const uint8_t prims[] = { PF_PRIM_NONE, PF_PRIM_ZERO, PF_PRIM_RESIZE, PF_PRIM_COLLAPSE,
-					 PF_PRIM_INSERT, PF_PRIM_COPY, PF_PRIM_SYNC, PF_PRIM_SYNCFS };
+	static const uint8_t prims[] = {PF_PRIM_NONE,	  PF_PRIM_ZERO,	  PF_PRIM_RESIZE,
+					PF_PRIM_COLLAPSE, PF_PRIM_INSERT, PF_PRIM_COPY,
+					PF_PRIM_SYNC,	  PF_PRIM_SYNCFS};
 	const struct j_op *op = &j->ops[n];
 
 	r->inv_at = op->inv_at;
@@ -186,7 +187,8 @@ START_TEST(test_race_judge_never_invents)
 		if (truth == 1 && told) {
 			invented++;
 			if (invented <= 3) {
-				fprintf(stderr, "seed %llu: coherent, and the judge of races says not\n",
+				fprintf(stderr,
+					"seed %llu: coherent, and the judge of races says not\n",
 					(unsigned long long)(seed + i));
 				gen_dump(m.j);
 			}
@@ -196,18 +198,21 @@ START_TEST(test_race_judge_never_invents)
 			simple += !moves_or_resizes(m.j);
 			simple_missed += !told && !moves_or_resizes(m.j);
 			if (!told && !moves_or_resizes(m.j) && simple_missed <= 3) {
-				fprintf(stderr, "seed %llu: missed\n", (unsigned long long)(seed + i));
+				fprintf(stderr, "seed %llu: missed\n",
+					(unsigned long long)(seed + i));
 				gen_dump(m.j);
 			}
 		}
 		judge_free(m.j);
 	}
 	fprintf(stderr,
-		"brute force and races: %llu histories from seed %llu: %llu coherent, %llu corrupt; judge of "
+		"brute force and races: %llu histories from seed %llu: %llu coherent, %llu "
+		"corrupt; judge of "
 		"races: %llu invented, %llu missed; without moves %llu corrupt, %llu missed\n",
 		(unsigned long long)nr, (unsigned long long)seed, (unsigned long long)coherent,
-		(unsigned long long)corrupt, (unsigned long long)invented, (unsigned long long)missed,
-		(unsigned long long)simple, (unsigned long long)simple_missed);
+		(unsigned long long)corrupt, (unsigned long long)invented,
+		(unsigned long long)missed, (unsigned long long)simple,
+		(unsigned long long)simple_missed);
 	ck_assert_uint_eq(invented, 0);
 	ck_assert_uint_eq(simple_missed, 0);
 	ck_assert_uint_gt(coherent, nr / 10);
