@@ -37,7 +37,8 @@ def fio(mnt: Path, seconds: float) -> float:
     done = subprocess.run(
         ["fio", "--name=verify", f"--filename={mnt}/fio", "--size=16m", "--bs=4k", "--rw=randrw", "--ioengine=psync",
          "--verify=crc32c", "--verify_backlog=64", "--time_based", f"--runtime={seconds}", "--output-format=json"],
-        capture_output=True, text=True, timeout=300, check=True)
+        capture_output=True, text=True, timeout=300, check=True,
+        cwd=mnt)  # it leaves a state file where it stands
     job = json.loads(done.stdout[done.stdout.index("{"):])["jobs"][0]
     (mnt / "fio").unlink(missing_ok=True)
     return float(job["read"]["iops"] + job["write"]["iops"])
