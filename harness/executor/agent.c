@@ -137,6 +137,8 @@ static void dispatch(struct agent *a, char *line)
 		do_kmsg(a);
 	else if (!strcmp(words[0], "pins"))
 		do_pins(a);
+	else if (!strcmp(words[0], "quota"))
+		do_quota(a, words + 1, nr - 1);
 	else
 		agent_line(a, "err 38 unknown%%20request");
 }

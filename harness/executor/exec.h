@@ -38,6 +38,7 @@ void do_race(struct agent *a, char **words, int nr);
 void do_views(struct agent *a, char **words, int nr);
 void do_kmsg(struct agent *a);
 void do_pins(struct agent *a);
+void do_quota(struct agent *a, char **words, int nr);
 
 /* child.c */
 /*

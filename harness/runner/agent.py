@@ -198,5 +198,14 @@ class Agent:
         except (KeyError, ValueError):
             return None
 
+    def quota(self, mnt: str) -> tuple[int, int] | None:
+        """(bytes the filesystem charges root for, bytes that root's files have) after a sync of it, or None
+        where there is no user quota."""
+        env = self.request("quota", mnt, timeout_s=60).env()
+        try:
+            return int(env["quota_bytes"]), int(env["files_bytes"])
+        except (KeyError, ValueError):
+            return None
+
     def quit(self) -> None:
         self.request("quit", timeout_s=10)

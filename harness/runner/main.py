@@ -300,7 +300,7 @@ def _open_store(options: Options, argv: list[str], everything: World, names: dic
         "filesystems": {n: {"fstype": everything.configs[n].fstype,
                             "mkfs_options": " ".join(everything.configs[n].mkfs_options),
                             "mount_options": " ".join(everything.configs[n].mount_options),
-                            "requires": everything.configs[n].requires,
+                            "requires": everything.configs[n].requires, "default": everything.configs[n].default,
                             "proves": everything.configs[n].proves} for n in used},
         "channels": {c.name: {"class": c.cls, "hold": c.hold} for c in everything.hello.channels.values()},
         "left_out": left_out(cases, everything.configs),

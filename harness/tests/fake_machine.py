@@ -107,6 +107,9 @@ class FakeMachine:
     def do_pins(self, *_: object) -> list[str]:
         return [f"env nr_foll_pin_acquired {10 + self.leak}", "env nr_foll_pin_released 10", "ok"]
 
+    def do_quota(self, *_: object) -> list[str]:
+        return ["env files_bytes 8192", "err 3 ESRCH"]
+
     def do_statx(self, *_: object) -> list[str]:
         return ["env dax 0", "env fstype xfs", "ok"]
 
