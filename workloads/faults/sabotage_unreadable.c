@@ -6,7 +6,7 @@
  * makes the device shorter; the second gives it its size back. Nothing may be written in between.
  * What lies behind the new end is not touched: the image keeps it.
  * Kernel path: LOOP_SET_STATUS64 with lo_sizelimit; the block layer then refuses every bio behind
- * the end ("attempt to access beyond end of device"), as a disk does that has lost its last sectors.
+ * the end ("attempt to access beyond end of device"), as a disk that has lost its end does.
  * Can show: a look through the mapping is SIGBUS (unreadable), read(2) is EIO, with nothing under
  * way that could excuse it.
  * EOPNOTSUPP where the device is no loop device of the harness's own: a guest's disk has no end
