@@ -22,7 +22,7 @@ from .plan import Case, Filters, Sequence, _matching
 SEQUENCE = "race"  # what expectations and tables know a race by
 SECONDS = 10.0     # of each race, when neither time nor number was asked for
 TITLE = "Threads of channel writes, stores, reads and faults run free on a few files"
-_CLASS_ORDER = ("pte", "short-pin", "long-pin", "faulting")
+_CLASS_ORDER = ("syscall", "pte", "short-pin", "long-pin", "faulting")
 _SLOWEST_OPS_PER_S = 20
 _JUDGE_S = 300.0
 NATIVE_STREAM_MAX = 4 << 30  # on the disk of the results
