@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {name: FsConfig(name, name) for name in ("xfs", "tmpfs")}
 CHANNELS = {name: ChannelInfo(name, cls, "none", False, True, "") for name, cls in (
     ("dio-read", "short-pin"), ("dio-read/loop", "short-pin"), ("rdma-odp", "faulting"), ("rdma-pinned", "long-pin"),
-    ("store", "pte"))}
+    ("pwrite", "syscall"), ("store", "pte"))}
 FAULTS = {"punch": FaultInfo("punch", "file-range", frozenset(), ""),
           "freeze": FaultInfo("freeze", "file", frozenset({"exclusive"}), ""),
           "page-out": FaultInfo("page-out", "file", frozenset({"best-effort"}), "")}
@@ -46,6 +46,10 @@ class Planning(unittest.TestCase):
         self.assertEqual(case.repeat(), "./run.sh race --kernel 6.1 --fs xfs --channel dio-read/loop --seed 3")
         with self.assertRaisesRegex(UsageError, "unknown channel 'stor': did you mean store"):
             self.planned(channels=["stor"])
+
+    def test_write_2_is_in_every_race_and_no_channel_of_one(self) -> None:
+        with self.assertRaisesRegex(UsageError, "part of every race"):
+            self.planned(channels=["pwrite"])
 
     def test_all_that_was_asked_for_is_repeated(self) -> None:
         asked = race.Race(seed=9, ops=10, seconds=2.5, threads=2, files=3, size=1 << 20, faults=("punch", "clone"))
