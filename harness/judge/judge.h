@@ -121,6 +121,7 @@ struct j_reader {
 	const char *path;
 	unsigned int line_nr;
 	uint64_t line_at, next_at; /* bytes */
+	bool begun;		   /* the version's line was there */
 	bool summed, ended;	   /* version 2; its last line was there */
 	uint32_t sum;
 	char *line;

@@ -151,7 +151,8 @@ class KernelRun:
 
     def expected(self, case: Case) -> Expectation:
         config = self.context.configs[case.fs]
-        return self.context.expectations.of(self.version, {config.name, config.kind}, case.channel, case.sequence)
+        return self.context.expectations.of(self.version, {config.name, config.kind}, case.channel, case.sequence,
+                                            case.also)
 
     def count_findings(self, kind: str, cases: list[Case]) -> int:
         results = [self.store.results.get(c.id) for c in cases]

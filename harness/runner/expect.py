@@ -66,9 +66,9 @@ class Rule:
     reference: str
     where: str
 
-    def matches(self, version: Version, fs: set[str], channel: str, sequence: str) -> bool:
-        return (version in self.range and any(_any(self.fs, name) for name in fs) and _any(self.sequence, sequence)
-                and (_any(self.channel, channel)))
+    def matches(self, version: Version, fs: set[str], channel: str, sequence: set[str]) -> bool:
+        return (version in self.range and any(_any(self.fs, name) for name in fs) and _any(self.channel, channel)
+                and any(_any(self.sequence, name) for name in sequence))
 
 
 def _any(globs: tuple[str, ...], name: str) -> bool:
@@ -123,11 +123,13 @@ class Expectations:
                     rules.append(parse_rule(line, f"{path.name}:{number}"))
         return cls(rules)
 
-    def of(self, kernel_version: str, fs: set[str], channel: str, sequence: str) -> Expectation:
-        """`fs` is what the configuration is called and what kind it is; a rule may name either."""
+    def of(self, kernel_version: str, fs: set[str], channel: str, sequence: str,
+           also: frozenset[str] = frozenset()) -> Expectation:
+        """`fs` is what the configuration is called and what kind it is, `also` what else the sequence is
+        called; a rule may name any."""
         version = version_of(kernel_version)
         for rule in reversed(self.rules):
-            if rule.matches(version, fs, channel, sequence):
+            if rule.matches(version, fs, channel, {sequence, *also}):
                 return Expectation(rule.cls, list(rule.resolutions), rule.reference, rule.where)
         return Expectation()
 

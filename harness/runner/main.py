@@ -27,7 +27,7 @@ from .klog import KernelLog
 from .machines import GuestMachine, Machine, NativeMachine
 from .plan import Case, Filters, Sequence, load_sequences, parse_sequence, plan
 from .progress import Progress
-from .race import SEQUENCE, Race, choose_faults, plan as plan_races, sequence as race_sequence
+from .race import SEQUENCE, Race, choose_faults, left_out, plan as plan_races, sequence as race_sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 EXECUTOR = ROOT / "build" / "pinfault-exec"
@@ -303,6 +303,7 @@ def _open_store(options: Options, argv: list[str], everything: World, names: dic
                             "requires": everything.configs[n].requires,
                             "proves": everything.configs[n].proves} for n in used},
         "channels": {c.name: {"class": c.cls, "hold": c.hold} for c in everything.hello.channels.values()},
+        "left_out": left_out(cases, everything.configs),
         "sequences": {s.name: s.title for s in everything.sequences.values()
                       if s.name in {c.sequence for c in cases}},
         "selftests": selftest.selected(everything.sequences, options.filters, everything.hello.faults)

@@ -162,7 +162,7 @@ def render(meta: dict[str, Any], results: list[CaseResult], folder: str, markdow
              f"({len(n['cases'])} cases, first {n['cases'][0]})"
              for n in meta.get("notes", []) if n.get("cases")]
     out += _section("findings of whole batches", notes, markdown)
-    out += _section("not covered", grouped_reasons(results, "not-covered"), markdown)
+    out += _section("not covered", [*meta.get("left_out", []), *grouped_reasons(results, "not-covered")], markdown)
     out += _section("inconclusive", grouped_reasons(results, "inconclusive"), markdown)
     out += _section("broken (the harness failed)", grouped_reasons(results, "broken"), markdown)
     checks = meta.get("controls", [])
