@@ -108,7 +108,9 @@ class Planning(unittest.TestCase):
         named = self.planned(race.Race(faults=("punch", "zero-range")), fs=["xfs"])[0]
         self.assertEqual(rules.of("6.12.1", {"ext4-dax"}, "store", named.sequence, named.also).cls, "bug")
         self.assertEqual(rules.of("6.12.1", {"xfs-dax"}, "store", named.sequence, named.also).cls, "guaranteed")
-        self.assertEqual(cls("6.1.176", "xfs-dax", "store"), "bug")
+        self.assertEqual(cls("6.1.176", "xfs-dax", "store"), "guaranteed")
+        named = self.planned(race.Race(faults=("clone",)), fs=["xfs"])[0]
+        self.assertEqual(rules.of("7.3.4", {"xfs-dax"}, "store", named.sequence, named.also).cls, "bug")
 
 
 class Answers(unittest.TestCase):
