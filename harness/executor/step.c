@@ -193,7 +193,9 @@ static void step_write(struct step_job *j)
 	j->job.op = op;
 	stamp(c, f, op, s->off_bytes, j->data, s->len_bytes);
 	io.data = j->data;
-	mtime_before_write(c, f, s->verb != PF_VERB_PWRITE);
+	mtime_before_write(c, f, s->verb == PF_VERB_STORE ||
+				 (s->verb == PF_VERB_WRITE &&
+				  c->channel.ops->class != PF_CLASS_SYSCALL));
 	space = space_before_write(c);
 	pf_history_inv_as(&c->history, op, "%s %s %llu %llu", verb, f->name, (ull)s->off_bytes,
 			  (ull)s->len_bytes);
@@ -224,6 +226,7 @@ static void step_hold(struct step_job *j)
 	struct held *held = &c->held[s->hold];
 	struct pin_counters before;
 	int before_rc, rc;
+	bool pins;
 
 	*held = (struct held){
 		.io = { .file = f,
@@ -239,8 +242,9 @@ static void step_hold(struct step_job *j)
 		held->out = true;
 		return;
 	}
-	before_rc = pin_counters_read(&before);
-	mtime_before_write(c, f, true);
+	pins = c->channel.ops->class != PF_CLASS_SYSCALL;
+	before_rc = pins ? pin_counters_read(&before) : 0;
+	mtime_before_write(c, f, pins);
 	held->space = space_before_write(c);
 	pf_history_inv_as(&c->history, held->op, "write %s %llu %llu", f->name,
 			  (ull)s->off_bytes, (ull)s->len_bytes);
@@ -251,7 +255,8 @@ static void step_hold(struct step_job *j)
 		return;
 	}
 	held->out = true;
-	say_pinned(c, held->op, &before, before_rc, true);
+	if (pins)
+		say_pinned(c, held->op, &before, before_rc, true);
 }
 
 void land_held(struct case_run *c, struct held *held)

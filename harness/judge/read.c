@@ -18,7 +18,8 @@ static const char *const verb_names[] = { "pin", "unpin", "write", "store", "pwr
 					   "fault" };
 static const char *const prim_names[] = { "none", "zero", "resize", "collapse", "insert", "copy",
 					   "sync", "syncfs", "unlink", "rename", "crash" };
-static const char *const class_names[] = { "pte", "short-pin", "long-pin", "faulting" };
+static const char *const class_names[] = { "pte", "short-pin", "long-pin", "faulting",
+					  "syscall" };
 
 __attribute__((format(printf, 2, 3))) static int bad(struct j_reader *r, const char *fmt, ...)
 {

@@ -206,7 +206,8 @@ class KernelRun:
             checked_cells=judgement.checked, blocked_ns=judgement.blocked_ns,
             expected={"class": expected.cls, "resolutions": expected.resolutions,
                       "reference": expected.reference, "rule": expected.rule},
-            outcome=outcome(expected, judgement.verdict, judgement.resolution, judgement.errno, kinds),
+            outcome=outcome(expected, judgement.verdict, judgement.resolution, judgement.errno, kinds,
+                            judgement.kinds),
             started=running.started, took_s=round((running.ended or time.monotonic()) - running.began, 3),
             repeat=case.repeat())
         self.store.finish(result, self.sequences[case.sequence].text, running.log, on_disk)

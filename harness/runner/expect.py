@@ -134,19 +134,22 @@ class Expectations:
         return Expectation()
 
 
-def _listed(resolution: str, errno: str, resolutions: list[str]) -> bool:
-    return resolution in resolutions or bool(errno) and f"{resolution}:{errno}" in resolutions
+def _listed(resolution: str, errno: str, violations: list[str], resolutions: list[str]) -> bool:
+    """RESOLUTION alone, with its errno, or with the kind of each violation."""
+    return (resolution in resolutions or bool(errno) and f"{resolution}:{errno}" in resolutions
+            or bool(violations) and all(f"{resolution}:{kind}" in resolutions for kind in violations))
 
 
-def outcome(expected: Expectation, verdict: str, resolution: str, errno: str, findings: list[str]) -> str:
-    """expected, differs, fixed, not-covered, inconclusive or broken.
+def outcome(expected: Expectation, verdict: str, resolution: str, errno: str, findings: list[str],
+            violations: list[str] | None = None) -> str:
+    """expected, differs, fixed, not-covered, inconclusive or broken. `violations` are the judge's kinds.
 
     `findings` are the kinds the other checks found (metadata, kernel-log, leaked-pin, unnoticed, neighbour, ...)."""
     if verdict == "skipped":
         return "not-covered"
     if verdict in ("inconclusive", "broken") and not findings:
         return verdict
-    listed = _listed(resolution, errno, expected.resolutions)
+    listed = _listed(resolution, errno, violations or [], expected.resolutions)
     if any("+" + kind not in expected.resolutions for kind in findings):
         return "differs"
     if expected.cls in ("guaranteed", "refused"):

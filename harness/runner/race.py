@@ -23,7 +23,7 @@ from .plan import Case, Filters, Sequence, _matching, default_filesystems
 SEQUENCE = "race"  # what expectations and tables know a race by
 SECONDS = 10.0     # of each race, when neither time nor number was asked for
 TITLE = "Threads of channel writes, stores, reads and faults run free on a few files"
-_CLASS_ORDER = ("pte", "short-pin", "long-pin", "faulting")
+_CLASS_ORDER = ("pte", "short-pin", "long-pin", "faulting", "syscall")
 _SLOWEST_OPS_PER_S = 20
 _JUDGE_S = 300.0
 NATIVE_STREAM_MAX = 4 << 30  # on the disk of the results
@@ -136,6 +136,9 @@ def plan(kernels: list[str], configs: dict[str, FsConfig], channels: dict[str, C
     chosen = set(_matching(filters.channels, ordered, "channel"))
     if not filters.channels:
         chosen = {n for n in chosen if channels[n].plain and channels[n].cls != "faulting"}
+    chosen = {n for n in chosen if channels[n].cls != "syscall"}
+    if not chosen:
+        raise UsageError("write(2) is a part of every race, not the channel of one")
     numbered = [(nr, fs, channel) for nr, (fs, channel) in
                 enumerate(((fs, channel) for fs in configs for channel in ordered), 1)]
     return [RaceCase(kernel, fs, channel, SEQUENCE, nr, exclusive=True, race=race,

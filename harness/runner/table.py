@@ -76,7 +76,7 @@ def _collapse(values: list[str]) -> str:
 def kernel_tables(kernel: str, meta: dict[str, Any], results: list[CaseResult], markdown: bool) -> list[str]:
     """Both tables of one kernel."""
     facts = meta.get("kernels", {}).get(kernel, {})
-    controls = {name for name, c in meta.get("channels", {}).items() if c.get("class") == "pte"}
+    controls = {name for name, c in meta.get("channels", {}).items() if c.get("class") in ("syscall", "pte")}
     by = {(r.fs, r.channel, r.sequence): r for r in results}
     filesystems, sequences = _names(results, "fs"), sorted(_names(results, "sequence"))
     channels = _names(results, "channel")

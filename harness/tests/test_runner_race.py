@@ -11,7 +11,7 @@ from harness.runner import race, table
 from harness.runner.agent import ChannelInfo, FaultInfo
 from harness.runner.errors import UsageError
 from harness.runner.execute import KernelRun, RunContext
-from harness.runner.expect import Expectations
+from harness.runner.expect import Expectations, outcome
 from harness.runner.fsconfig import FsConfig, load_all
 from harness.runner.klog import KernelLog
 from harness.runner.plan import Filters
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = {name: FsConfig(name, name) for name in ("xfs", "tmpfs")}
 CHANNELS = {name: ChannelInfo(name, cls, "none", False, True, "") for name, cls in (
     ("dio-read", "short-pin"), ("dio-read/loop", "short-pin"), ("rdma-odp", "faulting"), ("rdma-pinned", "long-pin"),
-    ("store", "pte"))}
+    ("pwrite", "syscall"), ("store", "pte"))}
 FAULTS = {"punch": FaultInfo("punch", "file-range", frozenset(), ""),
           "freeze": FaultInfo("freeze", "file", frozenset({"exclusive"}), ""),
           "page-out": FaultInfo("page-out", "file", frozenset({"best-effort"}), "")}
@@ -46,6 +46,10 @@ class Planning(unittest.TestCase):
         self.assertEqual(case.repeat(), "./run.sh race --kernel 6.1 --fs xfs --channel dio-read/loop --seed 3")
         with self.assertRaisesRegex(UsageError, "unknown channel 'stor': did you mean store"):
             self.planned(channels=["stor"])
+
+    def test_write_2_is_in_every_race_and_no_channel_of_one(self) -> None:
+        with self.assertRaisesRegex(UsageError, "part of every race"):
+            self.planned(channels=["pwrite"])
 
     def test_all_that_was_asked_for_is_repeated(self) -> None:
         asked = race.Race(seed=9, ops=10, seconds=2.5, threads=2, files=3, size=1 << 20, faults=("punch", "clone"))
@@ -96,15 +100,19 @@ class Planning(unittest.TestCase):
         self.assertEqual(cls("6.12.1", "xfs-dax", "rdma-pinned"), "refused")
         self.assertEqual(cls("6.12.1", "tmpfs", "uring-fixed"), "unsupported")
         self.assertEqual(cls("6.12.1", "xfs", "pvm-writev"), "unsupported")
-        self.assertEqual(cls("6.12.1", "xfs-dax", "pvm-writev"), "guaranteed")
-        self.assertEqual(cls("6.12.1", "ext2-dax", "store"), "guaranteed")
         # Findings of races themselves: results/reference/findings/.
         self.assertEqual(cls("7.3.4", "ext2-dax", "store"), "bug")
-        self.assertEqual(cls("6.12.1", "ext4-dax", "store"), "guaranteed")
+        for fs in ("ext2-dax", "ext4-dax", "xfs-dax"):  # late zeros, and nothing else
+            for kernel in ("6.1.176", "6.12.1", "7.3.4"):
+                rule = rules.of(kernel, {fs}, "store", race.SEQUENCE)
+                self.assertEqual(outcome(rule, "corrupt", "lost", "", [], ["late-zero"]), "expected")
+                self.assertEqual(outcome(rule, "corrupt", "lost", "", [], ["late-zero", "stale"]), "differs")
+                self.assertEqual(outcome(rule, "coherent", "landed", "", []), "expected")
         named = self.planned(race.Race(faults=("punch", "zero-range")), fs=["xfs"])[0]
-        self.assertEqual(rules.of("6.12.1", {"ext4-dax"}, "store", named.sequence, named.also).cls, "bug")
-        self.assertEqual(rules.of("6.12.1", {"xfs-dax"}, "store", named.sequence, named.also).cls, "guaranteed")
-        self.assertEqual(cls("6.1.176", "xfs-dax", "store"), "bug")
+        self.assertIn("lost", rules.of("6.12.1", {"ext4-dax"}, "store", named.sequence, named.also).resolutions)
+        self.assertNotIn("lost", rules.of("6.12.1", {"xfs-dax"}, "store", named.sequence, named.also).resolutions)
+        named = self.planned(race.Race(faults=("clone",)), fs=["xfs"])[0]
+        self.assertIn("lost", rules.of("7.3.4", {"xfs-dax"}, "store", named.sequence, named.also).resolutions)
 
 
 class Answers(unittest.TestCase):
