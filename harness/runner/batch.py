@@ -167,6 +167,7 @@ class FsRun:
                 if self.dirty:
                     self.k.unmount_leftovers()
                     self.fs.mounted = False
+                    self.k.device_for(self.config)  # is it still ours to format?
                     self.fs.mkfs()
                 if not self.fs.mounted:
                     self.fs.mount()
