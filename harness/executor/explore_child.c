@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: GPL-2.0
+/* explore_child.c - a process that takes its share of the sequences through the phases. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "../core/clock.h"
+#include "../core/token.h"
+#include "explore.h"
+
+#define WORKERS 8
+#define EVIDENCE_MAX 3
+
+const char *const explore_resolutions[EXPLORE_RESOLUTIONS] = {
+	"none",	   "landed",   "faulted", "overtaken", "blocked", "denied",
+	"refused", "reported", "lost",	  "hung",      "crashed",
+};
+static const char *const hold_names[] = { "none", "trivial", "inflight" };
+
+/* A sequence between the phases. */
+struct run {
+	struct case_params params;
+	char dir[256];
+	struct case_run c;
+	struct explore_kept *kept;
+};
+
+/* What the judge says of one history, as far as it has said it. */
+struct answer {
+	char verdict[16], resolution[16], errno_name[16], kinds[200], why[400];
+	char evidence[EVIDENCE_MAX][400];
+	int nr_evidence;
+};
+
+struct child {
+	const struct explore_params *p;
+	struct explore_shared *s;
+	unsigned int k;
+	struct agent *a;
+	int result;
+	struct run **runs; /* mine */
+	uint32_t nr_runs;
+	struct pf_channel channel;
+	bool channel_open;
+	struct workers *workers;
+	struct case_pool *pool;
+	struct look look;
+	struct explore_judge judge;
+	uint32_t *judged; /* numbers of the sequences whose answers are to come, in order */
+	uint32_t nr_judged, nr_answered;
+	struct answer answer;
+	uint64_t since_ns; /* when this phase began */
+};
+
+static void at(struct child *ch, uint32_t nr)
+{
+	atomic_store(&ch->s->since_ns[ch->k], pf_now_ns());
+	atomic_store(&ch->s->at[ch->k], nr);
+}
+
+/* One line about a sequence that is not plainly coherent. Everything but the last word is a word. */
+static void say(struct child *ch, uint32_t nr, const struct answer *w)
+{
+	char why[1300], evidence[3700];
+	size_t used = 0;
+
+	pf_token_encode(why, sizeof(why), w->why);
+	evidence[0] = '\0';
+	for (int i = 0; i < w->nr_evidence && used + 1300 < sizeof(evidence); i++) {
+		evidence[used++] = ' ';
+		used += pf_token_encode(evidence + used, 1200, w->evidence[i]);
+	}
+	atomic_fetch_add(&ch->s->not_coherent, 1);
+	agent_line(ch->a, "x %u %s %s %s %s %s%s", nr, w->verdict,
+		   *w->resolution ? w->resolution : "-", *w->kinds ? w->kinds : "-",
+		   *w->errno_name ? w->errno_name : "-", why, evidence);
+}
+
+static void say_end(struct child *ch, uint32_t nr, const char *verdict, const char *why)
+{
+	struct answer w = { 0 };
+
+	snprintf(w.verdict, sizeof(w.verdict), "%s", verdict);
+	snprintf(w.why, sizeof(w.why), "%s", why);
+	say(ch, nr, &w);
+}
+
+static void answer_ended(struct child *ch)
+{
+	struct answer *w = &ch->answer;
+	int i = 0;
+
+	while (i < EXPLORE_RESOLUTIONS - 1 && strcmp(explore_resolutions[i], w->resolution) != 0)
+		i++;
+	atomic_fetch_add(&ch->s->resolutions[i], 1);
+	if (strcmp(w->verdict, "coherent") != 0)
+		say(ch, ch->judged[ch->nr_answered], w);
+	else
+		atomic_fetch_add(&ch->s->coherent, 1);
+	ch->nr_answered++;
+	memset(w, 0, sizeof(*w));
+}
+
+static void take_line(void *arg, char *line)
+{
+	struct child *ch = arg;
+	struct answer *w = &ch->answer;
+	char *value = strchr(line, ' ');
+
+	if (!strcmp(line, "end")) {
+		if (ch->nr_answered < ch->nr_judged)
+			answer_ended(ch);
+		return;
+	}
+	if (!value)
+		return;
+	*value++ = '\0';
+	pf_token_decode(value);
+	if (!strcmp(line, "verdict"))
+		snprintf(w->verdict, sizeof(w->verdict), "%s", value);
+	else if (!strcmp(line, "resolution"))
+		snprintf(w->resolution, sizeof(w->resolution), "%s", value);
+	else if (!strcmp(line, "errno"))
+		snprintf(w->errno_name, sizeof(w->errno_name), "%s", value);
+	else if (!strcmp(line, "why"))
+		snprintf(w->why, sizeof(w->why), "%s", value);
+	else if (!strcmp(line, "kind") && strlen(w->kinds) + strlen(value) + 2 < sizeof(w->kinds))
+		strcat(strcat(w->kinds, *w->kinds ? "," : ""), value);
+	else if (!strcmp(line, "evidence") && w->nr_evidence < EVIDENCE_MAX)
+		snprintf(w->evidence[w->nr_evidence++], sizeof(w->evidence[0]), "%s", value);
+}
+
+/* A file with a mapping needs a declared size; nothing here may end anything but this sequence. */
+static void refuse_what_spreads(struct case_run *c)
+{
+	const unsigned int flags = PF_FAULT_EXCLUSIVE | PF_FAULT_LAST | PF_FAULT_POWER |
+				   PF_FAULT_OPENS | PF_FAULT_CLOSES;
+
+	for (int i = 0; i < c->seq.nr_steps; i++) {
+		const struct pf_fault_ops *f = c->seq.steps[i].fault;
+
+		if (f && ((f->flags & flags) || f->prim == PF_PRIM_SYNCFS))
+			case_end(c, CASE_SKIP, "%s touches other files as well", f->name);
+	}
+}
+
+static void begin(struct child *ch, struct run *r, const struct explore_item *item)
+{
+	const struct explore_params *p = ch->p;
+	struct case_run *c = &r->c;
+	char err[200];
+
+	snprintf(r->dir, sizeof(r->dir), "%.200s/%u", p->dir, item->nr);
+	r->params = (struct case_params){
+		.nr = item->nr, .run = p->run, .dir = r->dir, .mnt = p->mnt,
+		.scratch = p->scratch, .channel = p->channel, .seq = item->text,
+		.deadline_ms = p->deadline_ms, .grace_ms = p->grace_ms, .guest = p->guest,
+		.in = -1, .late = -1,
+	};
+	c->params = &r->params;
+	c->pool = ch->pool;
+	c->workers = ch->workers;
+	c->channel = ch->channel;
+	c->dirfd = -1;
+	for (int i = 0; i < PF_SEQ_FILES_MAX; i++)
+		c->files[i].fd = -1;
+	pf_history_open(&c->history, -1, NULL);
+	c->history.keep = true;
+	c->look = (struct look){ .h = &c->history, .run = p->run, .case_nr = item->nr,
+				 .buf = ch->look.buf };
+	pf_history_line(&c->history, "case %u %u %s %s %s explored", item->nr, p->run, p->channel,
+			channel_class_names[c->channel.ops->class],
+			hold_names[c->channel.ops->hold_kind]);
+	if (pf_seq_parse(&c->seq, item->text, err, sizeof(err))) {
+		case_end(c, CASE_BROKEN, "sequence:%s", err);
+		return;
+	}
+	if (case_prepare(c))
+		case_end(c, CASE_BROKEN, "out of memory");
+	refuse_what_spreads(c);
+}
+
+/* The leading file steps. */
+static void make(struct run *r)
+{
+	struct case_run *c = &r->c;
+
+	if (c->end != CASE_RAN)
+		return;
+	if (!mkdir(r->dir, 0700))
+		c->dirfd = open(r->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (c->dirfd < 0) {
+		case_end(c, CASE_BROKEN, "%s: %s", r->dir, pf_errno_name(errno));
+		return;
+	}
+	for (int i = 0; i < c->seq.nr_steps && c->seq.steps[i].verb == PF_VERB_FILE; i++)
+		if (c->end == CASE_RAN)
+			step_run(&c->jobs[i].job);
+}
+
+static void run(struct run *r)
+{
+	struct case_run *c = &r->c;
+	bool lasts = c->channel.ops->class == PF_CLASS_LONG_PIN ||
+		     c->channel.ops->class == PF_CLASS_FAULTING;
+	int i = 0;
+
+	while (i < c->seq.nr_steps && c->seq.steps[i].verb == PF_VERB_FILE)
+		i++;
+	/* A file step further on is not for here: its file would not be synced. */
+	for (; i < c->seq.nr_steps && c->end == CASE_RAN && !c->refused; i++)
+		case_run_step(c, &c->jobs[i]);
+	if (c->end == CASE_HUNG)
+		return;
+	case_land(c);
+	case_wait_sleepers(c);
+	if (c->end == CASE_HUNG)
+		return;
+	case_unpin(c);
+	/* What a pin that outlives the write leaves behind is seen only without it. Of the other
+	 * classes an unpin is an munmap. */
+	if (c->end == CASE_RAN && lasts && !c->refused)
+		look_all(c, &c->look, true);
+}
+
+/* FNV-1a over what the see lines from @from on say, but for the operation's number and the view. */
+static uint64_t sum_of(const struct pf_history *h, size_t from)
+{
+	uint64_t sum = 0xcbf29ce484222325ull;
+	const char *line = h->buf + from, *end = h->buf + h->used;
+
+	while (line < end) {
+		const char *newline = memchr(line, '\n', (size_t)(end - line));
+		const char *stop = newline ? newline : end;
+		int words = strncmp(line, "see ", 4) ? -1 : 4;
+
+		for (; words >= 0 && line < stop; line++) {
+			if (words)
+				words -= *line == ' ';
+			else
+				sum = (sum ^ (uint8_t)*line) * 0x100000001b3ull;
+		}
+		line = stop + 1;
+	}
+	return sum;
+}
+
+/* Under which names the files stand in the directory now, and with what content. */
+static void keep(struct run *r, const uint64_t *sums)
+{
+	struct case_run *c = &r->c;
+	struct explore_kept *kept = r->kept;
+	struct stat st, named;
+
+	kept->nr_names = (uint32_t)c->seq.nr_files;
+	for (int n = 0; n < c->seq.nr_files; n++) {
+		struct explore_name *name = &kept->names[n];
+
+		snprintf(name->name, sizeof(name->name), "%s", c->seq.files[n]);
+		if (fstatat(c->dirfd, name->name, &named, 0))
+			continue;
+		for (int i = 0; i < c->seq.nr_files; i++)
+			if (c->files[i].fd >= 0 && !fstat(c->files[i].fd, &st) &&
+			    st.st_ino == named.st_ino) {
+				name->id = c->files[i].id;
+				name->sum = sums[i];
+			}
+	}
+	kept->whole = true;
+}
+
+static void drop(struct run *r)
+{
+	struct case_run *c = &r->c;
+	uint64_t sums[PF_SEQ_FILES_MAX] = { 0 };
+
+	for (int i = 0; i < c->seq.nr_files; i++) {
+		struct pf_file *f = &c->files[i];
+		size_t from;
+
+		if (f->fd < 0)
+			continue;
+		mtime_synced(c, f);
+		posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);
+		from = c->history.used;
+		look_at(&c->look, f, PF_VIEW_BUFFERED, "dropped", 0, 0);
+		sums[i] = sum_of(&c->history, from);
+	}
+	pf_history_line(&c->history, "end %llu", (unsigned long long)pf_now_ns());
+	keep(r, sums);
+}
+
+unsigned int explore_compare(const struct explore_kept *kept, const char *dir, uint32_t run_nonce,
+			     struct look *l, char *which, size_t bytes)
+{
+	unsigned int differ = 0;
+
+	l->run = run_nonce;
+	l->case_nr = kept->nr;
+	for (uint32_t n = 0; kept->whole && n < kept->nr_names; n++) {
+		const struct explore_name *name = &kept->names[n];
+		struct pf_file f = { .id = name->id };
+		char path[300];
+		bool same;
+
+		snprintf(path, sizeof(path), "%.200s/%u/%s", dir, kept->nr, name->name);
+		f.fd = open(path, O_RDONLY | O_CLOEXEC);
+		same = (f.fd >= 0) == (name->id != 0);
+		if (same && f.fd >= 0) {
+			l->h->used = 0;
+			snprintf(f.name, sizeof(f.name), "%s", name->name);
+			look_at(l, &f, PF_VIEW_BUFFERED, "remount", 0, 0);
+			same = sum_of(l->h, 0) == name->sum;
+		}
+		if (f.fd >= 0)
+			close(f.fd);
+		if (!same && !differ++)
+			snprintf(which, bytes, "%s", name->name);
+	}
+	return differ;
+}
+
+static void end_files(struct run *r)
+{
+	for (int i = 0; i < PF_SEQ_FILES_MAX; i++)
+		if (r->c.files[i].fd >= 0)
+			close(r->c.files[i].fd);
+	if (r->c.dirfd >= 0)
+		close(r->c.dirfd);
+}
+
+/* Everybody comes here; then one syncs the filesystem, if @sync, and all go on. */
+static int meet(struct child *ch, enum explore_phase ended, bool sync)
+{
+	int fd, rc = 0;
+
+	at(ch, 0);
+	if (pthread_barrier_wait(&ch->s->barrier) == PTHREAD_BARRIER_SERIAL_THREAD && sync) {
+		fd = open(ch->p->mnt, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		rc = fd < 0 || syncfs(fd) ? -errno : 0;
+		if (fd >= 0)
+			close(fd);
+	}
+	pthread_barrier_wait(&ch->s->barrier);
+	if (!ch->k) {
+		ch->s->phase_ns[ended] = pf_now_ns() - ch->since_ns;
+		ch->since_ns = pf_now_ns();
+	}
+	return rc;
+}
+
+static int setup(struct child *ch, uint32_t nr_items)
+{
+	struct rlimit files;
+	int rc = 0;
+
+	if (!getrlimit(RLIMIT_NOFILE, &files)) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	ch->runs = calloc(nr_items / ch->p->jobs + 1, sizeof(*ch->runs));
+	ch->judged = calloc(nr_items / ch->p->jobs + 1, sizeof(*ch->judged));
+	ch->pool = calloc(1, sizeof(*ch->pool));
+	ch->workers = workers_new(WORKERS);
+	if (!ch->runs || !ch->judged || !ch->pool || !ch->workers || look_init(&ch->look, NULL, 0, 0))
+		return -ENOMEM;
+	if (channel_find(&ch->channel, ch->p->channel))
+		return -ENOENT;
+	ch->channel.scratch_dir = ch->p->scratch;
+	ch->channel.deadline_ms = ch->p->deadline_ms;
+	if (ch->channel.ops->open)
+		rc = ch->channel.ops->open(&ch->channel);
+	ch->channel_open = true;
+	ch->judge.take = take_line;
+	ch->judge.arg = ch;
+	return rc ? rc : explore_judge_start(&ch->judge, ch->p->judge);
+}
+
+static int judge_one(struct child *ch, struct run *r)
+{
+	struct case_run *c = &r->c;
+	static const char stop[] = ".\n";
+	int rc;
+
+	switch (c->end) {
+	case CASE_SKIP:
+		say_end(ch, r->params.nr, "skipped", c->why);
+		return 0;
+	case CASE_RAN:
+		break;
+	default:
+		say_end(ch, r->params.nr, "broken", c->why);
+		return 0;
+	}
+	if (c->history.cut) {
+		say_end(ch, r->params.nr, "broken", "its history is too long to be judged here");
+		return 0;
+	}
+	ch->judged[ch->nr_judged++] = r->params.nr;
+	rc = explore_judge_send(&ch->judge, c->history.buf, c->history.used);
+	rc = rc ? rc : explore_judge_send(&ch->judge, stop, sizeof(stop) - 1);
+	atomic_fetch_add(&ch->s->judge_bytes, c->history.used);
+	return rc;
+}
+
+static int ended(struct child *ch, const char *how, uint32_t nr, const char *why)
+{
+	char text[400];
+	int n = snprintf(text, sizeof(text), "%s %u %u %s\n", how, ch->k, nr, why);
+
+	return write(ch->result, text, (size_t)n) == n ? 0 : 1;
+}
+
+static int phases(struct child *ch, uint32_t *nr, const char **why)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; i < ch->nr_runs; i++) {
+		at(ch, ch->runs[i]->params.nr);
+		make(ch->runs[i]);
+	}
+	if (meet(ch, PHASE_MAKE, true)) {
+		*why = "syncfs of new files failed";
+		return -EIO;
+	}
+	for (uint32_t i = 0; i < ch->nr_runs; i++) {
+		at(ch, ch->runs[i]->params.nr);
+		run(ch->runs[i]);
+		if (ch->runs[i]->c.end == CASE_HUNG) {
+			*nr = ch->runs[i]->params.nr;
+			*why = ch->runs[i]->c.why;
+			return -ETIMEDOUT;
+		}
+	}
+	/* An error of it is the filesystem's answer to what came before. */
+	meet(ch, PHASE_RUN, true);
+	for (uint32_t i = 0; i < ch->nr_runs && !rc; i++) {
+		at(ch, ch->runs[i]->params.nr);
+		if (ch->runs[i]->c.end == CASE_RAN)
+			drop(ch->runs[i]);
+		rc = judge_one(ch, ch->runs[i]);
+		end_files(ch->runs[i]);
+	}
+	at(ch, 0);
+	*why = "the judge failed";
+	rc = rc ? rc : explore_judge_finish(&ch->judge);
+	meet(ch, PHASE_DROP, false);
+	return rc ? rc : ch->nr_answered == ch->nr_judged ? 0 : -EIO;
+}
+
+int explore_child(const struct explore_params *p, struct explore_shared *s,
+		  const struct explore_item *items, uint32_t nr_items, unsigned int k,
+		  struct agent *a, int result)
+{
+	struct child *ch = calloc(1, sizeof(*ch));
+	const char *why = "";
+	uint32_t nr = 0;
+	int rc;
+
+	if (!ch)
+		return 1;
+	ch->p = p;
+	ch->s = s;
+	ch->k = k;
+	ch->a = a;
+	ch->result = result;
+	ch->since_ns = pf_now_ns();
+	rc = setup(ch, nr_items);
+	if (rc)
+		return ended(ch, "broken", 0, *ch->channel.detail ? ch->channel.detail
+							  : pf_errno_name(-rc));
+	for (uint32_t i = k; i < nr_items; i += p->jobs) {
+		struct run *r = calloc(1, sizeof(*r));
+
+		if (!r)
+			return ended(ch, "broken", 0, "out of memory");
+		r->kept = &s->kept[i];
+		r->kept->nr = items[i].nr;
+		ch->runs[ch->nr_runs++] = r;
+		begin(ch, r, &items[i]);
+	}
+	rc = phases(ch, &nr, &why);
+	if (rc == -ETIMEDOUT && nr)
+		return ended(ch, "hung", nr, why);
+	if (rc)
+		return ended(ch, "broken", 0, why);
+	if (ch->channel.ops->close)
+		ch->channel.ops->close(&ch->channel);
+	return ended(ch, "done", 0, "");
+}
