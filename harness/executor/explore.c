@@ -314,6 +314,7 @@ void do_explore(struct agent *a, char **words, int nr)
 		.jobs = (unsigned int)arg_u64(words, nr, "jobs", 4),
 		.guest = a->guest,
 		.first = arg_u64(words, nr, "first", 0) != 0,
+		.mark = arg_u64(words, nr, "mark", 0) != 0,
 	};
 	struct explore_item *items = calloc(EXPLORE_CHUNK_MAX, sizeof(*items));
 	long got = read_items(a, items, items ? EXPLORE_CHUNK_MAX : 0);

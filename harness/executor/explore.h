@@ -70,7 +70,7 @@ struct explore_params {
 	uint32_t run;
 	const char *dir, *mnt, *scratch, *channel, *judge;
 	unsigned int deadline_ms, grace_ms, jobs;
-	_Bool guest, first;
+	_Bool guest, first, mark; /* mark: say where it is before each sequence */
 };
 
 /* The judge of one process: histories in, answers out, in order. */

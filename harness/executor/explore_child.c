@@ -403,6 +403,31 @@ static int setup(struct child *ch, uint32_t nr_items)
 	return rc ? rc : explore_judge_start(&ch->judge, ch->p->judge);
 }
 
+/* A write that a sync has followed and of which the modification time knows nothing (mtime.c). */
+static bool unnoticed(const struct pf_history *h)
+{
+	static const char note[] = "\nnote mtime%20";
+	const char *at = h->buf, *end = h->buf + h->used;
+
+	while ((at = memmem(at, (size_t)(end - at), note, sizeof(note) - 1))) {
+		at += sizeof(note) - 1;
+		while (at < end && *at >= '0' && *at <= '9')
+			at++;
+		if (end - at > 5 && !memcmp(at, "%20no", 5))
+			return true;
+	}
+	return false;
+}
+
+static void say_unnoticed(struct child *ch, uint32_t nr)
+{
+	struct answer w = { .verdict = "unnoticed", .kinds = "unnoticed" };
+
+	strcpy(w.why, "the modification time did not move between a write and the end of the sync "
+		      "after it");
+	say(ch, nr, &w);
+}
+
 static int judge_one(struct child *ch, struct run *r)
 {
 	struct case_run *c = &r->c;
@@ -423,6 +448,8 @@ static int judge_one(struct child *ch, struct run *r)
 		say_end(ch, r->params.nr, "broken", "its history is too long to be judged here");
 		return 0;
 	}
+	if (unnoticed(&c->history))
+		say_unnoticed(ch, r->params.nr);
 	ch->judged[ch->nr_judged++] = r->params.nr;
 	rc = explore_judge_send(&ch->judge, c->history.buf, c->history.used);
 	rc = rc ? rc : explore_judge_send(&ch->judge, stop, sizeof(stop) - 1);
@@ -452,6 +479,8 @@ static int phases(struct child *ch, uint32_t *nr, const char **why)
 	}
 	for (uint32_t i = 0; i < ch->nr_runs; i++) {
 		at(ch, ch->runs[i]->params.nr);
+		if (ch->p->mark)
+			agent_line(ch->a, "at %u", ch->runs[i]->params.nr);
 		run(ch->runs[i]);
 		if (ch->runs[i]->c.end == CASE_HUNG) {
 			*nr = ch->runs[i]->params.nr;
