@@ -22,11 +22,22 @@ const char *const explore_resolutions[EXPLORE_RESOLUTIONS] = {
 };
 static const char *const hold_names[] = { "none", "trivial", "inflight" };
 
-/* A sequence between the phases. */
+/*
+ * A sequence between the phases: what its next phase needs, and no more. The case itself is one
+ * struct of hundreds of kilobytes that all sequences of a process use in turn: memory that nobody
+ * touched before costs more than the steps.
+ */
 struct run {
-	struct case_params params;
-	char dir[256];
-	struct case_run c;
+	const struct explore_item *item;
+	struct pf_file *files; /* nr_files of them */
+	int nr_files, dirfd;
+	struct mtime_watch watches[PF_SEQ_FILES_MAX];
+	enum case_end end;
+	char *why;     /* NULL: none */
+	char *history; /* so far */
+	size_t used;
+	uint32_t last_op;
+	bool cut;
 	struct explore_kept *kept;
 };
 
@@ -43,8 +54,11 @@ struct child {
 	unsigned int k;
 	struct agent *a;
 	int result;
-	struct run **runs; /* mine */
+	struct run *runs; /* mine */
 	uint32_t nr_runs;
+	struct case_run *c; /* the one at work */
+	struct case_params params;
+	char dir[256];
 	struct pf_channel channel;
 	bool channel_open;
 	struct workers *workers;
@@ -149,53 +163,95 @@ static void refuse_what_spreads(struct case_run *c)
 	}
 }
 
-static void begin(struct child *ch, struct run *r, const struct explore_item *item)
+/* Make @r's sequence the one at work, as its last phase left it. */
+static void take_up(struct child *ch, const struct run *r)
 {
 	const struct explore_params *p = ch->p;
-	struct case_run *c = &r->c;
+	struct case_run *c = ch->c;
 	char err[200];
 
-	snprintf(r->dir, sizeof(r->dir), "%.200s/%u", p->dir, item->nr);
-	r->params = (struct case_params){
-		.nr = item->nr, .run = p->run, .dir = r->dir, .mnt = p->mnt,
-		.scratch = p->scratch, .channel = p->channel, .seq = item->text,
+	snprintf(ch->dir, sizeof(ch->dir), "%.200s/%u", p->dir, r->item->nr);
+	ch->params = (struct case_params){
+		.nr = r->item->nr, .run = p->run, .dir = ch->dir, .mnt = p->mnt,
+		.scratch = p->scratch, .channel = p->channel, .seq = r->item->text,
 		.deadline_ms = p->deadline_ms, .grace_ms = p->grace_ms, .guest = p->guest,
 		.in = -1, .late = -1,
 	};
-	c->params = &r->params;
+	c->params = &ch->params;
 	c->pool = ch->pool;
 	c->workers = ch->workers;
 	c->channel = ch->channel;
-	c->dirfd = -1;
-	for (int i = 0; i < PF_SEQ_FILES_MAX; i++)
-		c->files[i].fd = -1;
-	pf_history_open(&c->history, -1, NULL);
-	c->history.keep = true;
-	c->look = (struct look){ .h = &c->history, .run = p->run, .case_nr = item->nr,
-				 .buf = ch->look.buf };
-	pf_history_line(&c->history, "case %u %u %s %s %s explored", item->nr, p->run, p->channel,
-			channel_class_names[c->channel.ops->class],
-			hold_names[c->channel.ops->hold_kind]);
-	if (pf_seq_parse(&c->seq, item->text, err, sizeof(err))) {
+	c->end = r->end;
+	c->refused = c->last_ran = false;
+	c->nr_pinned = c->nr_open_states = 0;
+	memset(c->held, 0, sizeof(c->held));
+	if (pf_seq_parse(&c->seq, r->item->text, err, sizeof(err)))
 		case_end(c, CASE_BROKEN, "sequence:%s", err);
-		return;
-	}
-	if (case_prepare(c))
+	memset(c->jobs, 0, (size_t)c->seq.nr_steps * sizeof(c->jobs[0]));
+	memset(c->files, 0, sizeof(c->files));
+	if (case_prepare(c)) /* makes every file closed */
 		case_end(c, CASE_BROKEN, "out of memory");
-	refuse_what_spreads(c);
+	if (r->nr_files)
+		memcpy(c->files, r->files, (size_t)r->nr_files * sizeof(c->files[0]));
+	memcpy(c->watches, r->watches, sizeof(c->watches));
+	c->dirfd = r->dirfd;
+	c->history.last_op = r->last_op;
+	c->history.cut = r->cut;
+	c->history.used = r->used;
+	if (r->used)
+		memcpy(c->history.buf, r->history, r->used);
+	c->look = (struct look){ .h = &c->history, .run = p->run, .case_nr = r->item->nr,
+				 .last_op = r->last_op, .buf = ch->look.buf };
 }
 
-/* The leading file steps. */
-static void make(struct run *r)
+/* 0 or -ENOMEM. */
+static int put_away(struct child *ch, struct run *r)
 {
-	struct case_run *c = &r->c;
+	struct case_run *c = ch->c;
 
+	if (!r->nr_files && c->seq.nr_files) {
+		r->files = malloc((size_t)c->seq.nr_files * sizeof(*r->files));
+		if (!r->files)
+			return -ENOMEM;
+		r->nr_files = c->seq.nr_files;
+	}
+	if (r->nr_files)
+		memcpy(r->files, c->files, (size_t)r->nr_files * sizeof(*r->files));
+	memcpy(r->watches, c->watches, sizeof(r->watches));
+	r->dirfd = c->dirfd;
+	r->end = c->end;
+	if (c->end != CASE_RAN && !r->why)
+		r->why = strdup(c->why);
+	r->last_op = c->history.last_op;
+	r->cut = c->history.cut;
+	free(r->history);
+	r->used = c->history.used;
+	r->history = r->used ? malloc(r->used) : NULL;
+	if (r->used && !r->history)
+		return -ENOMEM;
+	if (r->used)
+		memcpy(r->history, c->history.buf, r->used);
+	return 0;
+}
+
+/* Its directory and the files that it begins with. */
+static void make(struct child *ch, struct run *r)
+{
+	struct case_run *c = ch->c;
+
+	r->dirfd = -1;
+	take_up(ch, r);
+	pf_history_line(&c->history, "pinfault-history %d", PF_HISTORY_VERSION);
+	pf_history_line(&c->history, "case %u %u %s %s %s explored", r->item->nr, ch->p->run,
+			ch->p->channel, channel_class_names[c->channel.ops->class],
+			hold_names[c->channel.ops->hold_kind]);
+	refuse_what_spreads(c);
 	if (c->end != CASE_RAN)
 		return;
-	if (!mkdir(r->dir, 0700))
-		c->dirfd = open(r->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (!mkdir(ch->dir, 0700))
+		c->dirfd = open(ch->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (c->dirfd < 0) {
-		case_end(c, CASE_BROKEN, "%s: %s", r->dir, pf_errno_name(errno));
+		case_end(c, CASE_BROKEN, "%s: %s", ch->dir, pf_errno_name(errno));
 		return;
 	}
 	for (int i = 0; i < c->seq.nr_steps && c->seq.steps[i].verb == PF_VERB_FILE; i++)
@@ -203,9 +259,8 @@ static void make(struct run *r)
 			step_run(&c->jobs[i].job);
 }
 
-static void run(struct run *r)
+static void run(struct case_run *c)
 {
-	struct case_run *c = &r->c;
 	bool lasts = c->channel.ops->class == PF_CLASS_LONG_PIN ||
 		     c->channel.ops->class == PF_CLASS_FAULTING;
 	int i = 0;
@@ -251,10 +306,8 @@ static uint64_t sum_of(const struct pf_history *h, size_t from)
 }
 
 /* Under which names the files stand in the directory now, and with what content. */
-static void keep(struct run *r, const uint64_t *sums)
+static void keep(const struct case_run *c, struct explore_kept *kept, const uint64_t *sums)
 {
-	struct case_run *c = &r->c;
-	struct explore_kept *kept = r->kept;
 	struct stat st, named;
 
 	kept->nr_names = (uint32_t)c->seq.nr_files;
@@ -274,9 +327,8 @@ static void keep(struct run *r, const uint64_t *sums)
 	kept->whole = true;
 }
 
-static void drop(struct run *r)
+static void drop(struct case_run *c, struct explore_kept *kept)
 {
-	struct case_run *c = &r->c;
 	uint64_t sums[PF_SEQ_FILES_MAX] = { 0 };
 
 	for (int i = 0; i < c->seq.nr_files; i++) {
@@ -292,7 +344,7 @@ static void drop(struct run *r)
 		sums[i] = sum_of(&c->history, from);
 	}
 	pf_history_line(&c->history, "end %llu", (unsigned long long)pf_now_ns());
-	keep(r, sums);
+	keep(c, kept, sums);
 }
 
 unsigned int explore_compare(const struct explore_kept *kept, const char *dir, uint32_t run_nonce,
@@ -325,13 +377,13 @@ unsigned int explore_compare(const struct explore_kept *kept, const char *dir, u
 	return differ;
 }
 
-static void end_files(struct run *r)
+static void end_files(struct case_run *c)
 {
 	for (int i = 0; i < PF_SEQ_FILES_MAX; i++)
-		if (r->c.files[i].fd >= 0)
-			close(r->c.files[i].fd);
-	if (r->c.dirfd >= 0)
-		close(r->c.dirfd);
+		if (c->files[i].fd >= 0)
+			close(c->files[i].fd);
+	if (c->dirfd >= 0)
+		close(c->dirfd);
 }
 
 /* Everybody comes here; then one syncs the filesystem, if @sync, and all go on. */
@@ -388,9 +440,13 @@ static int setup(struct child *ch, uint32_t nr_items)
 	ch->runs = calloc(nr_items / ch->p->jobs + 1, sizeof(*ch->runs));
 	ch->judged = calloc(nr_items / ch->p->jobs + 1, sizeof(*ch->judged));
 	ch->pool = calloc(1, sizeof(*ch->pool));
+	ch->c = calloc(1, sizeof(*ch->c));
 	ch->workers = workers_new(WORKERS);
-	if (!ch->runs || !ch->judged || !ch->pool || !ch->workers || look_init(&ch->look, NULL, 0, 0))
+	if (!ch->runs || !ch->judged || !ch->pool || !ch->c || !ch->workers ||
+	    look_init(&ch->look, NULL, 0, 0))
 		return -ENOMEM;
+	pf_history_open(&ch->c->history, -1, NULL);
+	ch->c->history.keep = true;
 	if (channel_find(&ch->channel, ch->p->channel))
 		return -ENOENT;
 	ch->channel.scratch_dir = ch->p->scratch;
@@ -428,29 +484,30 @@ static void say_unnoticed(struct child *ch, uint32_t nr)
 	say(ch, nr, &w);
 }
 
-static int judge_one(struct child *ch, struct run *r)
+static int judge_one(struct child *ch, const struct run *r)
 {
-	struct case_run *c = &r->c;
+	struct case_run *c = ch->c;
 	static const char stop[] = ".\n";
+	uint32_t nr = r->item->nr;
 	int rc;
 
 	switch (c->end) {
 	case CASE_SKIP:
-		say_end(ch, r->params.nr, "skipped", c->why);
+		say_end(ch, nr, "skipped", r->why ? r->why : "");
 		return 0;
 	case CASE_RAN:
 		break;
 	default:
-		say_end(ch, r->params.nr, "broken", c->why);
+		say_end(ch, nr, "broken", r->why ? r->why : "");
 		return 0;
 	}
 	if (c->history.cut) {
-		say_end(ch, r->params.nr, "broken", "its history is too long to be judged here");
+		say_end(ch, nr, "broken", "its history is too long to be judged here");
 		return 0;
 	}
 	if (unnoticed(&c->history))
-		say_unnoticed(ch, r->params.nr);
-	ch->judged[ch->nr_judged++] = r->params.nr;
+		say_unnoticed(ch, nr);
+	ch->judged[ch->nr_judged++] = nr;
 	rc = explore_judge_send(&ch->judge, c->history.buf, c->history.used);
 	rc = rc ? rc : explore_judge_send(&ch->judge, stop, sizeof(stop) - 1);
 	atomic_fetch_add(&ch->s->judge_bytes, c->history.used);
@@ -469,33 +526,44 @@ static int phases(struct child *ch, uint32_t *nr, const char **why)
 {
 	int rc = 0;
 
+	*why = "out of memory";
 	for (uint32_t i = 0; i < ch->nr_runs; i++) {
-		at(ch, ch->runs[i]->params.nr);
-		make(ch->runs[i]);
+		at(ch, ch->runs[i].item->nr);
+		make(ch, &ch->runs[i]);
+		if (put_away(ch, &ch->runs[i]))
+			return -ENOMEM;
 	}
 	if (meet(ch, PHASE_MAKE, true)) {
 		*why = "syncfs of new files failed";
 		return -EIO;
 	}
 	for (uint32_t i = 0; i < ch->nr_runs; i++) {
-		at(ch, ch->runs[i]->params.nr);
+		at(ch, ch->runs[i].item->nr);
 		if (ch->p->mark)
-			agent_line(ch->a, "at %u", ch->runs[i]->params.nr);
-		run(ch->runs[i]);
-		if (ch->runs[i]->c.end == CASE_HUNG) {
-			*nr = ch->runs[i]->params.nr;
-			*why = ch->runs[i]->c.why;
+			agent_line(ch->a, "at %u", ch->runs[i].item->nr);
+		if (ch->runs[i].end != CASE_RAN)
+			continue;
+		take_up(ch, &ch->runs[i]);
+		run(ch->c);
+		if (ch->c->end == CASE_HUNG) {
+			*nr = ch->runs[i].item->nr;
+			*why = ch->c->why;
 			return -ETIMEDOUT;
 		}
+		if (put_away(ch, &ch->runs[i]))
+			return -ENOMEM;
 	}
 	/* An error of it is the filesystem's answer to what came before. */
 	meet(ch, PHASE_RUN, true);
 	for (uint32_t i = 0; i < ch->nr_runs && !rc; i++) {
-		at(ch, ch->runs[i]->params.nr);
-		if (ch->runs[i]->c.end == CASE_RAN)
-			drop(ch->runs[i]);
-		rc = judge_one(ch, ch->runs[i]);
-		end_files(ch->runs[i]);
+		at(ch, ch->runs[i].item->nr);
+		take_up(ch, &ch->runs[i]);
+		if (ch->c->end == CASE_RAN)
+			drop(ch->c, ch->runs[i].kept);
+		rc = judge_one(ch, &ch->runs[i]);
+		end_files(ch->c);
+		free(ch->runs[i].history);
+		ch->runs[i].history = NULL;
 	}
 	at(ch, 0);
 	*why = "the judge failed";
@@ -526,14 +594,11 @@ int explore_child(const struct explore_params *p, struct explore_shared *s,
 		return ended(ch, "broken", 0, *ch->channel.detail ? ch->channel.detail
 							  : pf_errno_name(-rc));
 	for (uint32_t i = k; i < nr_items; i += p->jobs) {
-		struct run *r = calloc(1, sizeof(*r));
+		struct run *r = &ch->runs[ch->nr_runs++];
 
-		if (!r)
-			return ended(ch, "broken", 0, "out of memory");
+		r->item = &items[i];
 		r->kept = &s->kept[i];
 		r->kept->nr = items[i].nr;
-		ch->runs[ch->nr_runs++] = r;
-		begin(ch, r, &items[i]);
 	}
 	rc = phases(ch, &nr, &why);
 	if (rc == -ETIMEDOUT && nr)
