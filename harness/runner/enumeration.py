@@ -106,6 +106,7 @@ class Enumeration:
         self.is_look = [s.verb == "read" for s in self.symbols]
         self.twins = self._twins()
         self.renamed = [self._renaming(p) for p in self.twins]
+        self.firsts = {0} | {p.index(0) for p in self.twins}  # files that may be the first to be looked at
         self.completions: dict[tuple[State, int], int] = {}
         self.first = first_state(alphabet)
         self.worlds: list[World] = list(product(*(f.states for f in alphabet.files)))
@@ -179,7 +180,8 @@ class Enumeration:
         s = self.symbols[word[-1]]
         if s.verb == "land" and not s.last:
             return "landing"
-        if s.verb == "read" and s.args[2] == "mmap" and s.files[0] == 0 and self.whole(s) and not self._held(word):
+        if s.verb == "read" and s.args[2] == "mmap" and s.files[0] in self.firsts and self.whole(s) \
+                and not self._held(word):
             return "look"
         return ""
 
