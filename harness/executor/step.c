@@ -351,6 +351,20 @@ static int ask_runner(struct pf_fault_call *call, enum pf_ask what)
 	return -EIO;
 }
 
+/* Is a step asleep that will make @file longer or shorter? */
+static bool resizing(const struct case_run *c, int file)
+{
+	for (int i = 0; i < c->seq.nr_steps; i++) {
+		const struct pf_fault_ops *f = c->jobs[i].running ? c->seq.steps[i].fault : NULL;
+
+		if (f && c->seq.steps[i].file == file &&
+		    (f->prim == PF_PRIM_RESIZE || f->prim == PF_PRIM_COLLAPSE ||
+		     f->prim == PF_PRIM_INSERT))
+			return true;
+	}
+	return false;
+}
+
 static int fault_prepare(struct step_job *j)
 {
 	struct case_run *c = j->c;
@@ -364,6 +378,7 @@ static int fault_prepare(struct step_job *j)
 		.off_bytes = s->off_bytes,
 		.len_bytes = s->len_bytes,
 		.size_bytes = s->size_bytes,
+		.resizing = resizing(c, s->file),
 		.ask = c->params->guest ? ask_runner : NULL,
 		.ask_arg = c,
 	};
