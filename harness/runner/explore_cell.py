@@ -87,6 +87,7 @@ class Progress:
     cpu_s: float = 0.0
     took_s: float = 0.0  # with filesystems, checks and boots
     best_rate: float = 0.0
+    phases_s: dict[str, float] = field(default_factory=dict)  # of wall_s
     pending: list[Candidate] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     unconfirmed: list[Finding] = field(default_factory=list)
@@ -424,6 +425,10 @@ class CellRun:
         nr = int(env.get("coherent", "0")) + int(env.get("not_coherent", "0"))
         p.wall_s += wall_s
         p.cpu_s += int(env.get("cpu_us", "0")) / 1e6
+        for key, value in env.items():
+            if key.startswith("phase_us:"):
+                phase = key.partition(":")[2]
+                p.phases_s[phase] = round(p.phases_s.get(phase, 0.0) + int(value) / 1e6, 3)
         if nr >= 200 and wall_s:
             p.best_rate = max(p.best_rate, nr / wall_s)
 
