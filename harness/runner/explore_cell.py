@@ -340,6 +340,7 @@ class CellRun:
         out = Attempt()
         self.fs_run.dirty = True
         fs = self.fs_run.prepare()
+        self.k.boots_idle = 0  # the machine is good; what follows comes to an end however often it dies
         try:
             self.k.agent.kmsg()
             pins = self.k.agent.pins() if self.k.machine.guest else None
