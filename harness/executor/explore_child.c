@@ -308,18 +308,21 @@ static uint64_t sum_of(const struct pf_history *h, size_t from)
 /* Under which names the files stand in the directory now, and with what content. */
 static void keep(const struct case_run *c, struct explore_kept *kept, const uint64_t *sums)
 {
-	struct stat st, named;
+	ino_t inodes[PF_SEQ_FILES_MAX] = { 0 };
+	struct stat st;
 
+	for (int i = 0; i < c->seq.nr_files; i++)
+		if (c->files[i].fd >= 0 && !fstat(c->files[i].fd, &st))
+			inodes[i] = st.st_ino;
 	kept->nr_names = (uint32_t)c->seq.nr_files;
 	for (int n = 0; n < c->seq.nr_files; n++) {
 		struct explore_name *name = &kept->names[n];
 
 		snprintf(name->name, sizeof(name->name), "%s", c->seq.files[n]);
-		if (fstatat(c->dirfd, name->name, &named, 0))
+		if (fstatat(c->dirfd, name->name, &st, 0))
 			continue;
 		for (int i = 0; i < c->seq.nr_files; i++)
-			if (c->files[i].fd >= 0 && !fstat(c->files[i].fd, &st) &&
-			    st.st_ino == named.st_ino) {
+			if (inodes[i] == st.st_ino) {
 				name->id = c->files[i].id;
 				name->sum = sums[i];
 			}

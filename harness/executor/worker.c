@@ -233,7 +233,7 @@ out:
 	return state;
 }
 
-#define PIN_FIRST_MS 1u /* most steps are over by then */
+#define PIN_FIRST_MS 3u /* most steps are over by then */
 #define PIN_POLL_MS 2u
 
 /* Waits of fs-dax for a page that somebody holds: xfs_wait_dax_page, ext4_break_layouts, ... */

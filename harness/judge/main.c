@@ -6,7 +6,8 @@
  *	pinfault-judge --prefix FILE...	of a damaged one, judge what comes before the damage:
  *corrupt if that is, else inconclusive pinfault-judge --race [--prefix] FILE	a race's stream
  *(core/racelog.h); - is stdin
- *	pinfault-judge --each		histories on stdin, each followed by a line "."
+ *	pinfault-judge --each		histories on stdin, each followed by a line "."; in brief: without
+ *					the least that contradicts
  *	pinfault-judge --stdin		one path a line on stdin, an answer each, until end of file
  *
  * Exit: 0 when every history could be judged, 2 when one could not (its answer says broken).
@@ -33,7 +34,7 @@ static int broken(const char *path, const char *why)
 }
 
 /* Judge what @in holds, and close it. */
-static int judge_stream(FILE *in, const char *path, bool prefix)
+static int judge_stream(FILE *in, const char *path, bool prefix, bool brief)
 {
 	struct j_reader r = { .path = path, .in = in };
 	struct judge *j = judge_new();
@@ -44,6 +45,7 @@ static int judge_stream(FILE *in, const char *path, bool prefix)
 		fclose(in);
 		return broken(path, "out of memory");
 	}
+	j->brief = brief;
 	while ((rc = j_read(&r, &ev)) > 0) {
 		rc = judge_event(j, &ev);
 		if (rc) {
@@ -75,14 +77,14 @@ static int judge_file(const char *path, bool prefix)
 {
 	FILE *in = fopen(path, "re");
 
-	return in ? judge_stream(in, path, prefix) : broken(path, strerror(errno));
+	return in ? judge_stream(in, path, prefix, false) : broken(path, strerror(errno));
 }
 
 static int judge_text(char *text, size_t bytes)
 {
 	FILE *in = bytes ? fmemopen(text, bytes, "r") : NULL;
 
-	return in ? judge_stream(in, "stdin", false) : broken("stdin", "empty: not a history");
+	return in ? judge_stream(in, "stdin", false, true) : broken("stdin", "empty: not a history");
 }
 
 /*
