@@ -113,8 +113,6 @@ def _plural(n: int, word: str) -> str:
 
 
 def _cell_line(cell: dict[str, Any]) -> list[str]:
-    if not cell.get("ran"):
-        return [_cell(cell), "-", "-", "-", "-", "-", cell.get("not_covered") or "not begun"]
     rate = cell["ran"] / cell["wall_s"] if cell["wall_s"] else 0.0
     all_of_it = cell["ran"] / cell["took_s"] if cell["took_s"] else 0.0
     note = cell["not_covered"] or ("" if cell["finished"] else f"stopped in depth {cell['depth']}")
@@ -166,9 +164,15 @@ def render(meta: dict[str, Any], _results: list[CaseResult], folder: str, markdo
     shard = f", shard {about['shard']}/{about['shards']}" if about["shards"] > 1 else ""
     out += [f"alphabet {about['alphabet']['name']} ({about['alphabet']['title']}), depth {about['depth']}{shard}", ""]
     rows = [["kernel/filesystem/channel", "depth", "sequences", "a second (best; in all)", "CPU ms each", "findings", ""],
-            *map(_cell_line, cells)]
+            *(_cell_line(c) for c in cells if c.get("ran"))]
     out += [*(["```"] if markdown else []), *_grid(rows), *(["```"] if markdown else []), ""]
     out += _sums(cells) + [""]
+    by_reason: dict[str, list[str]] = {}
+    for cell in cells:
+        if not cell.get("ran"):
+            by_reason.setdefault(cell.get("not_covered") or "not begun", []).append(_cell(cell))
+    wanted = [_cell(c) for c in cells]
+    out += _section("not covered", [f"{why}: {_compress(ids, wanted)}" for why, ids in by_reason.items()], markdown)
     all_groups = groups(cells)
     for title, chosen in (("not as expected", [g for g in all_groups if g.news]),
                           ("as expected (unsupported or known)", [g for g in all_groups if not g.news]),
