@@ -24,6 +24,7 @@
 #define WATCH_MS 100
 #define MARK_MS 1000	/* between two lines that say where it is */
 #define SLOW 5u		/* deadlines for one that is running */
+#define STILL 10u	/* and for all of them together between two sequences: a sync, the judge */
 #define TEXT_MAX 8192	/* of a sequence */
 #define CHUNKS_MAX 256
 
@@ -146,6 +147,26 @@ static void child_said(struct watch *w, char *text)
 		snprintf(w->end, sizeof(w->end), "err 5 %.400s", token);
 }
 
+/* Nobody has come to another sequence for long: the one that does not wait for the others is told. */
+static void watch_all(struct watch *w, uint64_t now_ns)
+{
+	char where[128] = "", token[400];
+	uint64_t newest_ns = 0;
+
+	for (unsigned int k = 0; k < w->p->jobs; k++) {
+		uint64_t since_ns = atomic_load(&w->s->since_ns[k]);
+
+		newest_ns = since_ns > newest_ns ? since_ns : newest_ns;
+	}
+	if (*w->end || now_ns < newest_ns + STILL * w->p->deadline_ms * PF_NS_PER_MS)
+		return;
+	for (unsigned int k = 0; k < w->p->jobs; k++)
+		if (w->pids[k] > 0 && process_where(w->pids[k], where, sizeof(where)) != 'S')
+			break;
+	pf_token_encode(token, sizeof(token), where);
+	snprintf(w->end, sizeof(w->end), "ok hung 0 %s", token);
+}
+
 static void watch_children(struct watch *w)
 {
 	uint64_t now_ns = pf_now_ns();
@@ -173,6 +194,7 @@ static void watch_children(struct watch *w)
 		pf_token_encode(token, sizeof(token), where);
 		snprintf(w->end, sizeof(w->end), "ok hung %u %s", nr, token);
 	}
+	watch_all(w, now_ns);
 }
 
 /* Kill what is left and wait for it. False: one cannot be killed. */
@@ -278,6 +300,7 @@ static void explore(struct agent *a, const struct explore_params *p,
 	if (mkdir(p->dir, 0700) && errno != EEXIST)
 		snprintf(w.end, sizeof(w.end), "err %d mkdir", errno);
 	for (unsigned int k = 0; k < p->jobs && !*w.end; k++) {
+		atomic_store(&w.s->since_ns[k], pf_now_ns());
 		w.pids[k] = fork();
 		if (w.pids[k] == 0) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -262,6 +262,7 @@ def _open_store(options: Any, explore: Explore, argv: list[str], everything: run
 def _run(options: Any, explore: Explore, everything: runs.World, names: dict[str, Any], cells: list[Cell],
          results: store.Store, lines: Lines) -> dict[str, str]:
     failed: dict[str, str] = {}
+    to_the_end = False
     try:
         with ExitStack() as stack:
             makers = runs.stage(options, names, store.new_run_name(), results.folder, lines.say, stack)
@@ -277,11 +278,12 @@ def _run(options: Any, explore: Explore, everything: runs.World, names: dict[str
                 made.explore = explore
                 return made
             failed = run_kernels(makers, cells, context, options.jobs, kernel)
+            to_the_end = True
     except EnvironmentFailed as err:
         failed["run"] = str(err)
     finally:
         lines.end()
-        results.write_run(complete=not failed)
+        results.write_run(complete=to_the_end and not failed)
     return failed
 
 

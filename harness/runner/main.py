@@ -237,6 +237,7 @@ def run(options: Options, argv: list[str]) -> int:
     progress.say(f"{len(cases)} cases on {', '.join(names)}; seed {results.meta['seed']}; "
                  f"results in {relative(results.folder)}")
     failed: dict[str, str] = {}
+    to_the_end = False
     try:
         with ExitStack() as stack:
             # Not the folder's name: two runs may have chosen the same one with --out.
@@ -249,11 +250,12 @@ def run(options: Options, argv: list[str]) -> int:
                 say=progress.say, done=progress.done,
                 controls=() if options.selftest else controls.SEQUENCES)
             failed = run_kernels(makers, cases, context, options.jobs)
+            to_the_end = True
     except EnvironmentFailed as err:
         failed["run"] = str(err)
     finally:
         progress.end()
-        results.write_run(complete=not failed)
+        results.write_run(complete=to_the_end and not failed)
     meta, outcomes = store.load_run(results.folder)
     if options.selftest:
         pass

@@ -139,7 +139,18 @@ class Requests(unittest.TestCase):
         os.kill(self.child(), signal.SIGSTOP)
         got = self.reply()
         self.assertEqual((got.last[:2], got.last[3][:1]), (["ok", "hung"], "T"))
-        self.assertGreater(int(got.last[2]), 0)
+
+    def test_a_process_that_stands_still_between_two_sequences(self) -> None:
+        """Before it begins, as it would in a sync: no sequence can be named."""
+        self.ask({nr: CLEAN for nr in range(1, 3)}, jobs=2, deadline_ms=300, judge=self.slow_judge())
+        got = self.reply()
+        self.assertEqual(got.last[:3], ["ok", "hung", "0"])
+
+    def slow_judge(self) -> Path:
+        path = self.root / "judge"
+        path.write_text("#!/bin/sh\nsleep 30\n")
+        path.chmod(0o755)
+        return path
 
     def test_marks(self) -> None:
         self.ask({nr: CLEAN for nr in (4, 9)}, jobs=1, mark=1)
@@ -196,6 +207,29 @@ class Whole(unittest.TestCase):
         self.assertIn("sabotage-swap A", out)
         again = subprocess.run([str(ROOT / "run.sh"), "report", str(self.out)], capture_output=True, text=True, timeout=60)
         self.assertEqual(again.stdout, out)
+
+    def test_stopped_and_resumed(self) -> None:
+        argv = ["--kernel", "native", "--fs", "xfs", "--channel", "store", "--depth", "3", "--seed", "3"]
+        state = self.out / "explore" / "native" / "xfs" / "store" / "state.json"
+        with subprocess.Popen([str(ROOT / "run.sh"), "explore", "--no-install", "--out", str(self.out), *argv],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
+            until = time.monotonic() + 120
+            while not (state.exists() and json.loads(state.read_text())["depth"] == 2) and time.monotonic() < until:
+                time.sleep(0.01)
+            child.send_signal(signal.SIGINT)
+            assert child.stderr
+            said = child.stderr.read()
+            self.assertEqual(child.wait(60), 2, said)
+        self.assertIn("--resume goes on", said)
+        self.assertFalse(json.loads((self.out / "run.json").read_text())["complete"])
+        self.assertEqual(run("losetup", "-l", "-n").out.count(str(self.out)), 0)
+        before = json.loads(state.read_text())["ran"]
+        code, out, err = self.explore("--resume", str(self.out))
+        meta = json.loads((self.out / "run.json").read_text())
+        cell = meta["explore"]["cells"]["native/xfs/store"]
+        self.assertEqual((code, cell["finished"], meta["complete"]), (0, True, True), out + err)
+        self.assertEqual(cell["ran"], sum(c["run"] for c in meta["explore"]["counts"]))
+        self.assertLess(before, cell["ran"])
 
 
 if __name__ == "__main__":
