@@ -232,8 +232,8 @@ void case_run_step(struct case_run *c, struct step_job *j)
 {
 	int rc;
 
-	/* Nothing that this process could undo would make it sleep: whoever watches the process sees
-	 * that it is late. A landing has a deadline of its own. */
+	/* Nothing that this process could undo would make it sleep: whoever watches the process
+	 * sees that it is late. A landing has a deadline of its own. */
 	if (c->pool && (!may_sleep(c) || j->step->verb == PF_VERB_LAND)) {
 		j->job.fn(&j->job);
 		case_wait_sleepers(c);

@@ -28,8 +28,6 @@
 #define TEXT_MAX 8192	/* of a sequence */
 #define CHUNKS_MAX 256
 
-extern const char *const explore_resolutions[EXPLORE_RESOLUTIONS];
-
 /* Chunks run since the filesystem was mounted, for explore-views. */
 static struct explore_shared *chunks[CHUNKS_MAX];
 static char chunk_dirs[CHUNKS_MAX][256];
@@ -111,7 +109,8 @@ static char process_where(pid_t pid, char *out, size_t bytes)
 			close(fd);
 	}
 	paren = strrchr(stat, ')');
-	snprintf(out, bytes, "%c %s", paren && paren[1] ? paren[2] : '?', *wchan ? wchan : "unknown");
+	snprintf(out, bytes, "%c %s", paren && paren[1] ? paren[2] : '?',
+		 *wchan ? wchan : "unknown");
 	return out[0];
 }
 
@@ -147,7 +146,7 @@ static void child_said(struct watch *w, char *text)
 		snprintf(w->end, sizeof(w->end), "err 5 %.400s", token);
 }
 
-/* Nobody has come to another sequence for long: the one that does not wait for the others is told. */
+/* Nobody has come to another sequence for long: the one that waits for no other is told. */
 static void watch_all(struct watch *w, uint64_t now_ns)
 {
 	char where[128] = "", token[400];
@@ -174,14 +173,15 @@ static void watch_children(struct watch *w)
 	for (unsigned int k = 0; k < w->p->jobs && !*w->end; k++) {
 		uint32_t nr = atomic_load(&w->s->at[k]);
 		uint64_t since_ns = atomic_load(&w->s->since_ns[k]);
-		uint64_t late_ms = since_ns && now_ns > since_ns ? (now_ns - since_ns) / PF_NS_PER_MS : 0;
+		uint64_t late_ms = now_ns > since_ns ? (now_ns - since_ns) / PF_NS_PER_MS : 0;
 		char where[128], token[400];
 		int status;
 
 		if (w->pids[k] > 0 && waitpid(w->pids[k], &status, WNOHANG) == w->pids[k]) {
 			w->pids[k] = 0;
 			if (WIFSIGNALED(status))
-				snprintf(w->end, sizeof(w->end), "ok died %u %d", nr, WTERMSIG(status));
+				snprintf(w->end, sizeof(w->end), "ok died %u %d", nr,
+					 WTERMSIG(status));
 			continue;
 		}
 		/* A step has its own deadline; this is for what has none. */
@@ -241,7 +241,8 @@ static void watch(struct watch *w, int result)
 			ssize_t n = read(result, text, sizeof(text) - 1);
 
 			text[n > 0 ? n : 0] = '\0';
-			for (char *l = strtok_r(text, "\n", &save); l; l = strtok_r(NULL, "\n", &save))
+			for (char *l = strtok_r(text, "\n", &save); l;
+			     l = strtok_r(NULL, "\n", &save))
 				child_said(w, l);
 		}
 		watch_children(w);
@@ -339,8 +340,8 @@ void do_explore(struct agent *a, char **words, int nr)
 		.first = arg_u64(words, nr, "first", 0) != 0,
 		.mark = arg_u64(words, nr, "mark", 0) != 0,
 	};
-	struct explore_item *items = calloc(EXPLORE_CHUNK_MAX, sizeof(*items));
-	long got = read_items(a, items, items ? EXPLORE_CHUNK_MAX : 0);
+	static struct explore_item items[EXPLORE_CHUNK_MAX];
+	long got = read_items(a, items, EXPLORE_CHUNK_MAX);
 
 	if (p.first)
 		forget_chunks();
@@ -349,12 +350,11 @@ void do_explore(struct agent *a, char **words, int nr)
 		agent_line(a, "err 22 explore%%20needs%%20dir,%%20mnt,%%20scratch,%%20channel,"
 			   "%%20judge,%%20jobs");
 	else if (got <= 0)
-		agent_line(a, "err 22 explore:%%20not%%20%%22seq%%20NR%%20TEXT%%22%%20lines%%20and%%20go");
+		agent_line(a, "err 22 explore%%20needs%%20lines%%20seq%%20NR%%20TEXT,%%20and%%20go");
 	else
 		explore(a, &p, items, (uint32_t)got);
 	for (long i = 0; i < got; i++)
 		free((void *)(uintptr_t)items[i].text);
-	free(items);
 }
 
 void do_explore_views(struct agent *a, char **words, int nr)
@@ -380,8 +380,9 @@ void do_explore_views(struct agent *a, char **words, int nr)
 			snprintf(path, sizeof(path), "%.200s", chunk_dirs[c]);
 			looked += kept->whole ? kept->nr_names : 0;
 			if (explore_compare(kept, path, run, &l, which, sizeof(which)))
-				agent_line(a, "x %u remount lost view-split - %s%%20is%%20not%%20what"
-					   "%%20it%%20was%%20before%%20the%%20remount",
+				agent_line(a,
+					   "x %u remount lost view-split - %s%%20is%%20not%%20as"
+					   "%%20before%%20the%%20remount",
 					   kept->nr, which);
 		}
 	agent_line(a, "env looked %llu", looked);

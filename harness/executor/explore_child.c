@@ -14,12 +14,7 @@
 #include "explore.h"
 
 #define WORKERS 8
-#define EVIDENCE_MAX 3
 
-const char *const explore_resolutions[EXPLORE_RESOLUTIONS] = {
-	"none",	   "landed",   "faulted", "overtaken", "blocked", "denied",
-	"refused", "reported", "lost",	  "hung",      "crashed",
-};
 static const char *const hold_names[] = { "none", "trivial", "inflight" };
 
 /*
@@ -41,13 +36,6 @@ struct run {
 	struct explore_kept *kept;
 };
 
-/* What the judge says of one history, as far as it has said it. */
-struct answer {
-	char verdict[16], resolution[16], errno_name[16], kinds[200], why[400];
-	char evidence[EVIDENCE_MAX][400];
-	int nr_evidence;
-};
-
 struct child {
 	const struct explore_params *p;
 	struct explore_shared *s;
@@ -65,9 +53,7 @@ struct child {
 	struct case_pool *pool;
 	struct look look;
 	struct explore_judge judge;
-	uint32_t *judged; /* numbers of the sequences whose answers are to come, in order */
-	uint32_t nr_judged, nr_answered;
-	struct answer answer;
+	struct explore_answers answers;
 	uint64_t since_ns; /* when this phase began */
 };
 
@@ -75,78 +61,6 @@ static void at(struct child *ch, uint32_t nr)
 {
 	atomic_store(&ch->s->since_ns[ch->k], pf_now_ns());
 	atomic_store(&ch->s->at[ch->k], nr);
-}
-
-/* One line about a sequence that is not plainly coherent. Everything but the last word is a word. */
-static void say(struct child *ch, uint32_t nr, const struct answer *w)
-{
-	char why[1300], evidence[3700];
-	size_t used = 0;
-
-	pf_token_encode(why, sizeof(why), w->why);
-	evidence[0] = '\0';
-	for (int i = 0; i < w->nr_evidence && used + 1300 < sizeof(evidence); i++) {
-		evidence[used++] = ' ';
-		used += pf_token_encode(evidence + used, 1200, w->evidence[i]);
-	}
-	atomic_fetch_add(&ch->s->not_coherent, 1);
-	agent_line(ch->a, "x %u %s %s %s %s %s%s", nr, w->verdict,
-		   *w->resolution ? w->resolution : "-", *w->kinds ? w->kinds : "-",
-		   *w->errno_name ? w->errno_name : "-", why, evidence);
-}
-
-static void say_end(struct child *ch, uint32_t nr, const char *verdict, const char *why)
-{
-	struct answer w = { 0 };
-
-	snprintf(w.verdict, sizeof(w.verdict), "%s", verdict);
-	snprintf(w.why, sizeof(w.why), "%s", why);
-	say(ch, nr, &w);
-}
-
-static void answer_ended(struct child *ch)
-{
-	struct answer *w = &ch->answer;
-	int i = 0;
-
-	while (i < EXPLORE_RESOLUTIONS - 1 && strcmp(explore_resolutions[i], w->resolution) != 0)
-		i++;
-	atomic_fetch_add(&ch->s->resolutions[i], 1);
-	if (strcmp(w->verdict, "coherent") != 0)
-		say(ch, ch->judged[ch->nr_answered], w);
-	else
-		atomic_fetch_add(&ch->s->coherent, 1);
-	ch->nr_answered++;
-	memset(w, 0, sizeof(*w));
-}
-
-static void take_line(void *arg, char *line)
-{
-	struct child *ch = arg;
-	struct answer *w = &ch->answer;
-	char *value = strchr(line, ' ');
-
-	if (!strcmp(line, "end")) {
-		if (ch->nr_answered < ch->nr_judged)
-			answer_ended(ch);
-		return;
-	}
-	if (!value)
-		return;
-	*value++ = '\0';
-	pf_token_decode(value);
-	if (!strcmp(line, "verdict"))
-		snprintf(w->verdict, sizeof(w->verdict), "%s", value);
-	else if (!strcmp(line, "resolution"))
-		snprintf(w->resolution, sizeof(w->resolution), "%s", value);
-	else if (!strcmp(line, "errno"))
-		snprintf(w->errno_name, sizeof(w->errno_name), "%s", value);
-	else if (!strcmp(line, "why"))
-		snprintf(w->why, sizeof(w->why), "%s", value);
-	else if (!strcmp(line, "kind") && strlen(w->kinds) + strlen(value) + 2 < sizeof(w->kinds))
-		strcat(strcat(w->kinds, *w->kinds ? "," : ""), value);
-	else if (!strcmp(line, "evidence") && w->nr_evidence < EVIDENCE_MAX)
-		snprintf(w->evidence[w->nr_evidence++], sizeof(w->evidence[0]), "%s", value);
 }
 
 /* A file with a mapping needs a declared size; nothing here may end anything but this sequence. */
@@ -283,53 +197,6 @@ static void run(struct case_run *c)
 		look_all(c, &c->look, true);
 }
 
-/* FNV-1a over what the see lines from @from on say, but for the operation's number and the view. */
-static uint64_t sum_of(const struct pf_history *h, size_t from)
-{
-	uint64_t sum = 0xcbf29ce484222325ull;
-	const char *line = h->buf + from, *end = h->buf + h->used;
-
-	while (line < end) {
-		const char *newline = memchr(line, '\n', (size_t)(end - line));
-		const char *stop = newline ? newline : end;
-		int words = strncmp(line, "see ", 4) ? -1 : 4;
-
-		for (; words >= 0 && line < stop; line++) {
-			if (words)
-				words -= *line == ' ';
-			else
-				sum = (sum ^ (uint8_t)*line) * 0x100000001b3ull;
-		}
-		line = stop + 1;
-	}
-	return sum;
-}
-
-/* Under which names the files stand in the directory now, and with what content. */
-static void keep(const struct case_run *c, struct explore_kept *kept, const uint64_t *sums)
-{
-	ino_t inodes[PF_SEQ_FILES_MAX] = { 0 };
-	struct stat st;
-
-	for (int i = 0; i < c->seq.nr_files; i++)
-		if (c->files[i].fd >= 0 && !fstat(c->files[i].fd, &st))
-			inodes[i] = st.st_ino;
-	kept->nr_names = (uint32_t)c->seq.nr_files;
-	for (int n = 0; n < c->seq.nr_files; n++) {
-		struct explore_name *name = &kept->names[n];
-
-		snprintf(name->name, sizeof(name->name), "%s", c->seq.files[n]);
-		if (fstatat(c->dirfd, name->name, &st, 0))
-			continue;
-		for (int i = 0; i < c->seq.nr_files; i++)
-			if (inodes[i] == st.st_ino) {
-				name->id = c->files[i].id;
-				name->sum = sums[i];
-			}
-	}
-	kept->whole = true;
-}
-
 static void drop(struct case_run *c, struct explore_kept *kept)
 {
 	uint64_t sums[PF_SEQ_FILES_MAX] = { 0 };
@@ -344,40 +211,10 @@ static void drop(struct case_run *c, struct explore_kept *kept)
 		posix_fadvise(f->fd, 0, 0, POSIX_FADV_DONTNEED);
 		from = c->history.used;
 		look_at(&c->look, f, PF_VIEW_BUFFERED, "dropped", 0, 0);
-		sums[i] = sum_of(&c->history, from);
+		sums[i] = explore_sum(&c->history, from);
 	}
 	pf_history_line(&c->history, "end %llu", (unsigned long long)pf_now_ns());
-	keep(c, kept, sums);
-}
-
-unsigned int explore_compare(const struct explore_kept *kept, const char *dir, uint32_t run_nonce,
-			     struct look *l, char *which, size_t bytes)
-{
-	unsigned int differ = 0;
-
-	l->run = run_nonce;
-	l->case_nr = kept->nr;
-	for (uint32_t n = 0; kept->whole && n < kept->nr_names; n++) {
-		const struct explore_name *name = &kept->names[n];
-		struct pf_file f = { .id = name->id };
-		char path[300];
-		bool same;
-
-		snprintf(path, sizeof(path), "%.200s/%u/%s", dir, kept->nr, name->name);
-		f.fd = open(path, O_RDONLY | O_CLOEXEC);
-		same = (f.fd >= 0) == (name->id != 0);
-		if (same && f.fd >= 0) {
-			l->h->used = 0;
-			snprintf(f.name, sizeof(f.name), "%s", name->name);
-			look_at(l, &f, PF_VIEW_BUFFERED, "remount", 0, 0);
-			same = sum_of(l->h, 0) == name->sum;
-		}
-		if (f.fd >= 0)
-			close(f.fd);
-		if (!same && !differ++)
-			snprintf(which, bytes, "%s", name->name);
-	}
-	return differ;
+	explore_keep(c, kept, sums);
 }
 
 static void end_files(struct case_run *c)
@@ -395,6 +232,7 @@ static int meet(struct child *ch, enum explore_phase ended, bool sync)
 	int fd, rc = 0;
 
 	at(ch, 0);
+	/* NOLINTNEXTLINE(bugprone-posix-return): one of them gets a value below 0 */
 	if (pthread_barrier_wait(&ch->s->barrier) == PTHREAD_BARRIER_SERIAL_THREAD && sync) {
 		fd = open(ch->p->mnt, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		rc = fd < 0 || syncfs(fd) ? -errno : 0;
@@ -441,11 +279,12 @@ static int setup(struct child *ch, uint32_t nr_items)
 		setrlimit(RLIMIT_NOFILE, &files);
 	}
 	ch->runs = calloc(nr_items / ch->p->jobs + 1, sizeof(*ch->runs));
-	ch->judged = calloc(nr_items / ch->p->jobs + 1, sizeof(*ch->judged));
+	ch->answers = (struct explore_answers){ .s = ch->s, .a = ch->a };
+	ch->answers.judged = calloc(nr_items / ch->p->jobs + 1, sizeof(uint32_t));
 	ch->pool = calloc(1, sizeof(*ch->pool));
 	ch->c = calloc(1, sizeof(*ch->c));
 	ch->workers = workers_new(WORKERS);
-	if (!ch->runs || !ch->judged || !ch->pool || !ch->c || !ch->workers ||
+	if (!ch->runs || !ch->answers.judged || !ch->pool || !ch->c || !ch->workers ||
 	    look_init(&ch->look, NULL, 0, 0))
 		return -ENOMEM;
 	pf_history_open(&ch->c->history, -1, NULL);
@@ -457,34 +296,9 @@ static int setup(struct child *ch, uint32_t nr_items)
 	if (ch->channel.ops->open)
 		rc = ch->channel.ops->open(&ch->channel);
 	ch->channel_open = true;
-	ch->judge.take = take_line;
-	ch->judge.arg = ch;
+	ch->judge.take = explore_take_line;
+	ch->judge.arg = &ch->answers;
 	return rc ? rc : explore_judge_start(&ch->judge, ch->p->judge);
-}
-
-/* A write that a sync has followed and of which the modification time knows nothing (mtime.c). */
-static bool unnoticed(const struct pf_history *h)
-{
-	static const char note[] = "\nnote mtime%20";
-	const char *at = h->buf, *end = h->buf + h->used;
-
-	while ((at = memmem(at, (size_t)(end - at), note, sizeof(note) - 1))) {
-		at += sizeof(note) - 1;
-		while (at < end && *at >= '0' && *at <= '9')
-			at++;
-		if (end - at > 5 && !memcmp(at, "%20no", 5))
-			return true;
-	}
-	return false;
-}
-
-static void say_unnoticed(struct child *ch, uint32_t nr)
-{
-	struct answer w = { .verdict = "unnoticed", .kinds = "unnoticed" };
-
-	strcpy(w.why, "the modification time did not move between a write and the end of the sync "
-		      "after it");
-	say(ch, nr, &w);
 }
 
 static int judge_one(struct child *ch, const struct run *r)
@@ -496,21 +310,21 @@ static int judge_one(struct child *ch, const struct run *r)
 
 	switch (c->end) {
 	case CASE_SKIP:
-		say_end(ch, nr, "skipped", r->why ? r->why : "");
+		explore_say(&ch->answers, nr, "skipped", r->why ? r->why : "");
 		return 0;
 	case CASE_RAN:
 		break;
 	default:
-		say_end(ch, nr, "broken", r->why ? r->why : "");
+		explore_say(&ch->answers, nr, "broken", r->why ? r->why : "");
 		return 0;
 	}
 	if (c->history.cut) {
-		say_end(ch, nr, "broken", "its history is too long to be judged here");
+		explore_say(&ch->answers, nr, "broken",
+			    "its history is too long to be judged here");
 		return 0;
 	}
-	if (unnoticed(&c->history))
-		say_unnoticed(ch, nr);
-	ch->judged[ch->nr_judged++] = nr;
+	explore_say_unnoticed(&ch->answers, nr, &c->history);
+	ch->answers.judged[ch->answers.nr_judged++] = nr;
 	rc = explore_judge_send(&ch->judge, c->history.buf, c->history.used);
 	rc = rc ? rc : explore_judge_send(&ch->judge, stop, sizeof(stop) - 1);
 	atomic_fetch_add(&ch->s->judge_bytes, c->history.used);
@@ -572,26 +386,21 @@ static int phases(struct child *ch, uint32_t *nr, const char **why)
 	*why = "the judge failed";
 	rc = rc ? rc : explore_judge_finish(&ch->judge);
 	meet(ch, PHASE_DROP, false);
-	return rc ? rc : ch->nr_answered == ch->nr_judged ? 0 : -EIO;
+	return rc ? rc : ch->answers.nr_answered == ch->answers.nr_judged ? 0 : -EIO;
 }
 
 int explore_child(const struct explore_params *p, struct explore_shared *s,
 		  const struct explore_item *items, uint32_t nr_items, unsigned int k,
 		  struct agent *a, int result)
 {
-	struct child *ch = calloc(1, sizeof(*ch));
+	static struct child one; /* of this process */
+	struct child *ch = &one;
 	const char *why = "";
 	uint32_t nr = 0;
 	int rc;
 
-	if (!ch)
-		return 1;
-	ch->p = p;
-	ch->s = s;
-	ch->k = k;
-	ch->a = a;
-	ch->result = result;
-	ch->since_ns = pf_now_ns();
+	one = (struct child){ .p = p, .s = s, .k = k, .a = a, .result = result,
+			      .since_ns = pf_now_ns() };
 	rc = setup(ch, nr_items);
 	if (rc)
 		return ended(ch, "broken", 0, *ch->channel.detail ? ch->channel.detail

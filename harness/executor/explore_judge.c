@@ -114,7 +114,7 @@ int explore_judge_send(struct explore_judge *j, const char *text, size_t bytes)
 int explore_judge_finish(struct explore_judge *j)
 {
 	struct pollfd p = { .fd = j->out, .events = POLLIN };
-	int status = 0, rc = 1;
+	int status = 0, rc = 1, code;
 
 	close(j->in);
 	while (rc > 0)
@@ -126,5 +126,6 @@ int explore_judge_finish(struct explore_judge *j)
 	if (rc < 0)
 		return rc;
 	/* 2: a history could not be judged, and its answer says so. */
-	return WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 2) ? 0 : -EIO;
+	code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	return code == 0 || code == 2 ? 0 : -EIO;
 }

@@ -6,8 +6,8 @@
  *	pinfault-judge --prefix FILE...	of a damaged one, judge what comes before the damage:
  *corrupt if that is, else inconclusive pinfault-judge --race [--prefix] FILE	a race's stream
  *(core/racelog.h); - is stdin
- *	pinfault-judge --each		histories on stdin, each followed by a line "."; in brief: without
- *					the least that contradicts
+ *	pinfault-judge --each		histories on stdin, each followed by a line "."; in brief:
+ *					without the least that contradicts
  *	pinfault-judge --stdin		one path a line on stdin, an answer each, until end of file
  *
  * Exit: 0 when every history could be judged, 2 when one could not (its answer says broken).
@@ -84,12 +84,13 @@ static int judge_text(char *text, size_t bytes)
 {
 	FILE *in = bytes ? fmemopen(text, bytes, "r") : NULL;
 
-	return in ? judge_stream(in, "stdin", false, true) : broken("stdin", "empty: not a history");
+	return in ? judge_stream(in, "stdin", false, true) :
+		    broken("stdin", "empty: not a history");
 }
 
 /*
- * Histories on stdin, each followed by a line ".", an answer each: whoever writes them need not have
- * them in files.
+ * Histories on stdin, each followed by a line ".", an answer each: whoever writes them need not
+ * have them in files.
  */
 static int judge_each(void)
 {
@@ -109,8 +110,10 @@ static int judge_each(void)
 		if (used + (size_t)n > room) {
 			room = 2 * room + (size_t)n + 4096;
 			more = realloc(text, room);
-			if (!more)
-				return broken("stdin", "out of memory");
+			if (!more) {
+				status = broken("stdin", "out of memory");
+				break;
+			}
 			text = more;
 		}
 		memcpy(text + used, line, (size_t)n);

@@ -240,7 +240,7 @@ def dispatch(argv: list[str]) -> int:
             raise UsageError("an exploration makes its own sequences; --alphabet says of which steps")
         if args.depth is None:
             raise UsageError("explore wants --depth N, the number of steps of the longest sequences")
-        what = explore.Explore(args.depth, args.alphabet, args.budget, *args.shard, times=args.repeats)
+        what = explore.Explore(args.depth, args.alphabet, args.budget, args.shard[0], args.shard[1], args.repeats)
         return explore.run(options, what, argv)
     if args.command == "selftest":
         return selftest.run(options, argv)

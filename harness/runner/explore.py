@@ -7,7 +7,6 @@ import sys
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from . import alphabet as alphabets, controls, deps, explore_report, main as runs, native, store
@@ -18,7 +17,8 @@ from .enumeration import DEPTH_MAX, RULES, Counts, Enumeration
 from .errors import EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, EnvironmentFailed, UsageError
 from .execute import KernelRun, RunContext, run_kernels
 from .expect import Expectations
-from .explore_cell import Cell, CellRun
+from .explore_cell import CellRun
+from .explore_state import Cell
 from .fsops import NotCovered
 from .klog import KernelLog
 from .machines import Machine
@@ -92,6 +92,7 @@ class ExploreKernel(KernelRun):
     """All cells of one kernel, in one thread."""
 
     explore: Explore
+    began = 0.0
     numbers = itertools.count(1)  # of cases, over all kernels
     cells_said: dict[str, dict[str, Any]]
 
@@ -153,13 +154,8 @@ class ExploreKernel(KernelRun):
         """Each cell gets an equal part of what is left of the budget."""
         if not self.explore.budget_s:
             return None
-        left_s = self.explore.budget_s - (time.monotonic() - self.context.began)
+        left_s = self.explore.budget_s - (time.monotonic() - self.began)
         return time.monotonic() + max(0.0, left_s) / max(1, cells_left)
-
-
-@dataclass
-class ExploreContext(RunContext):
-    began: float = 0.0
 
 
 def plan(kernels: list[str], everything: runs.World, filters: Any, explore: Explore) -> list[Cell]:
@@ -266,16 +262,17 @@ def _run(options: Any, explore: Explore, everything: runs.World, names: dict[str
     try:
         with ExitStack() as stack:
             makers = runs.stage(options, names, store.new_run_name(), results.folder, lines.say, stack)
-            context = ExploreContext(
+            context = RunContext(
                 store=results, expectations=Expectations.load(runs.ROOT / "harness" / "expected"),
                 klog=KernelLog.load(runs.ROOT / "harness" / "expected" / "klog.allow"),
                 sequences=everything.sequences, configs=everything.configs, judge_program=runs.JUDGE,
                 fio_job=runs.ROOT / "workloads" / "fio" / "neighbour.fio", nonce=runs.nonce_of(explore.seed),
-                say=lines.say, done=lambda _result: None, controls=controls.SEQUENCES, began=time.monotonic())
+                say=lines.say, done=lambda _result: None, controls=controls.SEQUENCES)
+            began = time.monotonic()
 
             def kernel(machine: Machine, shared: RunContext) -> ExploreKernel:
                 made = ExploreKernel(machine, shared)
-                made.explore = explore
+                made.explore, made.began = explore, began
                 return made
             failed = run_kernels(makers, cells, context, options.jobs, kernel)
             to_the_end = True

@@ -9,17 +9,15 @@ with its history kept.
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .agent import Reply
 from .batch import BatchFailed, FsRun, Mode
-from .enumeration import Enumeration, Word, World
-from .errors import AgentDied, AgentTimeout, EnvironmentFailed, UsageError
+from .errors import AgentDied, AgentTimeout, EnvironmentFailed
+from .explore_state import STATE_SCHEMA, Cell, ExploreCase, Item, Progress, load_progress
 from .findings import Candidate, Finding, embeds, family, name_of
 from .klog import classify_console, kind_of
 from .plan import Case, Sequence
@@ -28,86 +26,10 @@ from .store import write_atomic
 if TYPE_CHECKING:
     from .explore import ExploreKernel, Explore
 
-STATE_SCHEMA = 1
 CHUNK_ITEMS, CHUNK_BYTES = 1000, 64 << 20
 BATCH_ITEMS, BATCH_BYTES = 4000, 192 << 20
 CONFIRM_PER_SIGNATURE = 3  # sequences of one kind that are tried before it is called not reproducible
 PROCESSES = 4              # also wait for pins and disks
-
-
-@dataclass(frozen=True)
-class Cell:
-    kernel: str
-    fs: str
-    channel: str
-
-    @property
-    def id(self) -> str:
-        return f"{self.kernel}/{self.fs}/{self.channel}"
-
-
-@dataclass(frozen=True)
-class ExploreCase(Case):
-    """A sequence of an exploration as an ordinary case, for the `again`th time."""
-
-    again: int = 1
-    folder: str = ""
-
-    def repeat(self) -> str:
-        return f"./run.sh repro {self.folder}/cases/{self.id}"
-
-
-@dataclass(frozen=True)
-class Item:
-    nr: int
-    world: World
-    word: Word
-
-
-@dataclass
-class Progress:
-    """How far a cell got, and what it has seen. Kept in a file of its own, rewritten after each batch."""
-
-    depth: int = 1     # the one under way
-    index: int = 0     # items of it that are done
-    nr: int = 0        # items of all depths that are done or not of this shard
-    depth_done: int = 0
-    finished: bool = False
-    not_covered: str = ""
-    ran: int = 0
-    coherent: int = 0
-    idle: int = 0      # coherent, but a fault in them had no effect
-    refused: int = 0
-    resolutions: Counter[str] = field(default_factory=Counter)
-    inconclusive: Counter[str] = field(default_factory=Counter)
-    skipped: Counter[str] = field(default_factory=Counter)
-    dropped: dict[str, str] = field(default_factory=dict)  # verbs that this filesystem has not, with the errno
-    looked_after_remount: int = 0
-    wall_s: float = 0.0  # inside the executor
-    cpu_s: float = 0.0
-    took_s: float = 0.0  # with filesystems, checks and boots
-    best_rate: float = 0.0
-    phases_s: dict[str, float] = field(default_factory=dict)  # of wall_s
-    pending: list[Candidate] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    unconfirmed: list[Finding] = field(default_factory=list)
-    set_aside: list[str] = field(default_factory=list)
-
-    def dump(self) -> dict[str, Any]:
-        """For JSON. (asdict would make a counter of pairs of a counter.)"""
-        out = asdict(replace(self, resolutions=Counter(), inconclusive=Counter(), skipped=Counter()))
-        return {**out, "resolutions": dict(self.resolutions), "inconclusive": dict(self.inconclusive),
-                "skipped": dict(self.skipped)}
-
-    @classmethod
-    def load(cls, data: dict[str, Any]) -> "Progress":
-        out = cls(**data)
-        out.resolutions, out.inconclusive, out.skipped = (Counter(data[k]) for k in (
-            "resolutions", "inconclusive", "skipped"))
-        out.pending = [Candidate.load(c) for c in data["pending"]]
-        out.findings = [Finding.load(f) for f in data["findings"]]
-        out.unconfirmed = [Finding.load(f) for f in data["unconfirmed"]]
-        return out
 
 
 class Machine(Exception):
@@ -528,16 +450,3 @@ def _names(line: str) -> list[str]:
     if words[:1] == ["file"]:
         return words[1:2]
     return [words[2]] if words[:1] in (["clone"], ["rename"], ["dedupe"]) else []
-
-
-def load_progress(path: Path) -> Progress:
-    try:
-        data = json.loads(path.read_text())
-    except (OSError, ValueError) as err:
-        raise UsageError(f"{path}: {err}") from None
-    if data.pop("schema", None) != STATE_SCHEMA:
-        raise UsageError(f"{path}: is of another version of this program; it cannot be resumed")
-    try:
-        return Progress.load(data)
-    except (KeyError, TypeError) as err:
-        raise UsageError(f"{path}: {err}") from None

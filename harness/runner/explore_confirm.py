@@ -4,21 +4,21 @@
 from typing import TYPE_CHECKING
 
 from .batch import BatchFailed
+from .explore_state import Item
 from .findings import Candidate, Finding, family, name_of
 from .store import CaseResult
 
 if TYPE_CHECKING:
-    from .explore_cell import CellRun, Item
+    from .explore_cell import CellRun
 
 COPIES = 3  # of each shorter sequence: it may need a probability
 _BAD_VERDICTS = ("corrupt", "hung", "crashed")
 _RANK = {"differs": 0, "fixed": 1, "broken": 2, "inconclusive": 3, "expected": 4}
 
 
-def _shorter(run: "CellRun", item: "Item") -> "list[Item]":
+def _shorter(run: "CellRun", item: Item) -> list[Item]:
     """Every sequence with one step less that still makes sense. It need not write through the channel: what then
     still fails is no conflict, but something plainer."""
-    from .explore_cell import Item
     e = run.enumeration
     out = []
     for at in range(len(item.word)):
@@ -28,11 +28,12 @@ def _shorter(run: "CellRun", item: "Item") -> "list[Item]":
     return list(dict.fromkeys(out))
 
 
-def minimise(run: "CellRun", item: "Item", of_family: str) -> "Item":
+def minimise(run: "CellRun", item: Item, of_family: str) -> Item:
     """Leave steps out while it fails as before. On the fast path; of violations of data only."""
-    from .explore_cell import Item, Machine
+    from .explore_cell import Machine
     while len(item.word) > 1:
-        numbered, back = [], {}
+        numbered: list[Item] = []
+        back: dict[int, Item] = {}
         for candidate in _shorter(run, item):
             for _ in range(COPIES):
                 nr = len(numbered) + 1
@@ -61,7 +62,6 @@ def _shows(result: CaseResult, of_family: str) -> bool:
 
 def confirm(run: "CellRun", candidate: Candidate) -> Finding:
     """Run it again `times` as a case; what it then shows is the finding."""
-    from .explore_cell import Item
     text, steps = candidate.text, candidate.steps
     if candidate.verdict in ("corrupt", "remount", "unnoticed"):
         least = minimise(run, Item(candidate.nr, candidate.world, candidate.word), candidate.family)

@@ -75,8 +75,9 @@ class Candidate:
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> "Candidate":
-        return cls(**{**data, "steps": steps_from(data["steps"]), "world": tuple(data["world"]),
-                      "word": tuple(data["word"])})
+        exact: dict[str, Any] = {"steps": steps_from(data["steps"]), "world": tuple(data["world"]),
+                                 "word": tuple(data["word"])}
+        return cls(**{**data, **exact})
 
 
 def name_of(text: str, steps: Steps) -> str:
@@ -127,7 +128,8 @@ class Finding:
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> "Finding":
-        return cls(**{**data, "steps": steps_from(data["steps"])})
+        exact: dict[str, Any] = {"steps": steps_from(data["steps"])}
+        return cls(**{**data, **exact})
 
     def dump(self) -> dict[str, Any]:
         return asdict(self)

@@ -14,8 +14,8 @@ from .test_runner_execute import Bench
 from harness.runner import cli, explore_cell, explore_report
 from harness.runner.alphabet import parse
 from harness.runner.errors import EXIT_USAGE, UsageError
-from harness.runner.explore import Explore, ExploreContext, ExploreKernel, duration, estimate
-from harness.runner.explore_cell import Cell, load_progress
+from harness.runner.explore import Explore, ExploreKernel, duration, estimate
+from harness.runner.explore_state import Cell, load_progress
 
 ALPHABET = """# test
 file A 16K written pinned
@@ -45,8 +45,7 @@ class Explored(Bench):
         self.machine = FakeMachine()
 
     def explore(self, depth: int = 3, channel: str = "dio-read", **more: object) -> dict[str, object]:
-        context = ExploreContext(**{**vars(self.context), "began": 0.0})
-        kernel = ExploreKernel(self.machine, context)
+        kernel = ExploreKernel(self.machine, self.context)
         kernel.explore = Explore(depth, alphabet=parse(ALPHABET, "test", "test", FAULTS), times=3, **more)  # type: ignore
         kernel.numbers = itertools.count(1)  # type: ignore[misc]
         kernel.run([Cell("6.1", "xfs", channel)])
