@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 CHUNK_ITEMS, CHUNK_BYTES = 1000, 64 << 20
 BATCH_ITEMS, BATCH_BYTES = 4000, 192 << 20
+FIRST_RATE = 100  # sequences a second, before it is known
 CONFIRM_PER_SIGNATURE = 3  # sequences of one kind that are tried before it is called not reproducible
 PROCESSES = 4              # also wait for pins and disks
 
@@ -114,7 +115,7 @@ class CellRun:
         while True:
             if until is not None and time.monotonic() >= until:
                 raise OutOfTime
-            batch, taken = self._take(items)
+            batch, taken = self._take(items, self._limit(until))
             if batch:
                 self._run_items(batch)
             p.index += taken
@@ -128,10 +129,18 @@ class CellRun:
         for index, (world, word) in enumerate(islice(all_items, skip, None), skip):
             yield Item(first + index + 1, world, word)
 
-    def _take(self, items: Iterator[Item]) -> tuple[list[Item], int]:
+    def _limit(self, until: float | None) -> int:
+        """Sequences of the next batch: no more than what is left of the budget is good for."""
+        p = self.progress
+        most = BATCH_ITEMS if self.fs_run.config.persistent else CHUNK_ITEMS
+        if until is None:
+            return most
+        rate = p.ran / p.wall_s if p.wall_s else FIRST_RATE
+        return min(most, max(FIRST_RATE, int(rate * (until - time.monotonic()))))
+
+    def _take(self, items: Iterator[Item], limit: int) -> tuple[list[Item], int]:
         """The next batch, and how many items of the order it takes up (other shards' and dropped ones too)."""
         p, out, taken, room = self.progress, [], 0, BATCH_BYTES
-        limit = BATCH_ITEMS if self.fs_run.config.persistent else CHUNK_ITEMS
         for item in items:
             taken += 1
             p.nr += 1
