@@ -33,6 +33,7 @@ enum pf_class {
 	PF_CLASS_SHORT_PIN, /* GUP for the length of one I/O */
 	PF_CLASS_LONG_PIN,  /* FOLL_LONGTERM */
 	PF_CLASS_FAULTING,  /* no pin: page faults through MMU notifiers */
+	PF_CLASS_SYSCALL,   /* write(2): not through the mapping; a control too */
 };
 
 enum pf_hold_kind {

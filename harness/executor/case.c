@@ -172,8 +172,8 @@ static bool held_or_frozen(const struct case_run *c)
 static bool may_sleep(const struct case_run *c)
 {
 	return held_or_frozen(c) ||
-	       (c->nr_pinned > 0 && !c->power_due && c->channel.ops->class != PF_CLASS_PTE &&
-		c->channel.ops->class != PF_CLASS_SHORT_PIN);
+	       (c->nr_pinned > 0 && !c->power_due && (c->channel.ops->class == PF_CLASS_LONG_PIN ||
+						       c->channel.ops->class == PF_CLASS_FAULTING));
 }
 
 static void step_late(struct case_run *c, struct step_job *j, const char *where)

@@ -4,6 +4,7 @@
 #define PF_CASE_H
 
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 
 #include "exec.h"
@@ -22,6 +23,7 @@ struct held {
 	uint32_t op;
 	bool out;      /* between hold and land */
 	bool inflight; /* the write has begun */
+	unsigned int space; /* space_before_write()'s answer */
 };
 
 /* One step with all it needs, allocated before the first one runs. */
@@ -70,6 +72,8 @@ struct case_run {
 	int dirfd;
 	int nr_pinned; /* files with a mapping attached to the channel */
 	int nr_open_states; /* frozen filesystems */
+	atomic_int reshaping;  /* operations under way that take blocks away or move them */
+	atomic_uint reshapes;  /* their beginnings and ends until now */
 	bool refused;  /* the kernel refused the pin: the sequence ends there */
 	bool last_ran; /* nothing can be looked at before the next mount */
 	bool power_due; /* a fault waits for the machine to be killed */
@@ -102,6 +106,12 @@ void land_held(struct case_run *c, struct held *held);
 void mtime_before_write(struct case_run *c, const struct pf_file *f, bool through_map);
 void mtime_wrote(struct case_run *c, const struct pf_file *f, uint32_t op);
 void mtime_synced(struct case_run *c, const struct pf_file *f);
+
+/* space.c: around every write, and around every fault. */
+unsigned int space_before_write(struct case_run *c);
+void space_wrote(struct case_run *c, const struct pf_io *io, long n, uint32_t op,
+		 unsigned int mark);
+void space_fault(struct case_run *c, enum pf_prim prim, bool begins);
 
 /* Note the first thing that ends the case early. Any thread. */
 __attribute__((format(printf, 3, 4))) void case_end(struct case_run *c, enum case_end end,

@@ -20,7 +20,8 @@
 
 #define KILL_MS 5000u /* for a killed child to be gone */
 
-const char *const channel_class_names[] = { "pte", "short-pin", "long-pin", "faulting" };
+const char *const channel_class_names[] = { "pte", "short-pin", "long-pin", "faulting",
+					    "syscall" };
 
 int channel_find(struct pf_channel *ch, const char *full_name)
 {

@@ -98,6 +98,8 @@ static void take_up(struct child *ch, const struct run *r)
 	c->end = r->end;
 	c->refused = c->last_ran = false;
 	c->nr_pinned = c->nr_open_states = 0;
+	atomic_store(&c->reshaping, 0);
+	atomic_store(&c->reshapes, 0);
 	memset(c->held, 0, sizeof(c->held));
 	if (pf_seq_parse(&c->seq, r->item->text, err, sizeof(err)))
 		case_end(c, CASE_BROKEN, "sequence:%s", err);

@@ -460,6 +460,7 @@ void do_race(struct agent *a, char **words, int nr)
 		.scratch = arg_find(words, nr, "scratch"),
 		.channel = arg_find(words, nr, "channel"),
 		.faults = arg_find(words, nr, "faults"),
+		.without = arg_find(words, nr, "without"),
 		.views = arg_find(words, nr, "views"),
 		.judge = arg_find(words, nr, "judge"),
 		.record = arg_find(words, nr, "record"),

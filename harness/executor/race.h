@@ -34,6 +34,7 @@ struct race_params {
 	uint32_t nr, run;
 	const char *dir, *mnt, *scratch, *channel;
 	const char *faults, *views;  /* comma lists, NULL: all suitable */
+	const char *without;	     /* comma list: faults that are not chosen, NULL: none */
 	const char *judge, *record;  /* NULL: none */
 	uint64_t seed, size_bytes, ops, ms, record_max_bytes;
 	unsigned int threads, files, deadline_ms;

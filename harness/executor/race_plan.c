@@ -108,15 +108,26 @@ static bool listed(const char *list, const char *name)
 	return false;
 }
 
+/* Take the name that @list begins with. Returns the rest, NULL at the end of the list. */
+static const char *next_name(const char *list, char *name, size_t name_bytes)
+{
+	size_t len;
+
+	if (!list || !*list)
+		return NULL;
+	len = strcspn(list, ",");
+	snprintf(name, name_bytes, "%.*s", (int)len, list);
+	return list + len + (list[len] == ',');
+}
+
 /* The first name of @list that is in neither registry nor plan, for the message. */
 static int check_names(struct race_plan *p, const char *list, char *why, size_t why_bytes)
 {
 	char name[64];
 
-	for (const char *at = list; at && *at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+	while ((list = next_name(list, name, sizeof(name)))) {
 		bool found = false;
 
-		snprintf(name, sizeof(name), "%.*s", (int)strcspn(at, ","), at);
 		for (unsigned int i = 0; i < p->nr_faults; i++)
 			found = found || !strcmp(p->faults[i].ops->name, name);
 		if (!found) {
@@ -128,18 +139,34 @@ static int check_names(struct race_plan *p, const char *list, char *why, size_t 
 	return 0;
 }
 
+/* What is left out must exist, or a misspelled name would be run in silence. */
+static int check_without(const char *list, char *why, size_t why_bytes)
+{
+	char name[64];
+
+	while ((list = next_name(list, name, sizeof(name))))
+		if (!pf_fault_find(name)) {
+			snprintf(why, why_bytes, "fault '%s' does not exist", name);
+			return -EINVAL;
+		}
+	return 0;
+}
+
 static int plan_faults(struct race_plan *p, const struct race_params *params, char *why,
 		       size_t why_bytes)
 {
 	const struct pf_fault_ops *const *all;
 	size_t nr;
 
+	if (check_without(params->without, why, why_bytes))
+		return -EINVAL;
 	all = pf_faults(&nr);
 	for (size_t i = 0; i < nr && p->nr_faults < RACE_FAULTS_MAX; i++) {
 		struct race_fault *f = &p->faults[p->nr_faults];
 
 		if (!suitable(all[i], params) ||
-		    (params->faults && !listed(params->faults, all[i]->name)))
+		    (params->faults && !listed(params->faults, all[i]->name)) ||
+		    listed(params->without, all[i]->name))
 			continue;
 		f->ops = all[i];
 		f->index = (uint32_t)i;

@@ -195,12 +195,16 @@ static void step_write(struct step_job *j)
 	const char *verb = s->verb == PF_VERB_STORE  ? "store" :
 			   s->verb == PF_VERB_PWRITE ? "pwrite" :
 						       "write";
+	unsigned int space;
 	long n;
 
 	j->job.op = op;
 	stamp(c, f, op, s->off_bytes, j->data, s->len_bytes);
 	io.data = j->data;
-	mtime_before_write(c, f, s->verb != PF_VERB_PWRITE);
+	mtime_before_write(c, f, s->verb == PF_VERB_STORE ||
+				 (s->verb == PF_VERB_WRITE &&
+				  c->channel.ops->class != PF_CLASS_SYSCALL));
+	space = space_before_write(c);
 	pf_history_inv_as(&c->history, op, "%s %s %llu %llu", verb, f->name, (ull)s->off_bytes,
 			  (ull)s->len_bytes);
 	pf_history_flush(&c->history);
@@ -217,6 +221,7 @@ static void step_write(struct step_job *j)
 		n = n < 0 ? -errno : n;
 	}
 	pf_history_ret(&c->history, op, n, io.detail);
+	space_wrote(c, &io, n, op, space);
 	if (n > 0)
 		mtime_wrote(c, f, op);
 }
@@ -229,6 +234,7 @@ static void step_hold(struct step_job *j)
 	struct held *held = &c->held[s->hold];
 	struct pin_counters before;
 	int before_rc, rc;
+	bool pins;
 
 	*held = (struct held){
 		.io = { .file = f,
@@ -244,8 +250,10 @@ static void step_hold(struct step_job *j)
 		held->out = true;
 		return;
 	}
-	before_rc = c->pool ? -ENODATA : pin_counters_read(&before);
-	mtime_before_write(c, f, true);
+	pins = c->channel.ops->class != PF_CLASS_SYSCALL;
+	before_rc = c->pool ? -ENODATA : pins ? pin_counters_read(&before) : 0;
+	mtime_before_write(c, f, pins);
+	held->space = space_before_write(c);
 	pf_history_inv_as(&c->history, held->op, "write %s %llu %llu", f->name,
 			  (ull)s->off_bytes, (ull)s->len_bytes);
 	pf_history_flush(&c->history);
@@ -255,7 +263,8 @@ static void step_hold(struct step_job *j)
 		return;
 	}
 	held->out = true;
-	say_pinned(c, held->op, &before, before_rc, true);
+	if (pins)
+		say_pinned(c, held->op, &before, before_rc, true);
 }
 
 void land_held(struct case_run *c, struct held *held)
@@ -270,12 +279,14 @@ void land_held(struct case_run *c, struct held *held)
 		n = c->channel.ops->land(&c->channel, &held->io);
 	} else {
 		mtime_before_write(c, io->file, true);
+		held->space = space_before_write(c);
 		pf_history_inv_as(&c->history, held->op, "write %s %llu %llu", io->file->name,
 				  (ull)io->off_bytes, (ull)io->len_bytes);
 		pf_history_flush(&c->history);
 		n = c->channel.ops->write(&c->channel, &held->io);
 	}
 	pf_history_ret(&c->history, held->op, n, held->io.detail);
+	space_wrote(c, io, n, held->op, held->space);
 	if (n > 0)
 		mtime_wrote(c, io->file, held->op);
 }
@@ -410,7 +421,9 @@ static void step_fault(struct step_job *j)
 	op = fault_inv(c, ops, &j->call);
 	j->job.op = op;
 	pf_history_flush(&c->history);
+	space_fault(c, ops->prim, true);
 	rc = ops->run(&j->call);
+	space_fault(c, ops->prim, false);
 	pf_history_ret(&c->history, op, rc, NULL);
 	if (rc) {
 		if (fault_unsupported(ops, -rc))

@@ -195,7 +195,9 @@ static int take_inv(struct judge *j, const struct j_event *ev)
 		return contradiction(j, "operation %u begins twice", ev->op);
 	*op = (struct j_op){
 		.known = true,
-		.verb = ev->verb,
+		/* What a channel writes with write(2) makes the file longer like any other. */
+		.verb = ev->verb == J_WRITE && j->class == J_SYSCALL ? J_PWRITE : ev->verb,
+		.channel = ev->verb == J_WRITE,
 		.prim = ev->verb == J_FAULT ? ev->prim : J_NONE,
 		.off_bytes = ev->off_bytes,
 		.len_bytes = ev->len_bytes,

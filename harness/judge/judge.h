@@ -73,7 +73,7 @@ enum j_prim {
 	J_CRASH,
 };
 
-enum j_class { J_PTE, J_SHORT_PIN, J_LONG_PIN, J_FAULTING };
+enum j_class { J_PTE, J_SHORT_PIN, J_LONG_PIN, J_FAULTING, J_SYSCALL };
 
 /* One run of equal cells as seen. */
 enum j_seen_kind { SEEN_ZERO, SEEN_CELL, SEEN_FOREIGN, SEEN_TORN, SEEN_ERROR };
@@ -121,6 +121,7 @@ struct j_reader {
 	const char *path;
 	unsigned int line_nr;
 	uint64_t line_at, next_at; /* bytes */
+	bool begun;		   /* the version's line was there */
 	bool summed, ended;	   /* version 2; its last line was there */
 	uint32_t sum;
 	char *line;
@@ -144,6 +145,7 @@ struct j_op {
 	uint64_t inv_ns, ret_ns, blocked_ns;
 	char blocked_in[64];
 	bool known, returned, ok;
+	bool channel; /* a write of the channel's */
 	uint64_t value;
 	uint32_t inv_at, ret_at; /* in the order of events */
 	char errno_name[16], detail[100];

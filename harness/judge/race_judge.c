@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../core/fault.h"
+#include "../core/seq.h"
 #include "../core/token.h"
 #include "race_int.h"
 #include "race_judge.h"
@@ -75,11 +76,46 @@ static const struct pf_race_rec *last_change(const struct race *j, const struct 
 	return NULL;
 }
 
+static bool writes_page(const struct pf_race_rec *r, const struct race_violation *v)
+{
+	uint32_t page = v->cell / RACE_PAGE_CELLS * RACE_PAGE_CELLS;
+
+	return (r->verb == PF_RACE_WRITE || r->verb == PF_RACE_STORE) && r->file == v->file &&
+	       r->first_cell < page + RACE_PAGE_CELLS && r->first_cell + r->nr_cells > page;
+}
+
+/*
+ * Zeros through the mapping where write(2) had put data, while a write through a mapping that was
+ * under way when write(2) returned may still be in its page fault: has the fault allocated the
+ * block, and not yet replaced the zero page that was mapped there?
+ */
+static bool zero_page_lingers(const struct race *j, const struct race_violation *v,
+			      const struct pf_race_rec *last)
+{
+	uint64_t nr = j->ended < RING ? j->ended : RING;
+
+	if (v->saw || v->rec->what != PF_VIEW_MMAP || !last || last->verb != PF_RACE_PWRITE)
+		return false;
+	for (uint32_t i = 0; i < j->m.nr_threads; i++)
+		if (j->m.p[i].rec && writes_page(j->m.p[i].rec, v) &&
+		    j->m.p[i].rec->inv_ns < last->ret_ns)
+			return true;
+	for (uint64_t i = 1; i <= nr; i++) {
+		const struct pf_race_rec *r = &j->ring[(j->ended - i) % RING];
+
+		if (writes_page(r, v) && r->inv_ns < last->ret_ns && r->ret_ns > v->rec->inv_ns)
+			return true;
+	}
+	return false;
+}
+
 static const char *kind_of_value(const struct race *j, const struct race_violation *v)
 {
 	const struct race_file *f = &j->m.f[v->file];
 	const struct pf_race_rec *last = last_change(j, v);
 
+	if (v->want && zero_page_lingers(j, v, last))
+		return "late-zero";
 	if (v->saw && !j->moved[v->file] && pf_value_file(v->saw) != f->id)
 		return "foreign";
 	if (v->saw && !j->moved[v->file] && pf_value_cell(v->saw) != v->cell)

@@ -18,7 +18,8 @@ static const char *const verb_names[] = { "pin", "unpin", "write", "store", "pwr
 					   "fault" };
 static const char *const prim_names[] = { "none", "zero", "resize", "collapse", "insert", "copy",
 					   "sync", "syncfs", "unlink", "rename", "crash" };
-static const char *const class_names[] = { "pte", "short-pin", "long-pin", "faulting" };
+static const char *const class_names[] = { "pte", "short-pin", "long-pin", "faulting",
+					  "syscall" };
 
 __attribute__((format(printf, 2, 3))) static int bad(struct j_reader *r, const char *fmt, ...)
 {
@@ -356,6 +357,20 @@ static int take_sum(struct j_reader *r, size_t len)
 	return 0;
 }
 
+/* The next line, past the comments that a handwritten history begins with. -1 at the end. */
+static ssize_t next_line(struct j_reader *r)
+{
+	ssize_t len;
+
+	do {
+		r->line_at = r->next_at;
+		len = getline(&r->line, &r->line_bytes, r->in);
+		r->line_nr++;
+		r->next_at += len > 0 ? (uint64_t)len : 0;
+	} while (!r->begun && len > 0 && r->line[0] == '#');
+	return len;
+}
+
 int j_read(struct j_reader *r, struct j_event *ev)
 {
 	static char *words[WORDS_MAX];
@@ -363,22 +378,20 @@ int j_read(struct j_reader *r, struct j_event *ev)
 	int nr, rc;
 
 	*ev = (struct j_event){ .text = "" };
-	r->line_at = r->next_at;
-	len = getline(&r->line, &r->line_bytes, r->in);
-	r->line_nr++;
-	if (len < 0 && r->line_nr == 1)
+	len = next_line(r);
+	if (len < 0 && !r->begun)
 		return bad(r, "empty: not a history");
 	if (len < 0)
 		return r->summed && !r->ended ? bad(r, "cut off: there was more") : 0;
-	r->next_at += (uint64_t)len;
 	if (strlen(r->line) != (size_t)len)
 		return bad(r, "a NUL byte");
 	if (r->line[len - 1] != '\n')
 		return bad(r, "cut off");
 	if (r->ended)
 		return bad(r, "more after the last line");
-	if (r->line_nr == 1) {
+	if (!r->begun) {
 		rc = read_version(r, (size_t)len);
+		r->begun = !rc;
 		return rc ? rc : j_read(r, ev);
 	}
 	if (r->summed && take_sum(r, (size_t)len))

@@ -53,7 +53,7 @@ struct found {
 
 static bool counts(const struct j_op *op)
 {
-	return op->known && op->verb == J_WRITE && op->ok;
+	return op->known && op->channel && op->ok;
 }
 
 static void note_held(void *arg, int obj, uint32_t cell, pf_value v)
@@ -155,19 +155,20 @@ static void account_op(const struct judge *j, const struct j_op *op, struct acco
 		a->unreturned = op;
 		return;
 	}
-	switch (op->verb) {
-	case J_PIN:
-		if (!op->ok)
-			a->refused = op;
-		break;
-	case J_WRITE:
+	if (op->channel) {
 		if (!op->ok || op->value < op->len_bytes) {
 			a->reported = op;
-			break;
+			return;
 		}
 		a->written = op;
 		if (op->cells_gone)
 			a->overtaken = op;
+		return;
+	}
+	switch (op->verb) {
+	case J_PIN:
+		if (!op->ok)
+			a->refused = op;
 		break;
 	case J_FAULT:
 		if (!op->ok)

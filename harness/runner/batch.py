@@ -88,12 +88,15 @@ class Running:
 
 
 _MTIME_NO = re.compile(r"^(?:note mtime%20(\d+)%20no|mtime (\d+) no)(?:%20| )(\S+)$")
+_SPACE_NO = re.compile(r"^note space%20(\d+)%20no%20(\S+)$")
 
 
 def unnoticed(history: list[str]) -> list[dict[str, str]]:
-    """Writes that a sync has followed and of which the modification time knows nothing."""
-    said = [m for m in map(_MTIME_NO.match, history) if m]
-    return [{"kind": "unnoticed", "text": f"op {m[1] or m[2]}: mtime did not move: {decode(m[3])}"} for m in said]
+    """Writes of which the filesystem knows nothing: a sync has followed and the modification time has not
+    moved; or it is full, and nobody was told ENOSPC although there is no block for them."""
+    said = [f"op {m[1] or m[2]}: mtime did not move: {decode(m[3])}" for m in map(_MTIME_NO.match, history) if m]
+    said += [f"op {m[1]}: no ENOSPC: {decode(m[2])}" for m in map(_SPACE_NO.match, history) if m]
+    return [{"kind": "unnoticed", "text": text} for text in said]
 
 
 class FsRun:
@@ -399,7 +402,7 @@ class FsRun:
         # Whole memory is walked and disks are waited for, by several threads at once.
         deadline_ms = 5 * self.k.deadline_ms
         return self.k.agent.race(
-            case.race.timeout_s(deadline_ms), **where, **case.race.keys(), deadline_ms=deadline_ms,
+            case.race.timeout_s(deadline_ms), **where, **case.keys(), deadline_ms=deadline_ms,
             judge=str(self.k.machine.judge_path), record=self._stream_path(case),
             record_max=GUEST_STREAM_MAX if self.k.machine.guest else NATIVE_STREAM_MAX)
 

@@ -152,7 +152,8 @@ class KernelRun:
 
     def expected(self, case: Case) -> Expectation:
         config = self.context.configs[case.fs]
-        return self.context.expectations.of(self.version, {config.name, config.kind}, case.channel, case.sequence)
+        return self.context.expectations.of(self.version, {config.name, config.kind}, case.channel, case.sequence,
+                                            case.also)
 
     def count_findings(self, kind: str, cases: list[Case]) -> int:
         results = [self.store.results.get(c.id) for c in cases]
@@ -206,7 +207,8 @@ class KernelRun:
             checked_cells=judgement.checked, blocked_ns=judgement.blocked_ns,
             expected={"class": expected.cls, "resolutions": expected.resolutions,
                       "reference": expected.reference, "rule": expected.rule},
-            outcome=outcome(expected, judgement.verdict, judgement.resolution, judgement.errno, kinds),
+            outcome=outcome(expected, judgement.verdict, judgement.resolution, judgement.errno, kinds,
+                            judgement.kinds),
             started=running.started, took_s=round((running.ended or time.monotonic()) - running.began, 3),
             repeat=case.repeat())
         self.store.finish(result, self.sequences[case.sequence].text, running.log, on_disk)

@@ -66,9 +66,9 @@ class Rule:
     reference: str
     where: str
 
-    def matches(self, version: Version, fs: set[str], channel: str, sequence: str) -> bool:
-        return (version in self.range and any(_any(self.fs, name) for name in fs) and _any(self.sequence, sequence)
-                and (_any(self.channel, channel)))
+    def matches(self, version: Version, fs: set[str], channel: str, sequence: set[str]) -> bool:
+        return (version in self.range and any(_any(self.fs, name) for name in fs) and _any(self.channel, channel)
+                and any(_any(self.sequence, name) for name in sequence))
 
 
 def _any(globs: tuple[str, ...], name: str) -> bool:
@@ -123,28 +123,33 @@ class Expectations:
                     rules.append(parse_rule(line, f"{path.name}:{number}"))
         return cls(rules)
 
-    def of(self, kernel_version: str, fs: set[str], channel: str, sequence: str) -> Expectation:
-        """`fs` is what the configuration is called and what kind it is; a rule may name either."""
+    def of(self, kernel_version: str, fs: set[str], channel: str, sequence: str,
+           also: frozenset[str] = frozenset()) -> Expectation:
+        """`fs` is what the configuration is called and what kind it is, `also` what else the sequence is
+        called; a rule may name any."""
         version = version_of(kernel_version)
         for rule in reversed(self.rules):
-            if rule.matches(version, fs, channel, sequence):
+            if rule.matches(version, fs, channel, {sequence, *also}):
                 return Expectation(rule.cls, list(rule.resolutions), rule.reference, rule.where)
         return Expectation()
 
 
-def _listed(resolution: str, errno: str, resolutions: list[str]) -> bool:
-    return resolution in resolutions or bool(errno) and f"{resolution}:{errno}" in resolutions
+def _listed(resolution: str, errno: str, violations: list[str], resolutions: list[str]) -> bool:
+    """RESOLUTION alone, with its errno, or with the kind of each violation."""
+    return (resolution in resolutions or bool(errno) and f"{resolution}:{errno}" in resolutions
+            or bool(violations) and all(f"{resolution}:{kind}" in resolutions for kind in violations))
 
 
-def outcome(expected: Expectation, verdict: str, resolution: str, errno: str, findings: list[str]) -> str:
-    """expected, differs, fixed, not-covered, inconclusive or broken.
+def outcome(expected: Expectation, verdict: str, resolution: str, errno: str, findings: list[str],
+            violations: list[str] | None = None) -> str:
+    """expected, differs, fixed, not-covered, inconclusive or broken. `violations` are the judge's kinds.
 
     `findings` are the kinds the other checks found (metadata, kernel-log, leaked-pin, unnoticed, neighbour, ...)."""
     if verdict == "skipped":
         return "not-covered"
     if verdict in ("inconclusive", "broken") and not findings:
         return verdict
-    listed = _listed(resolution, errno, expected.resolutions)
+    listed = _listed(resolution, errno, violations or [], expected.resolutions)
     if any("+" + kind not in expected.resolutions for kind in findings):
         return "differs"
     if expected.cls in ("guaranteed", "refused"):

@@ -30,7 +30,7 @@ DAY_S = 86400.0
 COUNTED_MAX = 1_500_000  # valid words; of more the number is estimated
 # Sequences a second of one machine before its own rate is known.
 RATES = {"native": 1000.0, "guest": 150.0}
-_CLASS_ORDER = ("pte", "short-pin", "long-pin", "faulting")
+_CLASS_ORDER = ("pte", "syscall", "short-pin", "long-pin", "faulting")
 SECTION = "explore"  # of run.json
 
 

@@ -2,7 +2,9 @@
 """Filesystem configurations: fs-configs/NAME.conf and sections of an xfstests local.config.
 
 Both use xfstests' variable names. Ours add REQUIRES (pmem, disk or none: what to make the
-filesystem on) and PROVES (KEY=VALUE words checked before the configuration counts as covered).
+filesystem on), PROVES (KEY=VALUE words checked before the configuration counts as covered) and
+RACE_WITHOUT (FAULT=REFERENCE words: what races leave out, since a known defect that shows in them would hide
+those that are not known).
 """
 
 import re
@@ -13,7 +15,7 @@ from pathlib import Path
 from .errors import UsageError
 
 REQUIRES = ("pmem", "disk", "none")
-_KEYS = ("FSTYP", "MKFS_OPTIONS", "MOUNT_OPTIONS", "REQUIRES", "PROVES", "SUMMARY")
+_KEYS = ("FSTYP", "MKFS_OPTIONS", "MOUNT_OPTIONS", "REQUIRES", "PROVES", "RACE_WITHOUT", "SUMMARY")
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
@@ -25,6 +27,7 @@ class FsConfig:
     mount_options: tuple[str, ...] = ()
     requires: str = "disk"
     proves: dict[str, str] = field(default_factory=dict, hash=False)
+    race_without: dict[str, str] = field(default_factory=dict, hash=False)  # fault -> the finding
     summary: str = ""
 
     @property
@@ -63,16 +66,20 @@ def _make(name: str, values: dict[str, tuple[str, str]], path: str) -> FsConfig:
     requires = get.get("REQUIRES", "none" if get["FSTYP"] == "tmpfs" else "disk")
     if requires not in REQUIRES:
         raise UsageError(f"{at['REQUIRES']}: REQUIRES is '{requires}', not {', '.join(REQUIRES)}")
-    proves = {}
-    for word in _words(get.get("PROVES", ""), at.get("PROVES", path)):
-        key, eq, value = word.partition("=")
-        if not eq or not key:
-            raise UsageError(f"{at['PROVES']}: PROVES wants KEY=VALUE words, not '{word}'")
-        proves[key] = value
+
+    def pairs(name: str) -> dict[str, str]:
+        out = {}
+        for word in _words(get.get(name, ""), at.get(name, path)):
+            key, _, value = word.partition("=")
+            if not key or not value:
+                raise UsageError(f"{at[name]}: {name} wants KEY=VALUE words, not '{word}'")
+            out[key] = value
+        return out
+
     return FsConfig(name=name, fstype=get["FSTYP"],
                     mkfs_options=_words(get.get("MKFS_OPTIONS", ""), at.get("MKFS_OPTIONS", path)),
                     mount_options=_words(get.get("MOUNT_OPTIONS", ""), at.get("MOUNT_OPTIONS", path)),
-                    requires=requires, proves=proves, summary=get.get("SUMMARY", ""))
+                    requires=requires, proves=pairs("PROVES"), race_without=pairs("RACE_WITHOUT"), summary=get.get("SUMMARY", ""))
 
 
 def parse(path: Path) -> FsConfig:

@@ -88,7 +88,7 @@ class Filesystem:
             return ""
         if done.exit is None or done.exit == 127:
             raise EnvironmentFailed(f"{_FSCK[self.config.fstype][0]}: {done.how}")
-        return " | ".join(done.out.splitlines()[-6:]) or done.how
+        return " | ".join([line for line in done.out.splitlines() if line.strip()][-6:]) or done.how
 
     def prove(self) -> None:
         """Check the configuration's claims on the mounted filesystem. NotCovered if one is false."""

@@ -27,7 +27,7 @@ from .klog import KernelLog
 from .machines import GuestMachine, Machine, NativeMachine
 from .plan import Case, Filters, Sequence, load_sequences, parse_sequence, plan
 from .progress import Progress
-from .race import SEQUENCE, Race, choose_faults, plan as plan_races, sequence as race_sequence
+from .race import SEQUENCE, Race, choose_faults, left_out, plan as plan_races, sequence as race_sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 EXECUTOR = ROOT / "build" / "pinfault-exec"
@@ -303,6 +303,7 @@ def _open_store(options: Options, argv: list[str], everything: World, names: dic
     used = list(dict.fromkeys(c.fs for c in cases))
     return store.Store.create(folder, {
         **facts(everything, names, used, argv, seed), "planned": len(cases),
+        "left_out": left_out(cases, everything.configs),
         "sequences": {s.name: s.title for s in everything.sequences.values()
                       if s.name in {c.sequence for c in cases}},
         "selftests": selftest.selected(everything.sequences, options.filters, everything.hello.faults)

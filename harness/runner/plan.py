@@ -119,6 +119,11 @@ class Case:
     def id(self) -> str:
         return f"{self.kernel}/{self.fs}/{self.channel}/{self.sequence}"
 
+    @property
+    def also(self) -> frozenset[str]:
+        """What expectations know it as besides its sequence's name."""
+        return frozenset()
+
     def repeat(self) -> str:
         return (f"./run.sh run --kernel {self.kernel} --fs {self.fs} --channel {self.channel} "
                 f"--sequence {self.sequence}")

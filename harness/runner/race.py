@@ -10,6 +10,7 @@ import base64
 import binascii
 import fnmatch
 import zlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from .plan import Case, Filters, Sequence, _matching
 SEQUENCE = "race"  # what expectations and tables know a race by
 SECONDS = 10.0     # of each race, when neither time nor number was asked for
 TITLE = "Threads of channel writes, stores, reads and faults run free on a few files"
-_CLASS_ORDER = ("pte", "short-pin", "long-pin", "faulting")
+_CLASS_ORDER = ("pte", "short-pin", "long-pin", "faulting", "syscall")
 _SLOWEST_OPS_PER_S = 20
 _JUDGE_S = 300.0
 NATIVE_STREAM_MAX = 4 << 30  # on the disk of the results
@@ -86,10 +87,20 @@ class Race:
 @dataclass(frozen=True)
 class RaceCase(Case):
     race: Race = field(compare=False, default=Race())
+    without: tuple[str, ...] = field(compare=False, default=())  # faults that this filesystem's races leave out
 
     @property
     def id(self) -> str:
         return f"{self.kernel}/{self.fs}/{self.channel}/{SEQUENCE}-{self.race.seed}"
+
+    @property
+    def also(self) -> frozenset[str]:
+        """A race in which a fault was asked for by name is `race:FAULT` too, for what is expected of it."""
+        return frozenset(f"{SEQUENCE}:{fault}" for fault in self.race.faults)
+
+    def keys(self) -> dict[str, str | int]:
+        """For the executor."""
+        return {**self.race.keys(), **({"without": ",".join(self.without)} if self.without else {})}
 
     def repeat(self) -> str:
         return (f"./run.sh race --kernel {self.kernel} --fs {self.fs} --channel {self.channel} "
@@ -118,16 +129,27 @@ def choose_faults(patterns: list[str], known: dict[str, FaultInfo]) -> tuple[str
 
 def plan(kernels: list[str], configs: dict[str, FsConfig], channels: dict[str, ChannelInfo], filters: Filters,
          race: Race) -> list[RaceCase]:
-    """The page-table controls first. Without a filter every channel in its plain form."""
+    """The page-table controls first. Without a filter every channel in its plain form. What a filesystem's
+    configuration leaves out is left out, unless faults were named."""
     ordered = sorted(channels, key=lambda n: (_CLASS_ORDER.index(channels[n].cls), n))
     fs_names = set(_matching(filters.fs, list(configs), "filesystem"))
     chosen = set(_matching(filters.channels, ordered, "channel"))
     if not filters.channels:
         chosen = {n for n in chosen if channels[n].plain and channels[n].cls != "faulting"}
+    chosen = {n for n in chosen if channels[n].cls != "syscall"}
+    if not chosen:
+        raise UsageError("write(2) is a part of every race, not the channel of one")
     numbered = [(nr, fs, channel) for nr, (fs, channel) in
                 enumerate(((fs, channel) for fs in configs for channel in ordered), 1)]
-    return [RaceCase(kernel, fs, channel, SEQUENCE, nr, exclusive=True, race=race) for kernel in kernels
+    return [RaceCase(kernel, fs, channel, SEQUENCE, nr, exclusive=True, race=race,
+                     without=() if race.faults else tuple(configs[fs].race_without)) for kernel in kernels
             for nr, fs, channel in numbered if fs in fs_names and channel in chosen]
+
+
+def left_out(cases: Iterable[Case], configs: dict[str, FsConfig]) -> list[str]:
+    """For the report: what no race of these did, and why."""
+    return [f"race on {fs} leaves out {fault}: known defect, {configs[fs].race_without[fault]}"
+            for fs, fault in dict.fromkeys((c.fs, f) for c in cases if isinstance(c, RaceCase) for f in c.without)]
 
 
 def judgement(reply: Reply) -> Judgement:

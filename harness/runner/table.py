@@ -76,7 +76,7 @@ def _collapse(values: list[str]) -> str:
 def kernel_tables(kernel: str, meta: dict[str, Any], results: list[CaseResult], markdown: bool) -> list[str]:
     """Both tables of one kernel."""
     facts = meta.get("kernels", {}).get(kernel, {})
-    controls = {name for name, c in meta.get("channels", {}).items() if c.get("class") == "pte"}
+    controls = {name for name, c in meta.get("channels", {}).items() if c.get("class") in ("syscall", "pte")}
     by = {(r.fs, r.channel, r.sequence): r for r in results}
     filesystems, sequences = _names(results, "fs"), sorted(_names(results, "sequence"))
     channels = _names(results, "channel")
@@ -162,7 +162,7 @@ def render(meta: dict[str, Any], results: list[CaseResult], folder: str, markdow
              f"({len(n['cases'])} cases, first {n['cases'][0]})"
              for n in meta.get("notes", []) if n.get("cases")]
     out += _section("findings of whole batches", notes, markdown)
-    out += _section("not covered", grouped_reasons(results, "not-covered"), markdown)
+    out += _section("not covered", [*meta.get("left_out", []), *grouped_reasons(results, "not-covered")], markdown)
     out += _section("inconclusive", grouped_reasons(results, "inconclusive"), markdown)
     out += _section("broken (the harness failed)", grouped_reasons(results, "broken"), markdown)
     checks = meta.get("controls", [])

@@ -43,6 +43,7 @@ static struct subject {
 	{ .name = "dio-read", .variant = "" },	 { .name = "dio-read", .variant = "loop" },
 	{ .name = "uring-read", .variant = "" }, { .name = "uring-fixed", .variant = "" },
 	{ .name = "pvm-writev", .variant = "" }, { .name = "proc-mem", .variant = "" },
+	{ .name = "pwrite", .variant = "" },
 };
 #define NR_SUBJECTS ((int)(sizeof(subjects) / sizeof(subjects[0])))
 
@@ -69,9 +70,11 @@ static bool usable(const struct subject *s)
 	return !no_mounts && !s->probe_rc;
 }
 
+/* Holds a write through the mapping. */
 static bool holds(const struct subject *s)
 {
-	return s->ops->hold_kind == PF_HOLD_INFLIGHT && usable(s);
+	return s->ops->hold_kind == PF_HOLD_INFLIGHT && s->ops->class != PF_CLASS_SYSCALL &&
+	       usable(s);
 }
 
 /* Bytes that depend on their place and on @salt, so that a misplaced one shows. */
@@ -352,6 +355,34 @@ START_TEST(test_hold_past_end)
 }
 END_TEST
 
+/* A held write(2) has the file's lock, and at most half of a page copied; landed it is all there,
+ * also where it makes the file longer. */
+START_TEST(test_held_write)
+{
+	const struct subject *s = &subjects[NR_SUBJECTS - 1];
+	struct bench b;
+	struct pf_io io = { .file = &b.file, .len_bytes = 12288 };
+	struct stat st;
+
+	ck_assert_int_eq(s->ops->class, PF_CLASS_SYSCALL);
+	if (!usable(s))
+		return;
+	ck_assert_int_eq(bench_open(&b, s, fs_names[_i], FILE_BYTES), 0);
+	io.data = b.data;
+	ck_assert_int_eq(s->ops->hold(&b.ch, &io), 0);
+	ck_assert_mem_ne(b.file.map + 2048, b.data + 2048, 2048);
+	ck_assert_int_eq(s->ops->land(&b.ch, &io), 12288);
+	check_arrived(&b, &io);
+	io = (struct pf_io){ .file = &b.file, .off_bytes = FILE_BYTES, .len_bytes = 64,
+			     .data = b.data };
+	ck_assert_int_eq(s->ops->hold(&b.ch, &io), 0);
+	ck_assert_int_eq(s->ops->land(&b.ch, &io), 64);
+	ck_assert_int_eq(fstat(b.file.fd, &st), 0);
+	ck_assert_int_eq(st.st_size, FILE_BYTES + 64);
+	bench_close(&b);
+}
+END_TEST
+
 START_TEST(test_store_past_end)
 {
 	const struct subject *s = &subjects[0];
@@ -499,6 +530,7 @@ static Suite *gup_suite(void)
 	tcase_add_loop_test(tc, test_fault_while_held, 0, 3 * NR_SUBJECTS);
 	tcase_add_loop_test(tc, test_many_holds, 0, NR_SUBJECTS);
 	tcase_add_loop_test(tc, test_hold_past_end, 0, NR_SUBJECTS);
+	tcase_add_loop_test(tc, test_held_write, 0, 2);
 	tcase_add_test(tc, test_store_past_end);
 	tcase_add_loop_test(tc, test_killed_while_held, 0, 2 * NR_SUBJECTS);
 	tcase_add_loop_test(tc, test_cost, 0, NR_SUBJECTS);

@@ -458,6 +458,13 @@ START_TEST(plan_takes_what_can_be_raced)
 	ck_assert_int_eq(race_plan_init(&plan, &p, 4096, why, sizeof(why)), -EINVAL);
 	ck_assert_str_eq(why, "fault 'punsh' does not exist");
 	p.faults = NULL;
+	p.without = "zero-range,fsync";
+	ck_assert_int_eq(race_plan_init(&plan, &p, 4096, why, sizeof(why)), 0);
+	ck_assert(!planned("zero-range") && !planned("fsync") && planned("punch"));
+	p.without = "zero-rang";
+	ck_assert_int_eq(race_plan_init(&plan, &p, 4096, why, sizeof(why)), -EINVAL);
+	ck_assert_str_eq(why, "fault 'zero-rang' does not exist");
+	p.without = NULL;
 	p.files = 1;
 	ck_assert_int_eq(race_plan_init(&plan, &p, 4096, why, sizeof(why)), 0);
 	ck_assert(!planned("clone"));

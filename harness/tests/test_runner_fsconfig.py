@@ -43,6 +43,7 @@ class Conf(Files):
     def test_errors(self) -> None:
         self.bad("FSTYP=xfs\nMOUNT_OPTION=x\n", 2, "unknown variable")
         self.bad("FSTYP=xfs\nFSTYP=ext4\n", 2, "twice")
+        self.bad("FSTYP=xfs\nRACE_WITHOUT=zero-range\n", 2, "RACE_WITHOUT wants KEY=VALUE")
         self.bad("\nFSTYP=\"xfs\n", 2, "quotation")
         self.bad("MOUNT_OPTIONS=\n", 1, "FSTYP is missing")
         self.bad("FSTYP=xfs\nREQUIRES=floppy\n", 2, "floppy")

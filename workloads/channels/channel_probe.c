@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "channel_probe.h"
 
@@ -43,10 +44,14 @@ int channel_probe(const struct pf_channel_ops *ops, const char *variant, char *w
 	struct pf_io io = { .len_bytes = 0 };
 	int rc;
 
-	f.map = mmap(NULL, f.map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	f.fd = memfd_create("pinfault-probe", MFD_CLOEXEC);
+	f.map = MAP_FAILED;
+	if (f.fd >= 0 && !ftruncate(f.fd, (off_t)f.map_bytes))
+		f.map = mmap(NULL, f.map_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, f.fd, 0);
 	if (f.map == MAP_FAILED) {
 		rc = -errno;
-		snprintf(why, why_bytes, "mmap: %s", strerror(-rc));
+		snprintf(why, why_bytes, "a mapped memfd: %s", strerror(-rc));
+		close(f.fd);
 		return rc;
 	}
 	memset(f.map + 2 * PROBE_BYTES, 0x5a, PROBE_BYTES);
@@ -61,5 +66,6 @@ int channel_probe(const struct pf_channel_ops *ops, const char *variant, char *w
 	if (ops->close)
 		ops->close(&ch);
 	munmap(f.map, f.map_bytes);
+	close(f.fd);
 	return rc;
 }

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the judge of races calls what it finds: small handwritten races here and in golden/*.race, one operation a
+line, # a comment.
+
+    THREAD INV RET VERB WHAT FIRST+CELLS RESULT [SEEN]    (one file of 128 cells, written by op 1)
+
+The operation's number is 10 and its line's number; SEEN is what a look saw: `zero` or `OP` for all its cells.
+"""
+
+import os
+import subprocess
+import unittest
+from pathlib import Path
+
+from . import racelog
+
+JUDGE = Path(os.environ.get("PINFAULT_BUILD", "build")).resolve() / "pinfault-judge"
+GOLDEN = Path(__file__).parent / "golden"
+CELLS = 128
+
+
+def value(op: int, cell: int) -> int:
+    return op << 32 | 1 << 24 | cell if op else 0
+
+
+def record(number: int, line: str) -> tuple[int, bytes]:
+    thread, inv, ret, verb, what, cells, result, *seen = line.split()
+    first, count = map(int, cells.split("+"))
+    runs = b""
+    if seen:
+        op = 0 if seen[0] == "zero" else int(seen[0])
+        runs = racelog.RUN.pack(value(op, first), count, 1 if op else 0)
+    names = {"look": racelog.VIEWS, "fault": racelog.PRIMS}.get(verb, ("-",))
+    return int(thread), racelog.RECORD.pack(
+        int(inv), int(ret), 10 + number, racelog.VERBS.index(verb), names.index(what), 0, 0, first, count,
+        int(result), CELLS if seen else racelog.NO_SIZE, len(runs) // racelog.RUN.size, 0) + runs
+
+
+def stream(text: str) -> bytes:
+    lines = [record(n, line) for n, line in enumerate(text.split("\n")) if line.strip() and line[0] != "#"]
+    threads = 1 + max(thread for thread, _ in lines)
+    head = racelog.HEADER.pack(b"pfrace01", racelog.HEADER.size, 7, 1, threads, 1, 0, b"store", 0,
+                               racelog.FILE.pack(1, CELLS, 1, 0), 0)[:-8]
+    out = head + racelog.xxh64(head).to_bytes(8, "little")
+    for thread in range(threads):
+        mine = [r for t, r in lines if t == thread]
+        body = b"".join(mine)
+        chunk = racelog.CHUNK.pack(racelog.CHUNK_MAGIC, thread, len(body), len(mine), racelog.NEVER, 0)[:-8]
+        out += chunk + racelog.xxh64(body, racelog.xxh64(chunk)).to_bytes(8, "little") + body
+    return out
+
+
+class Kinds(unittest.TestCase):
+    def judged(self, text: str) -> list[str]:
+        data = stream(text)
+        racelog.read(data)  # what every stream must keep to
+        done = subprocess.run([JUDGE, "--race", "-"], input=data, capture_output=True, timeout=60, check=False)
+        said = [line.split(" ", 1) for line in done.stdout.decode().splitlines()]
+        verdict = dict(line for line in said if len(line) == 2)["verdict"]
+        return [verdict, *(line[1] for line in said if line[0] == "kind")]
+
+    def test_a_write_that_is_seen(self) -> None:
+        self.assertEqual(self.judged("""0 10 20 pwrite - 0+64 64
+                                        1 30 40 look mmap 0+64 0 10"""), ["coherent"])
+
+    def test_a_write_that_is_lost(self) -> None:
+        self.assertEqual(self.judged("""0 10 20 pwrite - 0+64 64
+                                        1 30 40 look buffered 0+64 0 1"""), ["corrupt", "lost-write"])
+
+    def test_golden(self) -> None:
+        for path in sorted(GOLDEN.glob("*.race")):
+            with self.subTest(path.name):
+                want = [line.split()[1] for line in path.with_suffix(".expect").read_text().splitlines()]
+                self.assertEqual(self.judged(path.read_text()), want)
+
+    def test_zeros_that_no_page_fault_explains(self) -> None:
+        lost = ["corrupt", "lost-write"]
+        with self.subTest("the store had returned"):
+            self.assertEqual(self.judged("""0 5 9 fault zero 0+64 0
+                                            1 10 35 store - 8+8 8
+                                            0 20 30 pwrite - 0+64 64
+                                            2 40 50 look mmap 16+48 0 zero"""), lost)
+        with self.subTest("it began after write(2) was over"):
+            self.assertEqual(self.judged("""0 5 9 fault zero 0+64 0
+                                            0 20 30 pwrite - 0+64 64
+                                            1 35 90 store - 8+8 8
+                                            2 40 50 look mmap 16+48 0 zero"""), lost)
+        with self.subTest("it is in another page"):
+            self.assertEqual(self.judged("""0 5 9 fault zero 0+64 0
+                                            1 10 90 store - 64+8 8
+                                            0 20 30 pwrite - 0+64 64
+                                            2 40 50 look mmap 16+48 0 zero"""), lost)
+        with self.subTest("the look was a read(2)"):
+            self.assertEqual(self.judged("""0 5 9 fault zero 0+64 0
+                                            1 10 90 store - 8+8 8
+                                            0 20 30 pwrite - 0+64 64
+                                            2 40 50 look buffered 16+48 0 zero"""), lost)
+        with self.subTest("the data is of a store"):
+            self.assertEqual(self.judged("""0 5 9 fault zero 0+64 0
+                                            1 10 90 store - 8+8 8
+                                            0 20 30 store - 16+48 48
+                                            2 40 50 look mmap 16+48 0 zero"""), lost)
+
+
+if __name__ == "__main__":
+    unittest.main()
