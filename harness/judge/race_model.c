@@ -8,6 +8,14 @@
 #include "../core/seq.h" /* views */
 #include "race_int.h"
 
+#ifdef PF_FUZZ /* most inputs are small, and clearing what they do not use takes longer than judging */
+#define ROOM_MIN 64u
+#define POOL_MIN 4u
+#else
+#define ROOM_MIN 1024u
+#define POOL_MIN 256u
+#endif
+
 int race_model_init(struct race_model *m, const struct pf_race_header *h)
 {
 	memset(m, 0, sizeof(*m));
@@ -40,7 +48,7 @@ void race_model_exit(struct race_model *m)
 
 bool race_room(struct race_model *m, struct race_file *f, uint32_t cells)
 {
-	uint32_t nr = f->nr_cells ? f->nr_cells : 1024;
+	uint32_t nr = f->nr_cells ? f->nr_cells : ROOM_MIN;
 	pf_value *more;
 	uint8_t *seen;
 
@@ -75,7 +83,7 @@ static struct race_set *set_new(struct race_model *m, pf_value *cell)
 		m->pool_free = m->pool[at].next_free;
 	} else {
 		if (m->pool_nr == m->pool_max) {
-			uint32_t max = m->pool_max ? 2 * m->pool_max : 256;
+			uint32_t max = m->pool_max ? 2 * m->pool_max : POOL_MIN;
 
 			more = realloc(m->pool, max * sizeof(*more));
 			if (!more) {

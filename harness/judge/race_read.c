@@ -31,7 +31,8 @@ struct thread {
 
 struct race_reader {
 	int fd;
-	uint8_t *in; /* what was read ahead */
+	const uint8_t *in; /* what was read ahead */
+	uint8_t *in_buffer; /* NULL: the whole stream is in memory, and borrowed */
 	size_t in_at, in_end;
 	uint64_t byte, record;
 	struct pf_race_header h;
@@ -43,6 +44,8 @@ struct race_reader {
 };
 
 #define IN_BYTES (1u << 18)
+#define ERRNO_MAX 4095
+#define HOMES (1u << 24) /* cells that a value can name */
 #ifdef PF_FUZZ /* what lies behind the sums is to be reached */
 #define SUMS false
 #else
@@ -77,7 +80,7 @@ static int take(struct race_reader *r, void *to, size_t bytes)
 			at += n;
 			continue;
 		}
-		got = read(r->fd, r->in, IN_BYTES);
+		got = r->in_buffer ? read(r->fd, r->in_buffer, IN_BYTES) : 0;
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
@@ -107,7 +110,7 @@ static int read_header(struct race_reader *r)
 	    !memchr(h->channel, '\0', sizeof(h->channel)))
 		return bad(r, "a header that no race writes");
 	for (uint32_t i = 0; i < h->nr_files; i++)
-		if (!h->files[i].id || h->files[i].id > 255 ||
+		if (!h->files[i].id || h->files[i].id > 255 || h->files[i].op == UINT32_MAX ||
 		    h->files[i].cells > PF_RACE_CELLS_MAX)
 			return bad(r, "a file that no race has");
 	r->byte = sizeof(*h);
@@ -121,11 +124,24 @@ struct race_reader *race_open(int fd)
 	if (!r)
 		return NULL;
 	r->fd = fd;
-	r->in = malloc(IN_BYTES);
+	r->in = r->in_buffer = malloc(IN_BYTES);
 	if (!r->in) {
 		free(r);
 		return NULL;
 	}
+	read_header(r);
+	return r;
+}
+
+struct race_reader *race_open_bytes(const void *data, size_t bytes)
+{
+	struct race_reader *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->fd = -1;
+	r->in = data;
+	r->in_end = bytes;
 	read_header(r);
 	return r;
 }
@@ -141,7 +157,7 @@ void race_close(struct race_reader *r)
 			r->t[i].first = c->next;
 			free(c);
 		}
-	free(r->in);
+	free(r->in_buffer);
 	free(r);
 }
 
@@ -175,8 +191,11 @@ static int check_runs(struct race_reader *r, const struct pf_race_rec *rec,
 		if (run->kind >= PF_RUN_KINDS_NR || !run->count ||
 		    run->count > PF_RACE_CELLS_MAX)
 			return bad(r, "a run of no kind, or of no cells");
-		if (run->kind == PF_RUN_CELLS && !pf_value_op(run->value))
+		if (run->kind == PF_RUN_CELLS &&
+		    (!pf_value_op(run->value) || pf_value_op(run->value) == UINT32_MAX))
 			return bad(r, "a cell that nobody wrote");
+		if (run->kind == PF_RUN_CELLS && pf_value_cell(run->value) + run->count > HOMES)
+			return bad(r, "a cell from behind the end of every file");
 		cells += run->count;
 	}
 	if (rec->first_cell + cells > PF_RACE_CELLS_MAX)
@@ -202,6 +221,8 @@ static int check_record(struct race_reader *r, struct thread *t, const struct pf
 		return bad(r, "it ends before it begins");
 	if (rec->result > (int64_t)rec->nr_cells && !look && rec->verb != PF_RACE_FAULT)
 		return bad(r, "it did more than it was asked to");
+	if (rec->result < -ERRNO_MAX)
+		return bad(r, "an error that no kernel returns");
 	if (rec->nr_runs && !look)
 		return bad(r, "it sees, and does not look");
 	t->checked_ns = rec->ret_ns == PF_RACE_UNRETURNED ? rec->inv_ns : rec->ret_ns;
