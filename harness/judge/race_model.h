@@ -4,7 +4,7 @@
  *
  * A cell is certain (its value), contended (a set of values, each with the operations under way
  * that have
- * taken effect in it) or lost track of (RACE_ANY: any value, until something settles it). Nothing
+ * taken effect in it; neighbours that may hold the same share it) or lost track of (RACE_ANY: any value, until something settles it). Nothing
  * overlaps most operations where they act: those are settled in one pass when they end. Cells on
  * which
  * two operations meet, one of which changes them, are followed exactly, by just-in-time
@@ -28,8 +28,9 @@ struct race_state {
 	uint32_t mask; /* threads whose operation under way has taken effect in it */
 };
 
+/* Of the cells from lo to hi; values are the first one's. */
 struct race_set {
-	uint32_t nr, next_free;
+	uint32_t nr, lo, hi, next_free;
 	struct race_state s[RACE_STATES_MAX];
 };
 

@@ -91,23 +91,11 @@ static void lose(struct race_model *m, struct race_file *f, uint32_t lo, uint32_
 {
 	hi = hi < f->nr_cells ? hi : f->nr_cells;
 	hi = hi < f->limit ? hi : f->limit;
-	for (uint32_t c = lo; c < hi; c++) {
-		race_drop_set(m, f->cells[c]);
-		f->cells[c] = RACE_ANY;
-		f->seen[c] = 0;
-	}
-}
-
-/* Sets do not travel: what is contended is lost track of. */
-static void lose_contended(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi)
-{
-	if (lo >= hi || !race_any_contended(f->cells + lo, hi - lo))
+	if (lo >= hi)
 		return;
-	for (uint32_t c = lo; c < hi; c++)
-		if (race_contended(f->cells[c])) {
-			race_drop_set(m, f->cells[c]);
-			f->cells[c] = RACE_ANY;
-		}
+	race_drop_sets(m, f, lo, hi);
+	race_fill(f->cells + lo, hi - lo, RACE_ANY, false);
+	memset(f->seen + lo, 0, hi - lo);
 }
 
 static uint32_t plus(uint32_t a, uint32_t b)
@@ -146,7 +134,7 @@ static void shift(struct race_model *m, const struct race_pend *p)
 	end = f->limit > first ? f->limit : first;
 	if (!race_room(m, f, plus(end, nr)))
 		return;
-	lose_contended(m, f, first, end + nr);
+	race_drop_sets(m, f, first, end + nr); /* sets do not travel */
 	if (p->rec->what == PF_PRIM_INSERT) {
 		memmove(f->cells + first + nr, f->cells + first, (end - first) * sizeof(pf_value));
 		memset(f->cells + first, 0, nr * sizeof(pf_value));
@@ -164,13 +152,11 @@ static void copy(struct race_model *m, const struct race_pend *p)
 
 	if (!end || !race_room(m, from, end) || !race_room(m, to, end))
 		return;
-	for (uint32_t c = 0; c < end; c++)
-		race_drop_set(m, to->cells[c]);
-	memcpy(to->cells, from->cells, end * sizeof(pf_value));
-	if (race_any_contended(to->cells, end))
-		for (uint32_t c = 0; c < end; c++)
-			if (race_contended(to->cells[c])) /* the set is the source's */
-				to->cells[c] = RACE_ANY;
+	race_drop_sets(m, to, 0, end);
+	memmove(to->cells, from->cells, end * sizeof(pf_value));
+	for (uint32_t c = race_certain(to->cells, end); c < end;
+	     c += race_certain(to->cells + c, end - c))
+		to->cells[c] = RACE_ANY; /* the set is the source's */
 	memset(to->seen, 0, end);
 }
 
