@@ -348,16 +348,21 @@ void race_sizes_begin(struct race_model *m, struct race_pend *p)
 		all_learn(m);
 }
 
-/* The size is known again: what was lost track of behind it is zero when the file grows. */
-static void size_is(struct race_file *f, pf_value size)
+/*
+ * The size is known again: what was lost track of behind it is zero when the file grows. But what
+ * @look (or NULL) itself sees behind the end, in the last page, may be what a write left there while
+ * the file was longer: that is for the look to say.
+ */
+static void size_is(struct race_file *f, pf_value size, const struct race_pend *look)
 {
 	if (f->nr_sizes == 1 && f->size[0].v == size && f->limit == size)
 		return;
 	f->nr_sizes = 1;
 	f->size[0] = (struct race_state){ size, 0 };
 	for (uint32_t c = (uint32_t)size; c < f->limit && c < f->nr_cells; c++)
-		if (!race_contended(f->cells[c]))
-			f->cells[c] = PF_VALUE_ZERO;
+		if (!race_contended(f->cells[c]) && f->cells[c])
+			f->cells[c] = look && c >= look->lo && c < look->hi ? RACE_ANY :
+									      PF_VALUE_ZERO;
 	f->limit = (uint32_t)size;
 }
 
@@ -371,14 +376,14 @@ bool race_sizes_end(struct race_model *m, struct race_pend *p, pf_value *want)
 	if (!p->sizes) {
 		if (p->looks && p->alone && p->size_seen &&
 		    p->rec->size_cells != PF_RACE_NO_SIZE)
-			size_is(f, p->rec->size_cells);
+			size_is(f, p->rec->size_cells, p);
 		return p->size_seen;
 	}
 	close_sizes(m);
 	if (f->nr_sizes > RACE_SIZES_MAX) {
 		/* Too many: certain again by a size that depends on nothing. */
 		if (must && p->zeroes && p->alone)
-			size_is(f, p->rec->first_cell);
+			size_is(f, p->rec->first_cell, NULL);
 		return true;
 	}
 	if (race_refused(p->rec)) {
