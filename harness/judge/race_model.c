@@ -94,9 +94,12 @@ static void begin(struct race_model *m, const struct race_event *ev)
 	struct race_pend *p = &m->p[ev->thread];
 	const struct pf_race_rec *r = ev->rec;
 
-	*p = (struct race_pend){ .rec = r, .runs = ev->runs, .lo = r->first_cell,
-				 .hi = r->first_cell + r->nr_cells, .run_cell = r->first_cell,
-				 .moved_lo = UINT32_MAX };
+	memset(p, 0, offsetof(struct race_pend, over));
+	p->rec = r;
+	p->runs = ev->runs;
+	p->lo = p->run_cell = r->first_cell;
+	p->hi = r->first_cell + r->nr_cells;
+	p->moved_lo = UINT32_MAX;
 	if (r->verb == PF_RACE_LOOK) {
 		uint32_t cells = 0;
 
@@ -239,7 +242,7 @@ static void end_plain(struct race_model *m, struct race_pend *p, uint32_t easy)
 
 	memset(f->seen + p->lo, 0, known - p->lo);
 	for (uint32_t c = p->lo; c < easy;) {
-		uint32_t to = c + race_certain(f->cells + c, easy - c);
+		uint32_t to = f->nr_sets ? c + race_certain(f->cells + c, easy - c) : easy;
 
 		race_fill(f->cells + c, to - c, v + (p->writes ? c - p->lo : 0), p->writes);
 		c = settle_all(m, p, to, easy, true);
@@ -375,12 +378,15 @@ static void look_run(struct race_model *m, struct race_pend *p, uint32_t lo, uin
 	}
 	for (uint32_t c = lo; c < hi && !m->out_of_memory;) {
 		pf_value saw = race_value_on(v, c - lo);
-		uint32_t same = race_same(f->cells + c, hi - c, saw, steps);
+		uint32_t same;
 
+		if (f->cells[c] != saw) {
+			c = look_stretch(m, p, c, hi, saw, bad);
+			continue;
+		}
+		same = race_same(f->cells + c, hi - c, saw, steps);
 		memset(f->seen + c, p->rec->what + 1, same);
 		c += same;
-		if (c < hi)
-			c = look_stretch(m, p, c, hi, race_value_on(v, c - lo), bad);
 	}
 }
 

@@ -37,6 +37,7 @@ struct race_set {
 struct race_file {
 	uint32_t id;
 	uint32_t nr_cells; /* allocated; those behind are zero */
+	uint32_t nr_sets;  /* without any nothing is contended */
 	pf_value *cells;
 	uint8_t *seen; /* view + 1 that last saw the cell as it is; 0: nobody */
 	uint32_t limit; /* it was never longer, cells: behind that all is zero */
@@ -56,7 +57,8 @@ struct race_pend {
 	uint32_t size_lo, size_hi; /* its file may have had meanwhile, cells */
 	bool size_seen;		   /* looks: explained */
 	bool alone;		   /* nothing else that changes its file's size overlaps it */
-	/* Where others acted meanwhile. Shifts and clones: on the source and on the target. */
+	/* Where others acted meanwhile. Shifts and clones: on the source and on the target. Not
+	 * cleared. */
 	uint32_t nr_over;
 	struct race_span {
 		uint32_t lo, hi;

@@ -16,19 +16,19 @@
 #define WIDE
 #endif
 
-#define BLOCK 32u /* looked at without asking in between */
+#define BLOCK 8u /* looked at without asking in between */
 
 WIDE uint32_t race_certain(const pf_value *cells, uint32_t nr)
 {
 	uint32_t i = 0;
 
-	for (; i + BLOCK <= nr; i += BLOCK) {
+	for (; i + 4 * BLOCK <= nr; i += 4 * BLOCK) {
 		uint64_t any = 0;
 
-		for (uint32_t k = 0; k < BLOCK; k++)
-			any |= (uint64_t)(cells[i + k] >= RACE_MARK << 32);
+		for (uint32_t k = 0; k < 4 * BLOCK; k++) /* the mark is all ones */
+			any |= (uint64_t)((int64_t)cells[i + k] >> 32 == -1);
 		if (any) /* or lost track of, which is certain too */
-			for (uint32_t k = 0; k < BLOCK; k++)
+			for (uint32_t k = 0; k < 4 * BLOCK; k++)
 				if (race_contended(cells[i + k]))
 					return i + k;
 	}

@@ -23,8 +23,7 @@ struct chunk {
 struct thread {
 	struct chunk *first, *last;
 	const struct pf_race_rec *pending; /* begun and not ended: in first */
-	uint64_t next_ns; /* when its next event is, if has is set */
-	bool has;
+	bool has; /* an event: its key is that of it, else of its promise */
 	uint64_t promise_ns;
 	uint64_t checked_ns; /* the invocation of the last record that was read */
 };
@@ -37,6 +36,8 @@ struct race_reader {
 	uint64_t byte, record;
 	struct pf_race_header h;
 	struct thread t[PF_RACE_THREADS_MAX];
+	/* By thread: when its next event is, times four, and what it is. Beginnings come first. */
+	uint64_t key[PF_RACE_THREADS_MAX];
 	struct thread *ended; /* its last event was the end of a record */
 	bool eof;
 	uint64_t kept, kept_max;
@@ -45,6 +46,9 @@ struct race_reader {
 
 #define IN_BYTES (1u << 18)
 #define ERRNO_MAX 4095
+#define NS_MAX (1ull << 62) /* a century and a half */
+#define NEVER UINT64_MAX
+enum { KEY_PROMISE, KEY_BEGIN, KEY_END };
 #define HOMES (1u << 24) /* cells that a value can name */
 #ifdef PF_FUZZ /* what lies behind the sums is to be reached */
 #define SUMS false
@@ -217,6 +221,8 @@ static int check_record(struct race_reader *r, struct thread *t, const struct pf
 		return bad(r, "cells that no file has");
 	if (rec->inv_ns < t->checked_ns || rec->inv_ns < t->promise_ns)
 		return bad(r, "it begins before the one before it, or than was promised");
+	if (rec->inv_ns >= NS_MAX || (rec->ret_ns >= NS_MAX && rec->ret_ns != PF_RACE_UNRETURNED))
+		return bad(r, "a time of no clock");
 	if (rec->ret_ns < rec->inv_ns)
 		return bad(r, "it ends before it begins");
 	if (rec->result > (int64_t)rec->nr_cells && !look && rec->verb != PF_RACE_FAULT)
@@ -255,6 +261,8 @@ static int check_chunk(struct race_reader *r, const struct pf_race_chunk *head, 
 		return bad(r, "%u records where %u are announced", nr, head->nr_records);
 	if (head->next_inv_ns < t->checked_ns || head->next_inv_ns < t->promise_ns)
 		return bad(r, "a promise that is broken already");
+	if (head->next_inv_ns >= NS_MAX && head->next_inv_ns != UINT64_MAX)
+		return bad(r, "a promise of no clock");
 	t->promise_ns = head->next_inv_ns;
 	return 0;
 }
@@ -266,13 +274,15 @@ static const struct pf_race_rec *next_record(const struct thread *t)
 		       NULL;
 }
 
-static void look_ahead(struct thread *t)
+/* What never returned has no end to hand on. */
+static void look_ahead(struct race_reader *r, struct thread *t)
 {
 	const struct pf_race_rec *rec = t->pending ? t->pending : next_record(t);
+	uint64_t ns = t->pending ? rec->ret_ns : rec ? rec->inv_ns : t->promise_ns;
 
 	t->has = rec;
-	if (rec)
-		t->next_ns = t->pending ? rec->ret_ns : rec->inv_ns;
+	r->key[t - r->t] = ns == UINT64_MAX ? NEVER :
+			   4 * ns + (t->pending ? KEY_END : rec ? KEY_BEGIN : KEY_PROMISE);
 }
 
 /* One more chunk. 1, 0 at the end, -EINVAL. */
@@ -305,6 +315,8 @@ static int read_chunk(struct race_reader *r)
 		rc = check_chunk(r, &head, c) ? -EINVAL : 1;
 	if (rc < 0 || !c->bytes) {
 		free(c);
+		if (rc > 0 && !t->has)
+			look_ahead(r, t);
 		return rc;
 	}
 	if (t->last)
@@ -313,7 +325,7 @@ static int read_chunk(struct race_reader *r)
 		t->first = c;
 	t->last = c;
 	if (!t->has)
-		look_ahead(t);
+		look_ahead(r, t);
 	r->kept += c->bytes;
 	r->kept_max = r->kept > r->kept_max ? r->kept : r->kept_max;
 	return 1;
@@ -333,72 +345,61 @@ static void leave_chunk(struct race_reader *r, struct thread *t)
 	free(c);
 }
 
-struct choice {
-	int thread; /* -1: none */
-	uint64_t ns;
-	bool begins;
-};
-
-/* The earliest event there is, and whether a thread that has none yet might have an earlier one. */
-static struct choice choose(const struct race_reader *r, bool *wait)
+/*
+ * The thread with the earliest event. One that has none yet might have it when what it promised comes
+ * first, and a beginning at the same time would have to come before an end.
+ */
+static uint32_t earliest(const struct race_reader *r)
 {
-	struct choice best = { -1, UINT64_MAX, false };
-	uint64_t promised = UINT64_MAX;
+	uint64_t first = r->key[0];
+	uint32_t at = 0;
 
-	for (uint32_t i = 0; i < r->h.nr_threads; i++) {
-		const struct thread *t = &r->t[i];
+	for (uint32_t i = 1; i < r->h.nr_threads; i++) {
+		bool less = r->key[i] < first;
 
-		if (!t->has)
-			promised = t->promise_ns < promised ? t->promise_ns : promised;
-		else if (t->next_ns < best.ns ||
-			 (t->next_ns == best.ns &&
-			  (best.thread < 0 || (!t->pending && !best.begins))))
-			best = (struct choice){ (int)i, t->next_ns, !t->pending };
+		at = less ? i : at;
+		first = less ? r->key[i] : first;
 	}
-	/* A beginning at the same time would have to come before an end. */
-	*wait = promised < best.ns || (promised == best.ns && promised != UINT64_MAX);
-	return best;
+	return at;
 }
 
-static int hand_on(struct race_reader *r, const struct choice *at, struct race_event *ev)
+static void hand_on(struct race_reader *r, uint32_t thread, struct race_event *ev)
 {
-	struct thread *t = &r->t[at->thread];
-	const struct pf_race_rec *rec = at->begins ? next_record(t) : t->pending;
+	struct thread *t = &r->t[thread];
+	bool begins = !t->pending;
+	const struct pf_race_rec *rec = begins ? next_record(t) : t->pending;
 
-	*ev = (struct race_event){ .begins = at->begins, .thread = (uint32_t)at->thread, .rec = rec,
+	*ev = (struct race_event){ .begins = begins, .thread = thread, .rec = rec,
 				   .runs = (const struct pf_race_run *)(rec + 1) };
-	if (at->begins) {
+	if (begins) {
 		t->first->used += (uint32_t)(REC_BYTES + rec->nr_runs * RUN_BYTES);
 		t->pending = rec;
+		look_ahead(r, t);
 	} else {
 		t->pending = NULL;
 		r->ended = t;
 	}
-	look_ahead(t);
-	return 1;
 }
 
 int race_next(struct race_reader *r, struct race_event *ev)
 {
-	struct choice at;
-	bool wait;
-	int rc;
-
 	if (*r->err)
 		return -EINVAL;
 	if (r->ended) { /* whose record was handed on may be gone now */
 		leave_chunk(r, r->ended);
-		look_ahead(r->ended);
+		look_ahead(r, r->ended);
 		r->ended = NULL;
 	}
 	for (;;) {
-		bool over;
+		uint32_t at = earliest(r);
+		uint64_t key = r->key[at];
+		bool wait = key != NEVER && key % 4 == KEY_PROMISE;
+		int rc;
 
-		at = choose(r, &wait);
-		/* What never returned has no end to hand on. */
-		over = at.thread < 0 || (!at.begins && at.ns == PF_RACE_UNRETURNED);
-		if (!wait && !over)
-			return hand_on(r, &at, ev);
+		if (!wait && key != NEVER) {
+			hand_on(r, at, ev);
+			return 1;
+		}
 		if (r->eof)
 			return wait ? bad(r, "cut off: a thread promised more") : 0;
 		rc = read_chunk(r);

@@ -46,6 +46,7 @@ static struct race_set *set_new(struct race_model *m, struct race_file *f, uint3
 		}
 		at = m->pool_nr++;
 	}
+	f->nr_sets++;
 	s = &m->pool[at];
 	s->lo = lo;
 	s->hi = hi;
@@ -55,8 +56,9 @@ static struct race_set *set_new(struct race_model *m, struct race_file *f, uint3
 }
 
 /* Its cells are the caller's to fill. */
-static void set_free(struct race_model *m, struct race_set *s)
+static void set_free(struct race_model *m, struct race_file *f, struct race_set *s)
 {
+	f->nr_sets--;
 	s->next_free = m->pool_free;
 	m->pool_free = (uint32_t)(s - m->pool);
 }
@@ -149,7 +151,7 @@ void race_either(struct race_model *m, struct race_file *f, uint32_t lo, uint32_
 void race_drop_sets(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi)
 {
 	hi = hi < f->nr_cells ? hi : f->nr_cells;
-	if (lo >= hi)
+	if (lo >= hi || !f->nr_sets)
 		return;
 	cut_at(m, f, lo);
 	cut_at(m, f, hi);
@@ -159,7 +161,7 @@ void race_drop_sets(struct race_model *m, struct race_file *f, uint32_t lo, uint
 
 		race_fill(f->cells + c, s->hi - c, RACE_ANY, 0);
 		c = s->hi;
-		set_free(m, s);
+		set_free(m, f, s);
 	}
 }
 
@@ -305,7 +307,7 @@ static bool unset_if_certain(struct race_model *m, struct race_file *f, struct r
 	if (s->nr != 1 || s->s[0].mask || ((others & ~looks) && (others & (others - 1))))
 		return false;
 	race_fill(f->cells + s->lo, s->hi - s->lo, s->s[0].v, race_steps(s->s[0].v));
-	set_free(m, s);
+	set_free(m, f, s);
 	return true;
 }
 
@@ -325,7 +327,7 @@ static void grow_together(struct race_model *m, struct race_file *f, struct race
 			return;
 	race_fill(f->cells + s->lo, s->hi - s->lo, f->cells[b->lo], 0);
 	b->hi = s->hi;
-	set_free(m, s);
+	set_free(m, f, s);
 }
 
 /* Only states stay in which the operation has happened; false when there is none, and all stay. */
@@ -399,7 +401,7 @@ void race_forget(struct race_model *m, struct race_pend *p)
 	struct race_file *f = &m->f[p->rec->file];
 	uint32_t bit = 1u << (p - m->p), hi = p->hi < f->nr_cells ? p->hi : f->nr_cells;
 
-	for (uint32_t c = p->lo, to; c < hi && !m->out_of_memory; c = to) {
+	for (uint32_t c = p->lo, to; f->nr_sets && c < hi && !m->out_of_memory; c = to) {
 		struct race_set *s;
 		uint32_t nr = 0;
 		bool ok;
