@@ -360,9 +360,9 @@ static void size_is(struct race_file *f, pf_value size, const struct race_pend *
 	f->nr_sizes = 1;
 	f->size[0] = (struct race_state){ size, 0 };
 	for (uint32_t c = (uint32_t)size; c < f->limit && c < f->nr_cells; c++)
-		if (!race_contended(f->cells[c]) && f->cells[c])
-			f->cells[c] = look && c >= look->lo && c < look->hi ? RACE_ANY :
-									      PF_VALUE_ZERO;
+		if (!race_contended(f->cells[c]) &&
+		    (f->cells[c] != RACE_ANY || !look || c < look->lo || c >= look->hi))
+			f->cells[c] = PF_VALUE_ZERO;
 	f->limit = (uint32_t)size;
 }
 
