@@ -243,7 +243,7 @@ class Exit(unittest.TestCase):
     def test_failed_controls_go_before_news(self) -> None:
         with tempfile.TemporaryDirectory() as folder, \
                 mock.patch.object(main, "prepare", return_value=(mock.Mock(sequences={}), {}, [])), \
-                mock.patch.object(main, "_stage", return_value={}), \
+                mock.patch.object(main, "stage", return_value={}), \
                 mock.patch.object(main.native, "private_dir"), mock.patch.object(main.native, "cleanup_guests"), \
                 mock.patch.object(main.native, "cleanup_stale"), \
                 mock.patch.object(main, "run_kernels", return_value={}), mock.patch.object(main, "_open_store") as opens:
