@@ -8,14 +8,15 @@
  * STREAM that was recorded (run.sh race --record) is judged for two seconds, again and again. What
  * the judge needs is its own CPU time, whatever the child takes.
  *
- * The generated stream was matched by recorded ones (store on tmpfs and ext4, four threads on two CPUs,
- * two files of 256 KiB that change their size): verbs and faults in their shares, ranges in theirs (a
- * quarter one cell, a quarter less than a page, a third one page, the rest up to eight pages, one in a
- * hundred the whole file; half of them where everybody acts), most operations a few microseconds long,
- * some much longer because their thread was not running. Recorded: 62 to 64 cells looked at an
- * operation, 2.6 runs a look, 93 to 97 % of the operations beside another one and 17 to 25 % meeting
- * one, on 16 to 35 cells an operation. Generated: 51 cells, 2.4 runs, 99 %; but only 9 % meet
- * one, on 8 cells, so a recorded stream is the harder measure. No pwrites that extend: stores here.
+ * The generated stream was matched by recorded ones (store on tmpfs and ext4, four threads on two
+ * CPUs, two files of 256 KiB that change their size): verbs and faults in their shares, ranges in
+ * theirs (a quarter one cell, a quarter less than a page, a third one page, the rest up to eight
+ * pages, one in a hundred the whole file; half of them where everybody acts), most operations a
+ * few microseconds long, some much longer because their thread was not running. Recorded: 62 to
+ * 64 cells looked at an operation, 2.6 runs a look, 93 to 97 % of the operations beside another
+ * one and 17 to 25 % meeting one, on 16 to 35 cells an operation. Generated: 51 cells, 2.4 runs,
+ * 99 %; but only 9 % meet one, on 8 cells, so a recorded stream is the harder measure. No pwrites
+ * that extend: stores here.
  */
 #include <errno.h>
 #include <fcntl.h>
