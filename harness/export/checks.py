@@ -181,9 +181,15 @@ def find_checks(judge: Path, recorded: Recorded) -> list[Check]:
     out += _agreements(recorded, split, end)
     out += _sizes(recorded)
     if recorded.result.verdict == "corrupt" and recorded.result.evidence and not out:
-        raise CannotExport("what this case contradicts shows only after a remount or a crash, or is not about what "
-                           "a program can look at")
+        raise CannotExport("what is contradicted here shows only after a remount or a crash, or only in several cells "
+                           "taken together: a program that looks at each cannot say it")
     return out
+
+
+def _differs(recorded: Recorded, file: str, off: int) -> bool:
+    """Did the looks at the end see different things there?"""
+    return len({recorded.looks[op].cells.get(off) for op in recorded.end_looks
+                if recorded.looks[op].file == file}) > 1
 
 
 def _agreements(recorded: Recorded, split: dict[int, set[int]], end: dict[str, dict[int, tuple[Want, ...]]]
@@ -194,7 +200,9 @@ def _agreements(recorded: Recorded, split: dict[int, set[int]], end: dict[str, d
         look = recorded.looks[op]
         if op not in recorded.end_looks:
             continue
-        fresh = {off: () for off in offs if off not in end.get(look.file, {})}
+        # Where all saw the same, it contradicts another cell (data that moved), which no single cell can show.
+        fresh: dict[int, tuple[Want, ...]] = {off: () for off in offs if off not in end.get(look.file, {})
+                                              and _differs(recorded, look.file, off)}
         if fresh:
             cells.setdefault(look.file, {}).update(fresh)
             views.setdefault(look.file, []).append(look.view)

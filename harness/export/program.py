@@ -92,6 +92,7 @@ class Program:
         self.files: list[str] = []
         self.mapped: set[str] = set()
         self.sizes: dict[str, int] = {}
+        self.libraries = ""
         self.body = Text()
         self.sources = Text()
 
@@ -332,6 +333,7 @@ class Program:
     def text(self) -> str:
         main = self.main()
         parts, includes = self.pieces(main)
+        self.libraries = " -lpthread" if "#include <pthread.h>" in includes else ""
         objects = [f"static struct file {_ident(f)} = {{ .name = \"{f}\", .fd = -1 }};" for f in self.files]
         objects += [f"static struct hold {var};" for var in self.holds]
         # The check needs the files, and what holds is declared by its snippet: both before the check.
@@ -347,15 +349,15 @@ class Program:
         for name in ORDER:
             file = {"CHANNEL": self.snippet, "HOLD": self.hold, "COPY": self.copy()}.get(name, name)
             known[name] = (HERE / f"{file}.c.in").read_text() if file and file != "CHECK" else ""
-        calls = main + self.check_function()
+        calls = _code(main + self.check_function())
         used = {"base", "CHECK"}
         while True:
             more = {n for n, text in known.items() if n not in used
-                    and any(re.search(rf"\b{re.escape(f)}\b", calls) for f in _defines(text))}
+                    and any(re.search(rf"\b{f}\b", calls) for f in _defines(text))}
             if not more:
                 break
             used |= more
-            calls += "".join(known[n] for n in more)
+            calls += _code("".join(known[n] for n in more))
         parts, includes = [], set()
         for name in ORDER:
             if name not in used:
@@ -386,7 +388,7 @@ class Program:
         if self.r.comments:
             lines += ["", *wrap(" ".join(self.r.comments))]
         lines += ["", "The steps:"] + [f"  {s.nr:2}  {s.text}" for s in self.r.steps]
-        lines += ["", f"build:    gcc -O2 -Wall -o {self.name} {self.name}.c -lpthread", *_prepare(fs),
+        lines += ["", f"build:    gcc -O2 -Wall -o {self.name} {self.name}.c{self.libraries}", *_prepare(fs),
                   f"run:      ./{self.name} DIR        (as root; it makes a folder of its own in DIR)",
                   "exit:     0 all is as it must be, or was refused; 1 not so, see the lines that begin with FAIL;",
                   "          2 it cannot run here"]
@@ -410,6 +412,10 @@ def _off_len(step: Step) -> tuple[int, int]:
     return off, length
 
 
+def _code(text: str) -> str:
+    return re.sub(r"/\*.*?\*/", "", text, flags=re.S)
+
+
 def _defines(text: str) -> list[str]:
     return re.findall(r"^static (?:[a-z_ ]+ )?\*?(?:const )?(?:struct \w+ )?\*?(\w+)\(", text, re.M)
 
@@ -418,7 +424,7 @@ def _prepare(fs: dict[str, object]) -> list[str]:
     kind, mkfs, mount = fs["fstype"], str(fs["mkfs_options"]), str(fs["mount_options"])
     if fs["requires"] == "none":
         return [f"prepare:  mount -t {kind} {mount} none DIR".replace("  none", " none")]
-    device = ("DEV is persistent memory (/dev/pmem0: an NVDIMM, or RAM by the boot parameter memmap=1G!4G)"
+    device = ("DEV is persistent memory (/dev/pmem0: an NVDIMM, or RAM by memmap=1G!4G)"
               if fs["requires"] == "pmem" else
               "DEV is a disk, or: truncate -s 1G IMAGE; DEV=$(losetup -f --show IMAGE)")
     force = "-F" if str(kind).startswith("ext") else "-f"
@@ -428,6 +434,4 @@ def _prepare(fs: dict[str, object]) -> list[str]:
 
 def write_program(recorded: Recorded, checks: list[Check], name: str) -> str:
     """The C file's text. Raises CannotExport."""
-    if recorded.result.verdict not in ("corrupt", "hung", "crashed") and not recorded.result.findings:
-        raise CannotExport(f"this case did not fail ({recorded.result.verdict}): there is nothing to show")
     return Program(recorded, checks, name).text()

@@ -108,7 +108,7 @@ def _number(steps: list[tuple[str, ...]]) -> tuple[list[Step], list[str], int]:
     for nr, words in enumerate(steps, 1):
         verb, mine = words[0], op
         looks: tuple[int, ...] = ()
-        names = [words[2]] if verb == "hold" else [words[1]] if verb != "land" else []
+        names = [] if verb in ("land", "look") else [words[2]] if verb == "hold" else [words[1]]
         names += [words[2]] if verb in TWO_FILES else []
         files += [n for n in names if n not in files]
         made.update(names)

@@ -177,6 +177,8 @@ def export(found: Found, form: str, out: Path | None, judge: Path) -> int:
         if found.race:
             raise CannotExport("a race cannot be exported: only what runs in one order can be written down; make a "
                                "sequence of it first")
+        if not fails(found.result):
+            raise CannotExport(f"this case did not fail ({found.result.verdict}): there is nothing to show")
         fs = filesystem(found)
         recorded = read_case(found.folder, found.result,
                              {"fstype": fs.fstype, "mkfs_options": " ".join(fs.mkfs_options),
