@@ -6,12 +6,13 @@ import os
 import re
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from . import deps, explore, main as runs, report, selftest
+from . import deps, explore, main as runs, report, repro, selftest
 from .errors import EXIT_BROKEN, EXIT_EXPECTED, EXIT_USAGE, EnvironmentFailed, UsageError, nearest
-from .plan import Filters, parse_case_id
-from .race import SECONDS, SEQUENCE, Race
+from .plan import Filters
+from .race import SECONDS, Race
 from .store import load_run
 
 COMMANDS = {
@@ -19,7 +20,7 @@ COMMANDS = {
     "seq": "run one sequence file over the matrix",
     "race": "threads of channel writes, faults and reads run free, recorded and judged while they run",
     "explore": "every sequence of so many steps over an alphabet, shortest first",
-    "repro": "run one recorded case again: a case's folder, or RUN:KERNEL/FS/CHANNEL/SEQUENCE",
+    "repro": "run one recorded case again and say how often it fails, or export it as a program of its own",
     "list": "what there is: kernels, filesystems, channels, faults, sequences",
     "report": "print a run's tables again",
     "compare": "what changed between two runs",
@@ -31,7 +32,7 @@ EPILOG = """exit: 0 everything as expected; 1 something differed from what was e
 
 _OPTIONS = ("kernel modules fs channel fault sequence seed out json resume no-install jobs device "
             "overwrite-device local-config section markdown help ops seconds threads files size record depth alphabet "
-            "budget shard repeats")
+            "budget shard repeats times export")
 
 
 class Parser(argparse.ArgumentParser):
@@ -101,7 +102,7 @@ def parser() -> Parser:
     top = Parser(prog="run.sh", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
                  description="pinfault: who loses when pinned pages of a file meet a truncate?")
     sub = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    made = {name: sub.add_parser(name, help=text, description=text, epilog=EPILOG,
+    made = {name: sub.add_parser(name, help=text, description=text, epilog=repro.EPILOG if name == "repro" else EPILOG,
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
             for name, text in COMMANDS.items()}
     for name in ("run", "seq", "race", "explore", "repro", "selftest", "list"):
@@ -123,7 +124,11 @@ def parser() -> Parser:
     add("--size", type=_size, default=Race.size, metavar="BYTES", help="of each file at the start (default 256K)")
     add("--record", action="store_true", help="keep every race's stream, not only those that show something")
     made["seq"].add_argument("file", type=_path, metavar="FILE")
-    made["repro"].add_argument("result", metavar="RESULT")
+    add = made["repro"].add_argument
+    add("result", metavar="RESULT", help="a case's folder, or RUN:KERNEL/FS/CHANNEL/SEQUENCE")
+    add("--times", type=int, metavar="N", help="run it so often (default 1), in one boot")
+    add("--export", choices=repro.EXPORTS, help="run nothing; write a standalone C file (--out FILE), or a test in "
+        "xfstests' form (--out DIR)")
     made["report"].add_argument("run", type=_path, metavar="RUN")
     made["report"].add_argument("--markdown", action="store_true", help="as results/reference wants it")
     made["report"].add_argument("--json", action="store_true")
@@ -159,37 +164,22 @@ def _options(args: argparse.Namespace) -> runs.Options:
 
 def _repro(args: argparse.Namespace, options: runs.Options, argv: list[str]) -> int:
     """RESULT is a case's folder, or RUN:ID."""
-    folder = _path(args.result)
-    if (folder / "case.json").exists():
-        above = [p for p in folder.parents if (p / "run.json").exists()]
-        if not above:
-            raise UsageError(f"{folder}: no run.json above it")
-        run_dir = above[0]
-        case_id = str(folder.relative_to(run_dir / "cases"))
-    else:
-        run_text, colon, case_id = args.result.partition(":")
-        run_dir = _path(run_text)
-        if not (run_dir / "run.json").exists():
-            run_dir = runs.ROOT / "results" / run_text
-        if not colon or not (run_dir / "run.json").exists():
-            raise UsageError(f"{args.result}: is neither a case's folder nor RUN:KERNEL/FS/CHANNEL/SEQUENCE")
-    kernel, fs, channel, sequence = parse_case_id(case_id)
-    meta, results = load_run(run_dir)
-    known = {r.id: r for r in results}
-    if case_id not in known:
-        raise UsageError(nearest(case_id, list(known), "case"))
-    if known[case_id].sequence == SEQUENCE:
+    if args.times is not None and args.times < 1:
+        raise UsageError("--times wants a number from 1 up")
+    if args.export and args.times is not None:
+        raise UsageError("--export writes a program and runs nothing: it takes no --times")
+    found = repro.find(args.result, _path(args.result))
+    if args.export:
+        deps.ensure(False, options.install)
+        deps.build(runs.ROOT)
+        return repro.export(found, args.export, options.out, runs.JUDGE)
+    if found.race:
         # What it was asked for stands in the line that repeats it.
-        return dispatch([*known[case_id].repeat.split()[1:], *(["--out", str(args.out)] if args.out else []),
-                         *(["--no-install"] if args.no_install else [])])
-    options.kernels = options.kernels or [kernel]
-    options.filters = Filters([fs], [channel], [sequence])
-    options.sequence_file = run_dir / "cases" / case_id / "sequence.seq"
-    options.sequence_name = sequence
-    options.seed = meta["seed"] if options.seed is None else options.seed
-    print(f"recorded: {known[case_id].resolution or known[case_id].verdict} ({known[case_id].verdict}) "
-          f"on {known[case_id].kernel_version}", file=sys.stderr)
-    return runs.run(options, argv)
+        options = replace(_options(parser().parse_args(found.result.repeat.split()[1:])), out=options.out,
+                          json=options.json, install=options.install)
+    options.times = args.times or 1
+    repro.aim(options, found, args.kernel)
+    return repro.repeat(options, found, argv)
 
 
 def _list(options: runs.Options) -> int:

@@ -25,7 +25,7 @@ from .expect import Expectations
 from .fsconfig import FsConfig, import_local_config, load_all
 from .klog import KernelLog
 from .machines import GuestMachine, Machine, NativeMachine
-from .plan import Case, Filters, Sequence, load_sequences, parse_sequence, plan
+from .plan import Case, Filters, Sequence, again, load_sequences, parse_sequence, plan
 from .progress import Progress
 from .race import SEQUENCE, Race, choose_faults, left_out, plan as plan_races, sequence as race_sequence
 
@@ -56,6 +56,8 @@ class Options:
     sequence_name: str = ""
     race: Race | None = None
     selftest: bool = False  # run the cases that break things on purpose, and print no tables
+    times: int = 1  # each case
+    fs_recorded: FsConfig | None = None  # instead of the configuration of its name
 
 
 class _Local:
@@ -120,6 +122,9 @@ def world(options: Options) -> World:
         own_fs = import_local_config(options.local_config, options.section)
         configs[own_fs.name] = own_fs
         options.filters.fs = [own_fs.name]
+    if options.fs_recorded:
+        then, now = options.fs_recorded, configs.get(options.fs_recorded.name)
+        configs[then.name] = replace(then, race_without=now.race_without, summary=now.summary) if now else then
     from ..guest import GuestError, load_kernels
     try:
         kernels = load_kernels(ROOT / "harness" / "guest" / "kernels")
@@ -200,13 +205,13 @@ def prepare(options: Options) -> tuple[World, dict[str, Any], list[Case]]:
     everything = world(options)
     names = choose_kernels(options.kernels, everything.kernels, options.modules)
     if options.race:
-        return everything, names, _races(options, everything, list(names))
+        return everything, names, again(_races(options, everything, list(names)), options.times)
     cases = plan(list(names), everything.configs, everything.hello.channels, everything.hello.faults,
                  everything.sequences, options.filters, options.selftest)
     if not cases:
         raise UsageError("no case is left by these options: the sequences do not belong on these channels "
                          "or filesystems")
-    return everything, names, cases
+    return everything, names, again(cases, options.times)
 
 
 def _races(options: Options, everything: World, kernels: list[str]) -> list[Case]:
@@ -223,8 +228,19 @@ def _races(options: Options, everything: World, kernels: list[str]) -> list[Case
     return list(plan_races(kernels, everything.configs, everything.hello.channels, options.filters, race))
 
 
-def run(options: Options, argv: list[str]) -> int:
-    """Plan, run, report. Returns the exit code."""
+@dataclass
+class Ended:
+    """A run that is over: what became of its cases, and what went wrong around them."""
+
+    folder: Path
+    meta: dict[str, Any]
+    outcomes: list[store.CaseResult]
+    failed: dict[str, str]  # kernels (or "run") that could not go on, with why
+    broken_controls: list[str]
+
+
+def execute(options: Options, argv: list[str]) -> Ended:
+    """Plan and run; what failed around the cases is said on stderr."""
     state = native.private_dir(native.state_dir())
     plain = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
     native.cleanup_guests(state)
@@ -257,19 +273,25 @@ def run(options: Options, argv: list[str]) -> int:
         progress.end()
         results.write_run(complete=to_the_end and not failed)
     meta, outcomes = store.load_run(results.folder)
-    if options.selftest:
-        pass
-    elif options.json:
-        sys.stdout.write((results.folder / "run.json").read_text())
-    else:
-        sys.stdout.write(table.render(meta, outcomes, relative(results.folder)))
     for name, why in failed.items():
         plain(f"pinfault: {why}" if name in why or name == "run" else f"pinfault: {name}: {why}")
     wrong = controls.failures(meta.get("controls", []))
     for text in wrong:
         plain(f"pinfault: broken: a control failed, so nothing this run says holds: {text}")
-    return EXIT_BROKEN if wrong else exit_code(outcomes, bool(failed),
-                                               any(not n.get("expected") for n in meta["notes"]))
+    return Ended(results.folder, meta, outcomes, failed, wrong)
+
+
+def run(options: Options, argv: list[str]) -> int:
+    """Plan, run, report. Returns the exit code."""
+    ended = execute(options, argv)
+    if options.selftest:
+        pass
+    elif options.json:
+        sys.stdout.write((ended.folder / "run.json").read_text())
+    else:
+        sys.stdout.write(table.render(ended.meta, ended.outcomes, relative(ended.folder)))
+    return EXIT_BROKEN if ended.broken_controls else exit_code(
+        ended.outcomes, bool(ended.failed), any(not n.get("expected") for n in ended.meta["notes"]))
 
 
 def exit_code(outcomes: list[store.CaseResult], failed: bool, notes: bool) -> int:

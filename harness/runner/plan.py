@@ -3,7 +3,8 @@
 
 import fnmatch
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .agent import ChannelInfo, FaultInfo
@@ -114,10 +115,14 @@ class Case:
     crashes: bool = field(compare=False, default=False)
     power: bool = field(compare=False, default=False)  # ends in a power cut
     busy: bool = field(compare=False, default=False)  # and is at work until then
+    turn: int = field(compare=False, default=1)  # of a case that is run several times
 
     @property
     def id(self) -> str:
-        return f"{self.kernel}/{self.fs}/{self.channel}/{self.sequence}"
+        return f"{self.kernel}/{self.fs}/{self.channel}/{self.sequence}" + self._turn()
+
+    def _turn(self) -> str:
+        return f".{self.turn}" if self.turn > 1 else ""
 
     @property
     def also(self) -> frozenset[str]:
@@ -127,6 +132,14 @@ class Case:
     def repeat(self) -> str:
         return (f"./run.sh run --kernel {self.kernel} --fs {self.fs} --channel {self.channel} "
                 f"--sequence {self.sequence}")
+
+
+_TURN = 1_000_000  # numbers of the plan are below it
+
+
+def again(cases: Iterable[Case], times: int) -> list[Case]:
+    """Each case so often, under numbers of their own: in one boot, in folders of their own."""
+    return [replace(c, turn=turn, nr=c.nr + _TURN * (turn - 1)) for c in cases for turn in range(1, times + 1)]
 
 
 def parse_case_id(text: str) -> tuple[str, str, str, str]:

@@ -91,7 +91,7 @@ class RaceCase(Case):
 
     @property
     def id(self) -> str:
-        return f"{self.kernel}/{self.fs}/{self.channel}/{SEQUENCE}-{self.race.seed}"
+        return f"{self.kernel}/{self.fs}/{self.channel}/{SEQUENCE}-{self.race.seed}" + self._turn()
 
     @property
     def also(self) -> frozenset[str]:

@@ -194,9 +194,12 @@ def load_run(folder: Path) -> tuple[dict[str, Any], list[CaseResult]]:
         raise UsageError(f"{folder}: is not a run (no run.json)") from None
     except (OSError, ValueError) as err:
         raise UsageError(f"{folder / 'run.json'}: {err}") from None
-    if meta.get("schema") != SCHEMA:
-        raise UsageError(f"{folder}: run.json has schema {meta.get('schema')}, this program reads {SCHEMA}")
-    results = {c["id"]: CaseResult(**c) for c in meta.pop("cases", [])}
+    if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
+        raise UsageError(f"{folder}: run.json has schema {meta.get('schema') if isinstance(meta, dict) else '?'}, this program reads {SCHEMA}")
+    try:
+        results = {c["id"]: CaseResult(**c) for c in meta.pop("cases", [])}
+    except (TypeError, KeyError) as err:
+        raise UsageError(f"{folder / 'run.json'}: a case is not as schema {SCHEMA} has it: {err}") from None
     if not meta.get("complete"):
         for path in sorted((folder / "cases").rglob("case.json")):
             try:

@@ -162,7 +162,13 @@ def stage_native() -> Tally:
 
 
 def stage_guests() -> Tally:
-    return harness_run(["run", "--no-install", *sequences(GUEST_SLICE)], 1800)
+    tally = harness_run(["run", "--no-install", *sequences(GUEST_SLICE)], 1800)
+    done = run([sys.executable, "-m", "unittest", "harness.tests.guest_export"], 900)
+    if done.returncode:
+        show(done)
+        return tally.fail("exported programs in a guest")
+    tally.passed += 1
+    return tally
 
 
 def stage_fuzz() -> Tally:

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: GPL-2.0
+"""`repro RESULT`: a recorded case again, as often as asked for; or written out as a program of its own.
+
+What it runs is what is recorded: kernel, filesystem (with the options it was made and mounted with then), channel,
+the case's own copy of its sequence, seed; of a race, what its command line said.
+"""
+
+import os
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import main as runs
+from .errors import EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, EnvironmentFailed, UsageError, nearest
+from .fsconfig import FsConfig
+from .plan import Filters
+from .race import SEQUENCE
+from .store import CaseResult, load_run, write_atomic
+
+EXPORTS = ("c", "xfstests")
+FAILING = ("corrupt", "hung", "crashed")
+CONCLUDED = (*FAILING, "coherent")
+EPILOG = """exit: 0 it did not fail once; 1 it failed at least once, in this way or another; 2 the harness or its
+      environment failed, or no run came to a conclusion; 64 usage: also a result of another schema, a folder that
+      is no case, a kernel that is not here, a case that cannot be exported
+      --export: 0 written; 2 could not be written; 64 cannot be exported
+      the exported program: 0 all is as it must be; 1 FAIL lines say what is not; 2 it cannot run there"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A recorded case."""
+
+    folder: Path
+    meta: dict[str, Any]
+    result: CaseResult
+
+    @property
+    def race(self) -> bool:
+        return self.result.sequence == SEQUENCE
+
+
+def _split(text: str, path: Path) -> tuple[Path, str]:
+    """The run's folder and the case's id, of a case's folder or RUN:ID."""
+    if (path / "case.json").exists():
+        above = [p for p in path.parents if (p / "run.json").exists()]
+        if not above:
+            raise UsageError(f"{path}: no run.json above it")
+        return above[0], str(path.relative_to(above[0] / "cases"))
+    run_text, colon, case_id = text.partition(":")
+    run_dir = path.with_name(path.name.partition(":")[0]) if "/" not in case_id else Path(str(path).partition(":")[0])
+    if not (run_dir / "run.json").exists():
+        run_dir = runs.ROOT / "results" / run_text
+    if not colon or not (run_dir / "run.json").exists():
+        if path.is_dir():
+            raise UsageError(f"{path}: holds no recorded case (no case.json)")
+        raise UsageError(f"{text}: is neither a case's folder nor RUN:KERNEL/FS/CHANNEL/SEQUENCE")
+    return run_dir, case_id.strip("/")
+
+
+def find(text: str, path: Path) -> Found:
+    """`path` is `text` seen from where the caller stands. Raises UsageError."""
+    run_dir, case_id = _split(text, path)
+    meta, results = load_run(run_dir)
+    known = {r.id: r for r in results}
+    if case_id not in known:
+        raise UsageError(nearest(case_id, list(known), "case"))
+    found = Found(run_dir / "cases" / case_id, meta, known[case_id])
+    if not (found.folder / "sequence.seq").exists():
+        raise UsageError(f"{case_id}: was not run ({found.result.verdict}: {found.result.why or 'no reason given'}), "
+                         "so there is nothing to repeat")
+    return found
+
+
+def filesystem(found: Found) -> FsConfig:
+    """As it was then: the configuration of that name may have changed, or be a section of somebody's file."""
+    said = found.meta.get("filesystems", {}).get(found.result.fs)
+    try:
+        return FsConfig(name=found.result.fs, fstype=said["fstype"], mkfs_options=tuple(said["mkfs_options"].split()),
+                        mount_options=tuple(said["mount_options"].split()), requires=said["requires"],
+                        proves=dict(said["proves"]))
+    except (TypeError, KeyError, AttributeError):
+        raise UsageError(f"{found.folder}: its run.json does not say how {found.result.fs} was made") from None
+
+
+def aim(options: runs.Options, found: Found, kernels: list[str]) -> None:
+    """Point `options` at the recorded case. `kernels`: instead of the recorded one. Raises UsageError."""
+    result = found.result
+    if not kernels and result.kernel != "native":
+        from ..guest import GuestError, load_kernels
+        try:
+            there = load_kernels(runs.ROOT / "harness" / "guest" / "kernels")
+        except GuestError as err:
+            raise UsageError(str(err)) from None
+        if result.kernel not in there:
+            raise UsageError(f"the recorded kernel {result.kernel} ({result.kernel_version}) is not here; give it with "
+                             "--kernel BZIMAGE --modules DIR, or another by its name")
+    options.kernels = kernels or [result.kernel]
+    options.fs_recorded = filesystem(found)
+    if not found.race:
+        options.filters = Filters([result.fs], [result.channel], [result.sequence])
+        options.sequence_file = found.folder / "sequence.seq"
+        options.sequence_name = result.sequence
+        options.seed = found.meta["seed"] if options.seed is None else options.seed
+
+
+def fails(result: CaseResult) -> bool:
+    return result.verdict in FAILING or bool(result.findings)
+
+
+def way(result: CaseResult) -> str:
+    """"lost (lost-write)": how it ended, in words."""
+    kinds = list(dict.fromkeys([*result.kinds, *(f["kind"] for f in result.findings)]))
+    word = result.resolution or result.verdict
+    return f"{word} ({', '.join(kinds)})" if kinds else word
+
+
+def same_way(result: CaseResult, recorded: CaseResult) -> bool:
+    """A race may show more of a failure, or less of it, the next time: one common kind is enough."""
+    def kinds(r: CaseResult) -> set[str]:
+        return {*r.kinds, *(f["kind"] for f in r.findings)}
+    if not fails(result) or result.verdict != recorded.verdict:
+        return False
+    if recorded.sequence == SEQUENCE and kinds(recorded):
+        return bool(kinds(result) & kinds(recorded))
+    return result.resolution == recorded.resolution and kinds(result) == kinds(recorded)
+
+
+def summary(recorded: CaseResult, results: list[CaseResult]) -> list[str]:
+    """"failed 5 of 5: lost (lost-write)", and what else came out."""
+    same = [r for r in results if same_way(r, recorded)]
+    out = [f"failed {len(same)} of {len(results)}: {way(recorded)}" if fails(recorded) else
+           f"failed {sum(map(fails, results))} of {len(results)} (and did not when it was recorded: {way(recorded)})"]
+    others = Counter(("failed otherwise: " if fails(r) else "") + way(r) + (f": {r.why}" if r.why else "")
+                     for r in results if r not in same)
+    return out + [f"  {count} of {len(results)} {text}" for text, count in others.most_common()]
+
+
+def exit_code(results: list[CaseResult], trouble: bool) -> int:
+    if any(fails(r) for r in results):
+        return EXIT_DIFFERS
+    if trouble or not any(r.verdict in CONCLUDED for r in results):
+        return EXIT_BROKEN
+    return EXIT_EXPECTED
+
+
+def repeat(options: runs.Options, found: Found, argv: list[str]) -> int:
+    """Run it options.times times; on stdout how often it failed."""
+    recorded = found.result
+    print(f"recorded: {way(recorded)} on {recorded.kernel_version}, {recorded.fs}, {recorded.channel}, "
+          f"{recorded.sequence}", file=sys.stderr)
+    ended = runs.execute(options, argv)
+    if options.json:
+        sys.stdout.write((ended.folder / "run.json").read_text())
+    else:
+        for result in ended.outcomes:
+            if result.kernel_version and result.kernel_version != recorded.kernel_version:
+                print(f"note: this is {result.kernel_version}, it was recorded on {recorded.kernel_version}")
+                break
+        for line in summary(recorded, ended.outcomes):
+            print(line)
+        for line in next((r.evidence for r in ended.outcomes if fails(r)), [])[:6]:
+            print(f"  {line}")
+    if ended.broken_controls:
+        return EXIT_BROKEN
+    return exit_code(ended.outcomes, bool(ended.failed))
+
+
+def export(found: Found, form: str, out: Path | None, judge: Path) -> int:
+    """Write the program, or the test around it. Raises UsageError for what cannot be exported."""
+    from ..export import CannotExport, find_checks, read_case, write_program, write_xfstests
+    name = found.result.sequence
+    here = Path(os.environ.get("PINFAULT_CALLER_DIR", "."))
+    try:
+        if found.race:
+            raise CannotExport("a race cannot be exported: only what runs in one order can be written down; make a "
+                               "sequence of it first")
+        if not fails(found.result):
+            raise CannotExport(f"this case did not fail ({found.result.verdict}): there is nothing to show")
+        fs = filesystem(found)
+        recorded = read_case(found.folder, found.result,
+                             {"fstype": fs.fstype, "mkfs_options": " ".join(fs.mkfs_options),
+                              "mount_options": " ".join(fs.mount_options), "requires": fs.requires})
+        checks = find_checks(judge, recorded)
+        if form == "xfstests":
+            paths = write_xfstests(recorded, checks, name, out or here / f"pinfault-{name}")
+        else:
+            path = out or here / f"{name}.c"
+            path = path / f"{name}.c" if path.is_dir() else path
+            paths = [path]
+            write_atomic(path, write_program(recorded, checks, name))
+    except CannotExport as err:
+        raise UsageError(f"{found.result.id}: {err}") from None
+    except OSError as err:
+        raise EnvironmentFailed(str(err)) from None
+    for path in paths:
+        print(path)
+    return EXIT_EXPECTED

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Recorded cases written out as C: what is checked, what is refused, that it compiles with every warning on."""
+
+import os
+import re
+import subprocess
+import tempfile
+import unittest
+from dataclasses import replace
+from pathlib import Path
+
+from harness.export import CannotExport, Check, Recorded, find_checks, read_case, write_program, write_xfstests
+from harness.runner.agent import decode
+from harness.runner.judge import answer
+from harness.runner.store import CaseResult
+
+ROOT = Path(__file__).resolve().parents[2]
+JUDGE = Path(os.environ.get("PINFAULT_BUILD", ROOT / "build")).resolve() / "pinfault-judge"
+COW = ROOT / "results/reference/findings/xfs-dax-cow-write-and-fault"
+XFS = {"fstype": "xfs", "mkfs_options": "-m reflink=1", "mount_options": "", "requires": "disk"}
+XFS_DAX = {**XFS, "mount_options": "-o dax=always", "requires": "pmem"}
+GCC = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror"]
+
+
+def judged(history: Path, name: str, fs: str, channel: str, sequence: str, of: dict[str, str]) -> Recorded:
+    """A history in the place of a run's case, with what the judge says of it."""
+    said = subprocess.run([str(JUDGE), str(history)], capture_output=True, text=True, timeout=60, check=True).stdout
+    verdict = answer((key, decode(value)) for key, _, value in (line.partition(" ") for line in said.splitlines()))
+    result = CaseResult(id=f"native/{fs}/{channel}/{name}", nr=1, kernel="native", kernel_version="6.18", fs=fs,
+                        channel=channel, sequence=name, resolution=verdict.resolution, verdict=verdict.verdict,
+                        kinds=verdict.kinds, evidence=verdict.evidence)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "history").write_bytes(history.read_bytes())
+        (Path(folder) / "sequence.seq").write_text(sequence)
+        return read_case(Path(folder), result, of)
+
+
+def cow(name: str) -> Recorded:
+    """The recorded finding: what a guest saw on XFS with DAX."""
+    sequence = (ROOT / "workloads/sequences" / f"{name}.seq").read_text()
+    return judged(COW / f"history-{name}-7.3.4", name, "xfs-dax", "pwrite", sequence, XFS_DAX)
+
+
+def made(sequence: str, history: str, channel: str = "pvm-writev", fs: dict[str, str] | None = None) -> Recorded:
+    """A history written for a test. Its first line and its case are added."""
+    with tempfile.NamedTemporaryFile("w", suffix=".history") as f:
+        f.write(f"pinfault-history 1\ncase 3 9 {channel} short-pin inflight T\n{history}end 99\n")
+        f.flush()
+        return judged(Path(f.name), "made", "xfs", channel, sequence, fs or XFS)
+
+
+def compiled(text: str, to: Path, *more: str) -> Path:
+    source = to.with_suffix(".c")
+    source.write_text(text)
+    subprocess.run([*GCC, *more, "-o", str(to), str(source), "-lpthread"], check=True, timeout=120)
+    return to
+
+
+SPLIT = """file A 1 8192 written 1
+inv 2 1 pin A
+ret 2 2 ok 0
+inv 3 3 write A 0 4096
+pinned 3 yes +1
+file B 2 0 hole 0
+inv 4 4 fault clone copy A B
+ret 4 5 ok 0
+effect 4 shown strict e
+ret 3 6 ok 4096
+inv 5 10 look B 0 0 buffered
+see 5 B buffered 8192 0 8192 m1:1:0*128
+ret 5 11 ok 0
+inv 6 12 look B 0 0 direct
+see 6 B direct 8192 0 8192 m3:1:0*64 m1:1:4096*64
+ret 6 13 ok 0
+"""
+SPLIT_SEQ = "# T\nfile A 8K written\npin A\nhold w1 A 0 4K\nclone A B\nland w1\n"
+EITHER = """file A 1 4096 written 1
+inv 2 1 pin A
+ret 2 2 ok 0
+inv 3 3 write A 0 4096
+pinned 3 yes +1
+inv 4 4 fault punch zero A 0 4096
+ret 4 5 ok 0
+effect 4 shown strict e
+ret 3 6 ok 4096
+inv 5 10 look A 0 0 buffered
+see 5 A buffered 4096 0 4096 w1*64
+ret 5 11 ok 0
+"""
+EITHER_SEQ = "# T\nfile A 4K written\npin A\nhold w1 A 0 4K\npunch A 0 4K\nland w1\n"
+
+
+@unittest.skipUnless(JUDGE.exists(), "the judge is not built")
+class Checks(unittest.TestCase):
+    def test_cells_of_a_recorded_finding(self) -> None:
+        checks = find_checks(JUDGE, cow("held-cow-store"))
+        self.assertEqual([(c.look, c.file, c.off, c.len_bytes, c.wants) for c in checks],
+                         [(0, "A", 0, 64, ((5, 0),)), (0, "A", 128, 1920, ((5, 128),))])
+        self.assertEqual(checks[0].views, ("mmap", "buffered", "direct", "dropped"))
+
+    def test_a_look_in_the_middle(self) -> None:
+        checks = find_checks(JUDGE, cow("held-cow-read"))
+        self.assertEqual([(c.look, c.off, c.len_bytes, c.wants) for c in checks],
+                         [(7, 0, 8192, ((5, 0),)), (0, 0, 8192, ((5, 0),))])
+
+    def test_what_only_the_views_contradict(self) -> None:
+        checks = find_checks(JUDGE, made(SPLIT_SEQ, SPLIT))
+        self.assertEqual([(c.file, c.off, c.len_bytes, c.wants) for c in checks], [("B", 0, 4096, ())])
+
+    def test_one_of_several(self) -> None:
+        checks = find_checks(JUDGE, made(EITHER_SEQ, EITHER))
+        self.assertEqual([(c.off, c.len_bytes, c.wants) for c in checks], [(0, 4096, ((3, 0), (0, 0)))])
+
+    def test_only_after_a_remount(self) -> None:
+        good = EITHER.replace("w1*64", "w3*64") + "remount 20\ninv 1000001 21 look A 0 0 remount\n" \
+            "see 1000001 A remount 4096 0 4096 w1*64\nret 1000001 22 ok 0\n"
+        with self.assertRaisesRegex(CannotExport, "only after a remount"):
+            find_checks(JUDGE, made(EITHER_SEQ, good.replace("remount 20", "end 19\nremount 20").replace("end 99", "")))
+
+    def test_sequence_and_history_must_fit(self) -> None:
+        with self.assertRaisesRegex(CannotExport, "is not operation 3 of the history"):
+            made(EITHER_SEQ.replace("hold w1 A 0 4K\n", ""), EITHER)
+
+
+@unittest.skipUnless(JUDGE.exists(), "the judge is not built")
+class Programs(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+
+    def program(self, recorded: Recorded, checks: list[Check] | None = None) -> str:
+        return write_program(recorded, find_checks(JUDGE, recorded) if checks is None else checks, "shown")
+
+    def test_findings_compile_alone(self) -> None:
+        for name in ("held-cow-store", "held-cow-read"):
+            text = self.program(cow(name))
+            compiled(text, self.root / name)
+            self.assertNotIn('#include "', text)
+            self.assertFalse([line for line in text.splitlines() if len(line.expandtabs(8)) > 100])
+            self.assertLess(len(text.splitlines()), 500)
+
+    def test_every_kind_of_check_compiles(self) -> None:
+        for nr, recorded in enumerate((made(SPLIT_SEQ, SPLIT), made(EITHER_SEQ, EITHER))):
+            text = self.program(recorded)
+            compiled(text, self.root / f"check{nr}")
+            self.assertIn("agree(f, view, 0, 4096" if not nr else "BY(3, 0), 0 }, 2)", text)
+        text = self.program(made(EITHER_SEQ, EITHER), [Check(0, "A", size=4096)])
+        compiled(text, self.root / "size")
+        self.assertIn("expect_size(f, view, 4096);", text)
+
+    def test_every_channel_and_fault_compiles(self) -> None:
+        plain = "# T\nfile A 64K written\nfile B 64K hole\nfile C 64K unwritten\npin A\n"
+        faults = ["punch A 0 4K", "zero-range A 0 4K", "unshare A 0 4K", "collapse A 4K 8K", "insert A 4K 8K",
+                  "truncate A 4K", "clone A B", "dedupe A B", "fsync A", "fdatasync A", "syncfs A", "msync A",
+                  "sync-file-range A 0 4K", "dsync A 0 4K", "evict A", "drop-caches A", "page-out A", "fork A",
+                  "migrate A", "rename A B", "unlink B"]
+        for channel in ("store", "copyout", "proc-mem", "pvm-writev", "pwrite", "dio-read"):
+            for hold in ("", "hold w1 A 0 8K\n"):
+                if hold and channel == "proc-mem":
+                    continue
+                sequence = plain + hold + "".join(f + "\n" for f in faults) + "write A 16K 4K\nstore A 0 64\n" \
+                    "pwrite A 64 64\nread A 0 8K mmap\nread A 64 8K direct\nlook\nunpin A\n"
+                compiled(self.program(made(sequence, "", channel), []), self.root / f"{channel}{len(hold)}")
+
+    def test_what_cannot_be_exported(self) -> None:
+        for channel, sequence, says in (
+                ("uring-read", EITHER_SEQ, "the channel uring-read cannot be exported"),
+                ("dio-read/loop", EITHER_SEQ, "the channel dio-read/loop cannot be exported"),
+                ("proc-mem", EITHER_SEQ, "cannot hold"),
+                *(("store", EITHER_SEQ + f"{fault} A\n", f"{fault} cannot be exported")
+                  for fault in ("crash", "crash-logflush", "power-cut", "remount", "freeze", "fill"))):
+            recorded = made(sequence, "", channel)
+            with self.assertRaises(CannotExport) as caught:
+                self.program(recorded, [])
+            self.assertIn(says, str(caught.exception))
+            self.assertNotIn("\n", str(caught.exception))
+
+    def test_what_is_not_in_the_content(self) -> None:
+        recorded = made(EITHER_SEQ, EITHER)
+        recorded.result = replace(recorded.result, verdict="hung", resolution="hung", why="line 5, in D wait_on_page",
+                                  kinds=["hang"], findings=[{"kind": "kernel-log", "text": "WARNING: mm/x.c:1"}])
+        text = self.program(recorded, [])
+        compiled(text, self.root / "hung")
+        self.assertIn("It hung: line 5, in D wait_on_page. Watch the kernel log", text)
+        self.assertIn("Watch (kernel-log): WARNING: mm/x.c:1", text)
+        self.assertIn("alarm(60);", text)
+
+    def test_a_step_that_failed_may_fail(self) -> None:
+        recorded = made(EITHER_SEQ, EITHER.replace("ret 3 6 ok 4096", "ret 3 6 err EFAULT"))
+        text = self.program(recorded, [])
+        self.assertIn('tell("5 land w1", land(&w1));', text)
+        self.assertIn("sigsetjmp", text)
+        compiled(text, self.root / "failed")
+
+    def test_no_directory(self) -> None:
+        program = compiled(self.program(cow("held-cow-store")), self.root / "p")
+        for argv in ([], ["/nonexistent"], ["/proc"]):
+            self.assertEqual(subprocess.run([program, *argv], capture_output=True, timeout=60).returncode, 2)
+
+    def test_only_what_is_used(self) -> None:
+        text = self.program(made(EITHER_SEQ, EITHER, "store"), [])
+        for word in ("userfaultfd", "FUSE", "FICLONE", "sigsetjmp", "pthread"):
+            self.assertNotIn(word, text)
+
+    def test_xfstests_form(self) -> None:
+        recorded = cow("held-cow-store")
+        paths = write_xfstests(recorded, find_checks(JUDGE, recorded), "held-cow-store", self.root)
+        self.assertEqual([str(p.relative_to(self.root)) for p in paths],
+                         ["tests/generic/pinfault-held-cow-store", "tests/generic/pinfault-held-cow-store.out",
+                          "src/pinfault-held-cow-store.c"])
+        script = paths[0].read_text()
+        self.assertEqual(subprocess.run(["bash", "-n", str(paths[0])]).returncode, 0)
+        for line in (". ./common/preamble", "_begin_fstest auto quick rw mmap clone dax", "_require_scratch",
+                     "_require_scratch_reflink", '_require_scratch_dax_mountopt "dax=always"',
+                     "_require_test_program pinfault-held-cow-store"):
+            self.assertIn(line + "\n", script)
+        self.assertFalse(re.findall(r"@[A-Z]+@", script))
+        self.assertEqual(paths[1].read_text(), "QA output created by pinfault-held-cow-store\nSilence is golden\n")
+        compiled(paths[2].read_text(), self.root / "xfstests")
+
+
+if __name__ == "__main__":
+    unittest.main()

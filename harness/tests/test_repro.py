@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0
+"""repro: which case, on what, how often it failed, and what it refuses in one line."""
+
+import json
+import tempfile
+import unittest
+from dataclasses import asdict, replace
+from pathlib import Path
+from unittest import mock
+
+from harness.runner import main, repro
+from harness.runner.errors import UsageError
+from harness.runner.plan import Case, again
+from harness.runner.race import Race, RaceCase
+from harness.runner.store import SCHEMA, CaseResult
+
+from .test_runner_cli import call
+
+XFS = {"fstype": "xfs", "mkfs_options": "-m reflink=1", "mount_options": "", "requires": "disk",
+       "proves": {"fstype": "xfs"}}
+LOST = CaseResult(id="native/xfs/pvm-writev/held-punch", nr=7, kernel="native", kernel_version="6.18", fs="xfs",
+                  channel="pvm-writev", sequence="held-punch", resolution="lost", verdict="corrupt",
+                  kinds=["lost-write"])
+LANDED = replace(LOST, resolution="landed", verdict="coherent", kinds=[])
+SKIPPED = replace(LOST, resolution="", verdict="skipped", kinds=[], why="no FUSE")
+RACE = replace(LOST, sequence="race", kinds=["lost-write", "torn"])
+
+
+def record(folder: Path, result: CaseResult, history: str = "", sequence: str = "file A 64K written\npin A\n",
+           **meta: object) -> Path:
+    """A run with one case. Returns the case's folder."""
+    case = folder / "cases" / result.id
+    case.mkdir(parents=True)
+    (case / "case.json").write_text(json.dumps(asdict(result)))
+    (case / "sequence.seq").write_text(sequence)
+    if history:
+        (case / "history").write_text(history)
+    (folder / "run.json").write_text(json.dumps({"schema": SCHEMA, "seed": 5, "complete": True,
+                                                 "filesystems": {result.fs: XFS}, "cases": [asdict(result)], **meta}))
+    return case
+
+
+class Temporary(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+
+
+class Which(Temporary):
+    def test_folder_and_name(self) -> None:
+        case = record(self.root, LOST)
+        for text in (str(case), f"{self.root}:{LOST.id}"):
+            found = repro.find(text, Path(text))
+            self.assertEqual((found.folder, found.result), (case, LOST))
+
+    def test_aims_at_what_was_recorded(self) -> None:
+        case = record(self.root, LOST)
+        options = main.Options()
+        repro.aim(options, repro.find(str(case), case), [])
+        self.assertEqual((options.kernels, options.seed, options.sequence_file, options.sequence_name),
+                         (["native"], 5, case / "sequence.seq", "held-punch"))
+        self.assertEqual((options.filters.fs, options.filters.channels, options.filters.sequences),
+                         (["xfs"], ["pvm-writev"], ["held-punch"]))
+        assert options.fs_recorded
+        self.assertEqual(options.fs_recorded.mkfs_options, ("-m", "reflink=1"))
+
+    def test_one_line_and_64(self) -> None:
+        case = record(self.root / "good", LOST)
+        old = record(self.root / "old", LOST, schema=SCHEMA + 1)
+        odd = record(self.root / "odd", LOST, cases=[{"id": "x", "colour": "red"}])
+        gone = record(self.root / "gone", replace(LOST, id="9.9/xfs/pvm-writev/held-punch", kernel="9.9"))
+        race = record(self.root / "race", replace(RACE, id="native/xfs/store/race-1"))
+        quiet = record(self.root / "quiet", LANDED)
+        bare = record(self.root / "bare", LOST, filesystems={})
+        for argv, says in (((str(old),), f"schema {SCHEMA + 1}, this program reads {SCHEMA}"),
+                           ((str(odd),), "is not as schema"),
+                           ((str(self.root),), "holds no recorded case"),
+                           ((f"{self.root}/good:native/xfs/pvm-writev/held-pnch",), "did you mean"),
+                           ((str(gone),), "recorded kernel 9.9 (6.18) is not here"),
+                           ((str(bare),), "does not say how xfs was made"),
+                           ((str(case), "--times", "0"), "--times wants"),
+                           ((str(case), "--times", "2", "--export", "c"), "takes no --times"),
+                           ((str(case), "--export", "perl"), "invalid choice"),
+                           ((str(race), "--export", "c"), "a race cannot be exported"),
+                           ((str(case), "--export", "c"), "history"),
+                           ((str(quiet), "--export", "c"), "this case did not fail (coherent)")):
+            with self.subTest(argv), mock.patch("harness.runner.deps.build"), mock.patch("harness.runner.deps.ensure"):
+                code, err = call("repro", *argv)
+                self.assertEqual(code, 64, err)
+                self.assertIn(says, err)
+                self.assertEqual(err.count("\n"), 1, err)
+
+
+class HowOften(unittest.TestCase):
+    def test_summary(self) -> None:
+        self.assertEqual(repro.summary(LOST, [LOST] * 5), ["failed 5 of 5: lost (lost-write)"])
+        otherwise = replace(LOST, resolution="hung", verdict="hung", kinds=["hang"], why="line 4")
+        self.assertEqual(repro.summary(LOST, [LOST, LANDED, LANDED, otherwise]),
+                         ["failed 1 of 4: lost (lost-write)", "  2 of 4 landed",
+                          "  1 of 4 failed otherwise: hung (hang): line 4"])
+        self.assertEqual(repro.summary(LANDED, [LANDED]),
+                         ["failed 0 of 1 (and did not when it was recorded: landed)", "  1 of 1 landed"])
+
+    def test_same_way(self) -> None:
+        torn = replace(LOST, kinds=["torn"])
+        self.assertFalse(repro.same_way(torn, LOST))
+        self.assertTrue(repro.same_way(replace(RACE, kinds=["torn"]), RACE))  # races show a part of it
+        self.assertFalse(repro.same_way(replace(RACE, kinds=["foreign"]), RACE))
+        warned = replace(LOST, findings=[{"kind": "kernel-log", "text": "WARNING"}])
+        self.assertFalse(repro.same_way(warned, LOST))
+        self.assertEqual(repro.way(warned), "lost (lost-write, kernel-log)")
+
+    def test_exit(self) -> None:
+        for results, trouble, code in (([LOST, LANDED], False, 1), ([LANDED], False, 0), ([LANDED], True, 2),
+                                       ([LOST], True, 1), ([SKIPPED], False, 2), ([SKIPPED, LANDED], False, 0),
+                                       ([], False, 2)):
+            self.assertEqual(repro.exit_code(results, trouble), code, results)
+
+    def test_turns_have_numbers_of_their_own(self) -> None:
+        cases = again([Case("native", "xfs", "store", "held-punch", 7), Case("native", "xfs", "store", "x", 8)], 3)
+        self.assertEqual(len({c.nr for c in cases}), 6)
+        self.assertEqual([c.id for c in cases][:3], ["native/xfs/store/held-punch", "native/xfs/store/held-punch.2",
+                                                     "native/xfs/store/held-punch.3"])
+        race = again([RaceCase("native", "xfs", "store", "race", 1, race=Race(seed=9))], 2)
+        self.assertEqual(race[1].id, "native/xfs/store/race-9.2")
+        self.assertEqual(race[1].race.seed, 9)
+
+    def test_names_as_before(self) -> None:
+        with self.assertRaises(UsageError):
+            repro.find("nothing", Path("/nonexistent/nothing"))
+
+
+if __name__ == "__main__":
+    unittest.main()
