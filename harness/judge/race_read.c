@@ -9,6 +9,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "../core/fault.h"
 #include "race_read.h"
 
 #define REC_BYTES sizeof(struct pf_race_rec)
@@ -216,6 +217,8 @@ static int check_record(struct race_reader *r, struct thread *t, const struct pf
 		return bad(r, "no operation of this race");
 	if (rec->verb == PF_RACE_FAULT && rec->what > 10)
 		return bad(r, "no fault that is known");
+	if (rec->verb == PF_RACE_FAULT && rec->what == PF_PRIM_COPY && rec->file == rec->file2)
+		return bad(r, "a copy onto itself");
 	if (rec->first_cell > PF_RACE_CELLS_MAX || rec->nr_cells > PF_RACE_CELLS_MAX ||
 	    rec->first_cell + rec->nr_cells > PF_RACE_CELLS_MAX)
 		return bad(r, "cells that no file has");

@@ -73,6 +73,11 @@ class Kinds(unittest.TestCase):
                 want = [line.split()[1] for line in path.with_suffix(".expect").read_text().splitlines()]
                 self.assertEqual(self.judged(path.read_text()), want)
 
+    def test_a_copy_onto_itself_is_no_race(self) -> None:
+        done = subprocess.run([JUDGE, "--race", "-"], input=stream("0 10 20 fault copy 0+0 0"), capture_output=True,
+                              timeout=60, check=False)
+        self.assertIn("verdict broken", done.stdout.decode())
+
     def test_zeros_that_no_page_fault_explains(self) -> None:
         lost = ["corrupt", "lost-write"]
         with self.subTest("the store had returned"):
