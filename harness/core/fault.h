@@ -72,6 +72,7 @@ struct pf_fault_call {
 	uint64_t len_bytes;
 	uint64_t size_bytes; /* PF_ARGS_FILE_SIZE */
 	uint64_t before[4];  /* the fault's own notes from prepare to effect */
+	bool resizing;	     /* a step that changes the size of @file is still under way */
 
 	/* Ask the runner, which owns the machine, for what only it can do. NULL outside a case, and
 	 * where the machine is not ours to break. Called in run only. */

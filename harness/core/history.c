@@ -16,6 +16,7 @@ void pf_history_open(struct pf_history *h, int fd, const char *prefix)
 	h->prefix = prefix;
 	h->last_op = 0;
 	h->eager = false;
+	h->keep = h->cut = false;
 	h->add_ns = 0;
 	h->used = 0;
 	pthread_mutex_init(&h->lock, NULL);
@@ -26,6 +27,8 @@ static void flush_locked(struct pf_history *h)
 {
 	size_t at = 0;
 
+	if (h->keep)
+		return;
 	while (at < h->used) {
 		ssize_t n = write(h->fd, h->buf + at, h->used - at);
 
@@ -42,6 +45,10 @@ static void append_locked(struct pf_history *h, const char *bytes, size_t len)
 {
 	if (h->used + len > sizeof(h->buf))
 		flush_locked(h);
+	if (h->used + len > sizeof(h->buf)) {
+		h->cut = true;
+		return;
+	}
 	memcpy(h->buf + h->used, bytes, len);
 	h->used += len;
 }

@@ -24,6 +24,8 @@ struct pf_history {
 	uint32_t last_op;
 	pthread_mutex_t lock;
 	bool eager;	    /* write out every line at once */
+	bool keep;	    /* write out nothing: the owner takes what is in buf */
+	bool cut;	    /* kept, and there was more than buf holds */
 	uint64_t add_ns;    /* to every time: what came before this machine's last boot */
 	size_t used;
 	char buf[1 << 16];

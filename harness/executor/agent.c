@@ -133,10 +133,16 @@ static void dispatch(struct agent *a, char *line)
 		do_race(a, words + 1, nr - 1);
 	else if (!strcmp(words[0], "views"))
 		do_views(a, words + 1, nr - 1);
+	else if (!strcmp(words[0], "explore"))
+		do_explore(a, words + 1, nr - 1);
+	else if (!strcmp(words[0], "explore-views"))
+		do_explore_views(a, words + 1, nr - 1);
 	else if (!strcmp(words[0], "kmsg"))
 		do_kmsg(a);
 	else if (!strcmp(words[0], "pins"))
 		do_pins(a);
+	else if (!strcmp(words[0], "quota"))
+		do_quota(a, words + 1, nr - 1);
 	else
 		agent_line(a, "err 38 unknown%%20request");
 }

@@ -51,7 +51,37 @@ static bool repeats(const struct pf_step *s)
 	}
 }
 
-static int prepare_steps(struct case_run *c)
+/* Memory of step @i: a look's buffer, or @bytes to be stamped. */
+static int step_memory(struct case_run *c, int i, bool looks, size_t bytes)
+{
+	struct step_job *j = &c->jobs[i];
+	struct case_pool *p = c->pool;
+
+	if (!p && looks)
+		return look_init(&j->look, &c->history, c->params->run, c->params->nr);
+	if (!p)
+		return bytes ? -posix_memalign((void **)&j->data, 4096, bytes) : 0;
+	if (looks) {
+		if (!p->looks[i] &&
+		    posix_memalign((void **)&p->looks[i], VIEW_BLOCK_BYTES, VIEW_BUFFER_BYTES))
+			return -ENOMEM;
+		j->look = (struct look){ .h = &c->history, .run = c->params->run,
+					 .case_nr = c->params->nr, .buf = p->looks[i] };
+		return 0;
+	}
+	if (bytes > p->data_bytes[i]) {
+		free(p->data[i]);
+		p->data[i] = NULL;
+		p->data_bytes[i] = 0;
+		if (posix_memalign((void **)&p->data[i], 4096, bytes))
+			return -ENOMEM;
+		p->data_bytes[i] = bytes;
+	}
+	j->data = bytes ? p->data[i] : NULL;
+	return 0;
+}
+
+int case_prepare(struct case_run *c)
 {
 	const struct pf_step *power = NULL;
 
@@ -67,10 +97,8 @@ static int prepare_steps(struct case_run *c)
 		j->step = s;
 		j->job.fn = step_run;
 		j->job.arg = j;
-		if ((s->verb == PF_VERB_READ || s->verb == PF_VERB_LOOK) &&
-		    look_init(&j->look, &c->history, c->params->run, c->params->nr))
-			return -ENOMEM;
-		if (writes(s) && posix_memalign((void **)&j->data, 4096, bytes))
+		if (step_memory(c, i, s->verb == PF_VERB_READ || s->verb == PF_VERB_LOOK,
+				writes(s) ? bytes : 0))
 			return -ENOMEM;
 		if (s->fault && (s->fault->flags & PF_FAULT_GUEST_ONLY) && !c->params->guest)
 			case_end(c, CASE_SKIP, "%s runs in guests only", s->fault->name);
@@ -106,7 +134,7 @@ static void setup(struct case_run *c, int out)
 			channel_class_names[c->channel.ops->class],
 			hold_names[c->channel.ops->hold_kind], title);
 	rc = look_init(&c->look, &c->history, p->run, p->nr);
-	rc = rc ? rc : prepare_steps(c);
+	rc = rc ? rc : case_prepare(c);
 	c->workers = workers_new(WORKERS);
 	if (!rc && !c->workers)
 		rc = -ENOMEM;
@@ -164,9 +192,16 @@ static void wait_step(struct case_run *c, struct step_job *j)
 {
 	unsigned int grace_ms = may_sleep(c) ? c->params->grace_ms : 0;
 	char where[128] = "";
+	enum job_state state = JOB_LATE;
 
-	switch (workers_wait(c->workers, &j->job, grace_ms, c->params->deadline_ms, where,
-			     sizeof(where))) {
+	/* What waits for a pin is known by the function that it sleeps in: a thousand sequences
+	 * have no time to see that it goes on sleeping. */
+	if (c->pool && grace_ms)
+		state = workers_wait_for_pin(c->workers, &j->job, grace_ms, where, sizeof(where));
+	if (state == JOB_LATE)
+		state = workers_wait(c->workers, &j->job, grace_ms, c->params->deadline_ms,
+				     where, sizeof(where));
+	switch (state) {
 	case JOB_DONE:
 		j->running = false;
 		return;
@@ -184,7 +219,7 @@ static void wait_step(struct case_run *c, struct step_job *j)
 
 /* What slept should wake now that nothing is held and nothing frozen; the next step is not to run
  * beside it. */
-static void wait_sleepers(struct case_run *c)
+void case_wait_sleepers(struct case_run *c)
 {
 	if (held_or_frozen(c))
 		return;
@@ -193,9 +228,18 @@ static void wait_sleepers(struct case_run *c)
 			wait_step(c, &c->jobs[i]);
 }
 
-static void run_step(struct case_run *c, struct step_job *j)
+void case_run_step(struct case_run *c, struct step_job *j)
 {
-	int rc = workers_start(c->workers, &j->job);
+	int rc;
+
+	/* Nothing that this process could undo would make it sleep: whoever watches the process
+	 * sees that it is late. A landing has a deadline of its own. */
+	if (c->pool && (!may_sleep(c) || j->step->verb == PF_VERB_LAND)) {
+		j->job.fn(&j->job);
+		case_wait_sleepers(c);
+		return;
+	}
+	rc = workers_start(c->workers, &j->job);
 
 	if (rc) {
 		case_end(c, CASE_BROKEN, "thread: %s", pf_errno_name(-rc));
@@ -210,7 +254,7 @@ static void run_step(struct case_run *c, struct step_job *j)
 			return;
 	}
 	wait_step(c, j);
-	wait_sleepers(c);
+	case_wait_sleepers(c);
 }
 
 /* Returns the number of the first step that was not run. */
@@ -219,7 +263,7 @@ static int run_steps(struct case_run *c)
 	int i = 0;
 
 	while (i < c->seq.nr_steps && c->end == CASE_RAN && !c->refused && !c->power_due)
-		run_step(c, &c->jobs[i++]);
+		case_run_step(c, &c->jobs[i++]);
 	return i;
 }
 
@@ -233,26 +277,33 @@ static void run_until_power_cut(struct case_run *c, int first)
 		for (int i = first; i < c->seq.nr_steps; i++) {
 			if (c->end != CASE_RAN || c->jobs[i].running)
 				goto out;
-			run_step(c, &c->jobs[i]);
+			case_run_step(c, &c->jobs[i]);
 		}
 out:
 	for (;;)
 		pause();
 }
 
-/* The end of a case runs in a worker as well: it may hang like any step. */
-static void finish_job(struct job *job)
+void case_land(struct case_run *c)
 {
-	struct case_run *c = job->arg;
-	bool looks = c->end == CASE_RAN && !c->last_ran;
-
 	for (int i = 0; i < PF_SEQ_HOLDS_MAX; i++)
 		land_held(c, &c->held[i]);
-	if (looks)
+}
+
+void case_unpin(struct case_run *c)
+{
+	if (c->end == CASE_RAN && !c->last_ran)
 		look_all(c, &c->look, false);
 	for (int i = 0; i < c->seq.nr_files; i++)
 		if (c->files[i].map)
 			unpin_file(c, &c->files[i]);
+}
+
+/* The end of a case runs in a worker as well: it may hang like any step. */
+static void finish_job(struct job *job)
+{
+	case_land(job->arg);
+	case_unpin(job->arg);
 }
 
 static void look_job(struct job *job)
@@ -322,7 +373,7 @@ static int case_child(void *arg, int out, int result)
 			run_until_power_cut(c, next);
 		if (c->workers)
 			run_phase(c, finish_job, "landing, looking and unpinning");
-		wait_sleepers(c);
+		case_wait_sleepers(c);
 		if (c->end == CASE_RAN && !c->last_ran)
 			run_phase(c, look_job, "looking after unpin");
 	}

@@ -47,8 +47,19 @@ struct mtime_watch {
 
 enum case_end { CASE_RAN, CASE_SKIP, CASE_HUNG, CASE_BROKEN };
 
+/*
+ * What the cases that one process runs one after the other share (explore): by number of the step,
+ * allocated when first wanted and never given back. A case without a pool owns what it uses.
+ */
+struct case_pool {
+	uint8_t *looks[PF_SEQ_STEPS_MAX]; /* VIEW_BUFFER_BYTES each */
+	uint8_t *data[PF_SEQ_STEPS_MAX];
+	size_t data_bytes[PF_SEQ_STEPS_MAX];
+};
+
 struct case_run {
 	const struct case_params *params;
+	struct case_pool *pool; /* NULL: alone in its process */
 	struct pf_history history;
 	struct pf_seq seq;
 	struct pf_channel channel;
@@ -71,6 +82,17 @@ struct case_run {
 	enum case_end end;
 	char why[256]; /* of an end that is not CASE_RAN */
 };
+
+/* case.c: the parts of a case. */
+/* Memory for every step; ends the case where one cannot run here. 0 or -ENOMEM. */
+int case_prepare(struct case_run *c);
+/* Run a step, and wait for it, or until it sleeps for a good reason. */
+void case_run_step(struct case_run *c, struct step_job *j);
+/* Land what is held. Then, with nothing asleep any more: look with the pins there, and unpin. */
+void case_land(struct case_run *c);
+void case_unpin(struct case_run *c);
+/* Wait for the steps that slept; only useful when nothing is held. */
+void case_wait_sleepers(struct case_run *c);
 
 /* step.c: what each verb does; runs in a worker. Returns 0 or the first fatal error in c->end. */
 void step_run(struct job *job);

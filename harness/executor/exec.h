@@ -36,8 +36,12 @@ void do_statx(struct agent *a, char **words, int nr);
 void do_case(struct agent *a, char **words, int nr);
 void do_race(struct agent *a, char **words, int nr);
 void do_views(struct agent *a, char **words, int nr);
+/* These read further lines of the request. */
+void do_explore(struct agent *a, char **words, int nr);
+void do_explore_views(struct agent *a, char **words, int nr);
 void do_kmsg(struct agent *a);
 void do_pins(struct agent *a);
+void do_quota(struct agent *a, char **words, int nr);
 
 /* child.c */
 /*
@@ -134,5 +138,11 @@ int workers_start(struct workers *w, struct job *job);
  */
 enum job_state workers_wait(struct workers *w, struct job *job, unsigned int grace_ms,
 			    unsigned int deadline_ms, char *where, size_t where_bytes);
+/*
+ * Wait up to @grace_ms: JOB_DONE; JOB_ASLEEP with @where as soon as it sleeps in a function that
+ * waits for a page to be no longer pinned; JOB_LATE: neither.
+ */
+enum job_state workers_wait_for_pin(struct workers *w, struct job *job, unsigned int grace_ms,
+				    char *where, size_t where_bytes);
 
 #endif

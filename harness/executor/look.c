@@ -126,7 +126,8 @@ static bool continues(const struct runs *r, const struct value *v)
 	return !strcmp(r->value.text, v->text);
 }
 
-static void runs_add(struct runs *r, const struct value *v)
+/* Add @nr cells: all of value @v, or the first is, and the others follow it as its run would. */
+static void runs_add(struct runs *r, const struct value *v, uint64_t nr)
 {
 	if (r->count && !continues(r, v))
 		runs_close_run(r);
@@ -136,7 +137,7 @@ static void runs_add(struct runs *r, const struct value *v)
 		if (v->kind == VALUE_TEXT)
 			strcpy(r->value.text, v->text);
 	}
-	r->count++;
+	r->count += nr;
 }
 
 /* Whose byte is @c at @i: an operation's number, 0 for zero, -1 for nobody's. */
@@ -188,28 +189,45 @@ static void attribute(const struct look *l, const uint8_t *cell, uint32_t file, 
 	}
 }
 
-static void cell_value(const struct look *l, const uint8_t *cell, uint32_t file, uint64_t off,
+/* The torn cell at @cell of @file at @off. */
+static void torn_value(const struct look *l, const uint8_t *cell, uint32_t file, uint64_t off,
 		       struct value *v)
 {
-	struct pf_cell_id *id = &v->id;
 	char detail[256];
 
-	switch (pf_cell_decode(cell, id)) {
-	case PF_CELL_ZERO:
-		v->kind = VALUE_ZERO;
-		return;
-	case PF_CELL_VALID:
-		v->kind = id->run == l->run && id->case_nr == l->case_nr && id->file == file &&
-					  id->off_bytes == off ?
-				  VALUE_HOME :
-				  VALUE_AWAY;
-		return;
-	case PF_CELL_TORN:
-		v->kind = VALUE_TEXT;
-		attribute(l, cell, file, off, detail, sizeof(detail));
-		v->text[0] = 't';
-		pf_token_encode(v->text + 1, sizeof(v->text) - 1, detail);
-		return;
+	v->kind = VALUE_TEXT;
+	attribute(l, cell, file, off, detail, sizeof(detail));
+	v->text[0] = 't';
+	pf_token_encode(v->text + 1, sizeof(v->text) - 1, detail);
+}
+
+/* The @nr cells at @cells, which are those of @file from @off on. */
+static void see_cells(struct runs *r, const uint8_t *cells, uint64_t nr, uint32_t file,
+		      uint64_t off)
+{
+	const struct look *l = r->look;
+	enum pf_cell_kind kind;
+	struct value value;
+
+	while (nr) {
+		size_t n = pf_cell_run(cells, nr, &kind, &value.id);
+		const struct pf_cell_id *id = &value.id;
+
+		if (kind == PF_CELL_TORN) {
+			torn_value(l, cells, file, off, &value);
+			n = 1;
+		} else if (kind == PF_CELL_ZERO) {
+			value.kind = VALUE_ZERO;
+		} else {
+			value.kind = id->run == l->run && id->case_nr == l->case_nr &&
+						     id->file == file && id->off_bytes == off ?
+					     VALUE_HOME :
+					     VALUE_AWAY;
+		}
+		runs_add(r, &value, n);
+		cells += n * PF_CELL_BYTES;
+		off += n * PF_CELL_BYTES;
+		nr -= n;
 	}
 }
 
@@ -232,9 +250,10 @@ static void see_range(struct runs *r, struct pf_file *f, int fd, enum pf_view vi
 
 		if (seen_end > end)
 			seen_end = end;
-		for (; off < seen_end; off += PF_CELL_BYTES) {
-			cell_value(l, l->buf + (off - from), f->id, off, &value);
-			runs_add(r, &value);
+		if (off < seen_end) {
+			see_cells(r, l->buf + (off - from), (seen_end - off) / PF_CELL_BYTES, f->id,
+				  off);
+			off = seen_end;
 		}
 		if (off >= end || got >= want)
 			continue;
@@ -242,7 +261,7 @@ static void see_range(struct runs *r, struct pf_file *f, int fd, enum pf_view vi
 		snprintf(value.text, sizeof(value.text), "e%s", err ? pf_errno_name(err) : "EOF");
 		for (uint64_t page_end = (off / VIEW_BLOCK_BYTES + 1) * VIEW_BLOCK_BYTES;
 		     off < page_end && off < end; off += PF_CELL_BYTES)
-			runs_add(r, &value);
+			runs_add(r, &value, 1);
 	}
 	runs_close_run(r);
 	runs_emit(r);

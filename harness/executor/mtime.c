@@ -73,7 +73,8 @@ void mtime_before_write(struct case_run *c, const struct pf_file *f, bool throug
 	w->before = st.st_mtim;
 	w->op = 0;
 	w->armed = true;
-	w->can_tell = !(through_map && sfs.f_type == TMPFS_MAGIC) && can_tell(&w->before, syncs(c));
+	w->can_tell = !(through_map && sfs.f_type == TMPFS_MAGIC) &&
+		      can_tell(&w->before, !c->pool && syncs(c));
 }
 
 void mtime_wrote(struct case_run *c, const struct pf_file *f, uint32_t op)

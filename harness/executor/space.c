@@ -32,7 +32,7 @@ void space_fault(struct case_run *c, enum pf_prim prim, bool begins)
 	atomic_fetch_add(&c->reshapes, 1);
 }
 
-/* A number that is the same later if nothing took blocks away in between; 0 while something does. */
+/* A number that stays the same if nothing takes blocks away meanwhile; 0 while something does. */
 unsigned int space_before_write(struct case_run *c)
 {
 	unsigned int reshapes = atomic_load(&c->reshapes);
@@ -70,8 +70,8 @@ void space_wrote(struct case_run *c, const struct pf_io *io, long n, uint32_t op
 	if (backed < 0 || mark != space_before_write(c))
 		return;
 	pf_history_line(&c->history,
-			"note space%%20%u%%20%s%%20%lld%%20of%%20%llu%%20bytes%%20have%%20a%%20block,"
-			"%%20on%%20a%%20full%%20filesystem",
+			"note space%%20%u%%20%s%%20%lld%%20of%%20%llu%%20bytes%%20have%%20a"
+			"%%20block,%%20on%%20a%%20full%%20filesystem",
 			op, (uint64_t)backed < to - from ? "no" : "yes", (long long)backed,
 			(unsigned long long)(to - from));
 }

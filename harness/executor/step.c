@@ -87,7 +87,8 @@ static void step_file(struct step_job *j)
 	} else if (!rc) {
 		rc = ftruncate(f->fd, (off_t)s->size_bytes) ? -errno : 0;
 	}
-	if (!rc && fsync(f->fd))
+	/* Of a thousand files at once the filesystem is told once (explore). */
+	if (!rc && !c->pool && fsync(f->fd))
 		rc = -errno;
 	if (rc == -EOPNOTSUPP && s->state == PF_STATE_UNWRITTEN) {
 		case_end(c, CASE_SKIP, "file %s: no fallocate here: EOPNOTSUPP", f->name);
@@ -108,6 +109,12 @@ static void say_pinned(struct case_run *c, uint32_t op, const struct pin_counter
 	struct pin_counters now;
 	int64_t held;
 
+	/* Other processes pin at the same time. A case of its own counts. */
+	if (c->pool) {
+		pf_history_line(&c->history, "pinned %u yes %s,%%20not%%20counted", op,
+				inflight ? "I/O%20in%20flight" : "registered");
+		return;
+	}
 	if (before_rc || pin_counters_read(&now)) {
 		pf_history_line(&c->history, "pinned %u unknown no%%20nr_foll_pin%%20counters", op);
 		return;
@@ -135,7 +142,8 @@ static void step_pin(struct step_job *j)
 	int before_rc = -ENODATA, rc = 0;
 	uint32_t op;
 
-	if (ops->class == PF_CLASS_LONG_PIN || ops->class == PF_CLASS_FAULTING)
+	if (!c->pool &&
+	    (ops->class == PF_CLASS_LONG_PIN || ops->class == PF_CLASS_FAULTING))
 		before_rc = pin_counters_read(&before);
 	op = pf_history_inv(&c->history, "pin %s", f->name);
 	j->job.op = op;
@@ -243,7 +251,7 @@ static void step_hold(struct step_job *j)
 		return;
 	}
 	pins = c->channel.ops->class != PF_CLASS_SYSCALL;
-	before_rc = pins ? pin_counters_read(&before) : 0;
+	before_rc = c->pool ? -ENODATA : pins ? pin_counters_read(&before) : 0;
 	mtime_before_write(c, f, pins);
 	held->space = space_before_write(c);
 	pf_history_inv_as(&c->history, held->op, "write %s %llu %llu", f->name,
@@ -354,6 +362,20 @@ static int ask_runner(struct pf_fault_call *call, enum pf_ask what)
 	return -EIO;
 }
 
+/* Is a step asleep that will make @file longer or shorter? */
+static bool resizing(const struct case_run *c, int file)
+{
+	for (int i = 0; i < c->seq.nr_steps; i++) {
+		const struct pf_fault_ops *f = c->jobs[i].running ? c->seq.steps[i].fault : NULL;
+
+		if (f && c->seq.steps[i].file == file &&
+		    (f->prim == PF_PRIM_RESIZE || f->prim == PF_PRIM_COLLAPSE ||
+		     f->prim == PF_PRIM_INSERT))
+			return true;
+	}
+	return false;
+}
+
 static int fault_prepare(struct step_job *j)
 {
 	struct case_run *c = j->c;
@@ -367,6 +389,7 @@ static int fault_prepare(struct step_job *j)
 		.off_bytes = s->off_bytes,
 		.len_bytes = s->len_bytes,
 		.size_bytes = s->size_bytes,
+		.resizing = resizing(c, s->file),
 		.ask = c->params->guest ? ask_runner : NULL,
 		.ask_arg = c,
 	};

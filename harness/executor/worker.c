@@ -232,3 +232,39 @@ out:
 	pthread_mutex_unlock(&w->lock);
 	return state;
 }
+
+#define PIN_FIRST_MS 3u /* most steps are over by then */
+#define PIN_POLL_MS 2u
+
+/* Waits of fs-dax for a page that somebody holds: xfs_wait_dax_page, ext4_break_layouts, ... */
+static bool waits_for_pin(const char *wchan)
+{
+	return strstr(wchan, "dax") || strstr(wchan, "break_layout");
+}
+
+enum job_state workers_wait_for_pin(struct workers *w, struct job *job, unsigned int grace_ms,
+				    char *where, size_t where_bytes)
+{
+	uint64_t until_ns = pf_now_ns() + grace_ms * PF_NS_PER_MS;
+	enum job_state state = JOB_LATE;
+	unsigned int ms = PIN_FIRST_MS;
+	char wchan[80], letter;
+	uint64_t switches;
+
+	pthread_mutex_lock(&w->lock);
+	while (state == JOB_LATE && pf_now_ns() < until_ns) {
+		if (wait_until(w, job, pf_now_ns() + ms * PF_NS_PER_MS)) {
+			state = JOB_DONE;
+			break;
+		}
+		ms = PIN_POLL_MS;
+		letter = thread_state(job->tid, &switches);
+		thread_wchan(job->tid, wchan, sizeof(wchan));
+		if ((letter == 'S' || letter == 'D') && waits_for_pin(wchan)) {
+			snprintf(where, where_bytes, "%c %s", letter, wchan);
+			state = JOB_ASLEEP;
+		}
+	}
+	pthread_mutex_unlock(&w->lock);
+	return state;
+}

@@ -450,7 +450,7 @@ void explain(struct judge *j, const struct x_result *r)
 		cells += j->objects[i].cells_max;
 	for (uint32_t i = 0; i < r->nr; i++) {
 		const char *kind = kind_of(j, &r->v[i]);
-		bool again = cells > LEAST_CELLS_MAX || nr_told == LEAST_TIMES;
+		bool again = j->brief || cells > LEAST_CELLS_MAX || nr_told == LEAST_TIMES;
 
 		say(j, &r->v[i]);
 		for (int k = 0; k < nr_told; k++)

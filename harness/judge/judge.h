@@ -212,6 +212,7 @@ struct judge {
 	uint32_t last_change_at, last_seen_at;
 	uint64_t checked_cells, checked_sizes, undecided_cells, relaxed;
 	bool ended, hung, crashed, remounted;
+	bool brief; /* what contradicts is said, and not the least that does */
 	const char *prefix_of; /* why only the beginning could be read; NULL: all was */
 	char hung_where[200];
 	char kinds[KINDS_MAX][24];

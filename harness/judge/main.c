@@ -6,6 +6,8 @@
  *	pinfault-judge --prefix FILE...	of a damaged one, judge what comes before the damage:
  *corrupt if that is, else inconclusive pinfault-judge --race [--prefix] FILE	a race's stream
  *(core/racelog.h); - is stdin
+ *	pinfault-judge --each		histories on stdin, each followed by a line "."; in brief:
+ *					without the least that contradicts
  *	pinfault-judge --stdin		one path a line on stdin, an answer each, until end of file
  *
  * Exit: 0 when every history could be judged, 2 when one could not (its answer says broken).
@@ -31,21 +33,19 @@ static int broken(const char *path, const char *why)
 	return 2;
 }
 
-static int judge_file(const char *path, bool prefix)
+/* Judge what @in holds, and close it. */
+static int judge_stream(FILE *in, const char *path, bool prefix, bool brief)
 {
-	struct j_reader r = { .path = path };
-	struct judge *j;
+	struct j_reader r = { .path = path, .in = in };
+	struct judge *j = judge_new();
 	struct j_event ev;
 	int rc, status = 0;
 
-	r.in = fopen(path, "re");
-	if (!r.in)
-		return broken(path, strerror(errno));
-	j = judge_new();
 	if (!j) {
-		fclose(r.in);
+		fclose(in);
 		return broken(path, "out of memory");
 	}
+	j->brief = brief;
 	while ((rc = j_read(&r, &ev)) > 0) {
 		rc = judge_event(j, &ev);
 		if (rc) {
@@ -69,14 +69,65 @@ static int judge_file(const char *path, bool prefix)
 	}
 	judge_free(j);
 	j_reader_free(&r);
-	fclose(r.in);
+	fclose(in);
 	return status;
+}
+
+static int judge_file(const char *path, bool prefix)
+{
+	FILE *in = fopen(path, "re");
+
+	return in ? judge_stream(in, path, prefix, false) : broken(path, strerror(errno));
+}
+
+static int judge_text(char *text, size_t bytes)
+{
+	FILE *in = bytes ? fmemopen(text, bytes, "r") : NULL;
+
+	return in ? judge_stream(in, "stdin", false, true) :
+		    broken("stdin", "empty: not a history");
+}
+
+/*
+ * Histories on stdin, each followed by a line ".", an answer each: whoever writes them need not
+ * have them in files.
+ */
+static int judge_each(void)
+{
+	char *line = NULL, *text = NULL, *more;
+	size_t line_bytes = 0, used = 0, room = 0;
+	int status = 0, one;
+	ssize_t n;
+
+	setvbuf(stdin, NULL, _IOFBF, 1 << 16);
+	while ((n = getline(&line, &line_bytes, stdin)) > 0) {
+		if (!strcmp(line, ".\n")) {
+			one = judge_text(text ? text : "", used);
+			status = one > status ? one : status;
+			used = 0;
+			continue;
+		}
+		if (used + (size_t)n > room) {
+			room = 2 * room + (size_t)n + 4096;
+			more = realloc(text, room);
+			if (!more) {
+				status = broken("stdin", "out of memory");
+				break;
+			}
+			text = more;
+		}
+		memcpy(text + used, line, (size_t)n);
+		used += (size_t)n;
+	}
+	free(line);
+	free(text);
+	return used ? broken("stdin", "cut off: no line with a dot") : status;
 }
 
 static int usage(void)
 {
-	fprintf(stderr,
-		"usage: pinfault-judge [--prefix] FILE... | --race [--prefix] FILE|- | --stdin\n");
+	fprintf(stderr, "usage: pinfault-judge [--prefix] FILE... | --race [--prefix] FILE|- | "
+			"--stdin | --each\n");
 	return 64;
 }
 
@@ -110,6 +161,8 @@ int main(int argc, char **argv)
 		}
 		return status;
 	}
+	if (argc == 2 && !strcmp(argv[1], "--each"))
+		return judge_each();
 	if (argc > 2 && !strcmp(argv[1], "--race"))
 		return judge_race(argc, argv);
 	first += prefix;

@@ -14,10 +14,11 @@
 
 #ifdef PF_FUZZ
 #define RING 64u
+#define TOLD_MAX 3
 #else
 #define RING (1u << 16) /* operations that ended last: what evidence is taken from */
+#define TOLD_MAX 12	/* violations that are shown */
 #endif
-#define TOLD_MAX 12	 /* violations that are shown */
 #define LINES_MAX 6	 /* operations shown with each */
 #define KINDS_MAX 12
 
@@ -318,7 +319,8 @@ static void answer(const struct race *j, const char *trouble, bool prefix, FILE 
 	fflush(out);
 }
 
-int race_judge(int fd, bool prefix, FILE *out)
+/* @reader is closed here; NULL: memory was short. */
+static int judge(struct race_reader *reader, bool prefix, FILE *out)
 {
 	struct race *j = calloc(1, sizeof(*j));
 	const char *trouble = NULL;
@@ -327,8 +329,8 @@ int race_judge(int fd, bool prefix, FILE *out)
 
 	if (j)
 		j->ring = calloc(RING, sizeof(*j->ring));
-	if (j && j->ring)
-		j->r = race_open(fd);
+	if (j)
+		j->r = reader;
 	if (!j || !j->ring || !j->r) {
 		fprintf(out, "resolution none\nverdict broken\nwhy out%%20of%%20memory\nchecked "
 			     "0\nend\n");
@@ -354,10 +356,20 @@ int race_judge(int fd, bool prefix, FILE *out)
 	rc = trouble ? -1 : 0;
 out:
 	if (j) {
-		race_close(j->r);
 		race_model_exit(&j->m);
 		free(j->ring);
 	}
 	free(j);
+	race_close(reader);
 	return rc ? 2 : 0;
+}
+
+int race_judge(int fd, bool prefix, FILE *out)
+{
+	return judge(race_open(fd), prefix, out);
+}
+
+int race_judge_bytes(const void *data, size_t bytes, bool prefix, FILE *out)
+{
+	return judge(race_open_bytes(data, bytes), prefix, out);
 }

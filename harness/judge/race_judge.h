@@ -14,5 +14,7 @@
  * when it could not be read to its end.
  */
 int race_judge(int fd, bool prefix, FILE *out);
+/* The same of a stream that is in memory (borrowed). */
+int race_judge_bytes(const void *data, size_t bytes, bool prefix, FILE *out);
 
 #endif

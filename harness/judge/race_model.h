@@ -4,7 +4,7 @@
  *
  * A cell is certain (its value), contended (a set of values, each with the operations under way
  * that have
- * taken effect in it) or lost track of (RACE_ANY: any value, until something settles it). Nothing
+ * taken effect in it; neighbours that may hold the same share it) or lost track of (RACE_ANY: any value, until something settles it). Nothing
  * overlaps most operations where they act: those are settled in one pass when they end. Cells on
  * which
  * two operations meet, one of which changes them, are followed exactly, by just-in-time
@@ -28,14 +28,16 @@ struct race_state {
 	uint32_t mask; /* threads whose operation under way has taken effect in it */
 };
 
+/* Of the cells from lo to hi; values are the first one's. */
 struct race_set {
-	uint32_t nr, next_free;
+	uint32_t nr, lo, hi, next_free;
 	struct race_state s[RACE_STATES_MAX];
 };
 
 struct race_file {
 	uint32_t id;
 	uint32_t nr_cells; /* allocated; those behind are zero */
+	uint32_t nr_sets;  /* without any nothing is contended */
 	pf_value *cells;
 	uint8_t *seen; /* view + 1 that last saw the cell as it is; 0: nobody */
 	uint32_t limit; /* it was never longer, cells: behind that all is zero */
@@ -55,7 +57,8 @@ struct race_pend {
 	uint32_t size_lo, size_hi; /* its file may have had meanwhile, cells */
 	bool size_seen;		   /* looks: explained */
 	bool alone;		   /* nothing else that changes its file's size overlaps it */
-	/* Where others acted meanwhile. Shifts and clones: on the source and on the target. */
+	/* Where others acted meanwhile. Shifts and clones: on the source and on the target. Not
+	 * cleared. */
 	uint32_t nr_over;
 	struct race_span {
 		uint32_t lo, hi;

@@ -91,23 +91,11 @@ static void lose(struct race_model *m, struct race_file *f, uint32_t lo, uint32_
 {
 	hi = hi < f->nr_cells ? hi : f->nr_cells;
 	hi = hi < f->limit ? hi : f->limit;
-	for (uint32_t c = lo; c < hi; c++) {
-		race_drop_set(m, f->cells[c]);
-		f->cells[c] = RACE_ANY;
-		f->seen[c] = 0;
-	}
-}
-
-/* Sets do not travel: what is contended is lost track of. */
-static void lose_contended(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi)
-{
-	if (lo >= hi || !race_any_contended(f->cells + lo, hi - lo))
+	if (lo >= hi)
 		return;
-	for (uint32_t c = lo; c < hi; c++)
-		if (race_contended(f->cells[c])) {
-			race_drop_set(m, f->cells[c]);
-			f->cells[c] = RACE_ANY;
-		}
+	race_drop_sets(m, f, lo, hi);
+	race_fill(f->cells + lo, hi - lo, RACE_ANY, false);
+	memset(f->seen + lo, 0, hi - lo);
 }
 
 static uint32_t plus(uint32_t a, uint32_t b)
@@ -146,7 +134,7 @@ static void shift(struct race_model *m, const struct race_pend *p)
 	end = f->limit > first ? f->limit : first;
 	if (!race_room(m, f, plus(end, nr)))
 		return;
-	lose_contended(m, f, first, end + nr);
+	race_drop_sets(m, f, first, end + nr); /* sets do not travel */
 	if (p->rec->what == PF_PRIM_INSERT) {
 		memmove(f->cells + first + nr, f->cells + first, (end - first) * sizeof(pf_value));
 		memset(f->cells + first, 0, nr * sizeof(pf_value));
@@ -164,13 +152,11 @@ static void copy(struct race_model *m, const struct race_pend *p)
 
 	if (!end || !race_room(m, from, end) || !race_room(m, to, end))
 		return;
-	for (uint32_t c = 0; c < end; c++)
-		race_drop_set(m, to->cells[c]);
-	memcpy(to->cells, from->cells, end * sizeof(pf_value));
-	if (race_any_contended(to->cells, end))
-		for (uint32_t c = 0; c < end; c++)
-			if (race_contended(to->cells[c])) /* the set is the source's */
-				to->cells[c] = RACE_ANY;
+	race_drop_sets(m, to, 0, end);
+	memmove(to->cells, from->cells, end * sizeof(pf_value));
+	for (uint32_t c = race_certain(to->cells, end); c < end;
+	     c += race_certain(to->cells + c, end - c))
+		to->cells[c] = RACE_ANY; /* the set is the source's */
 	memset(to->seen, 0, end);
 }
 
@@ -362,15 +348,20 @@ void race_sizes_begin(struct race_model *m, struct race_pend *p)
 		all_learn(m);
 }
 
-/* The size is known again: what was lost track of behind it is zero when the file grows. */
-static void size_is(struct race_file *f, pf_value size)
+/*
+ * The size is known again: what was lost track of behind it is zero when the file grows. But what
+ * @look (or NULL) itself sees behind the end, in the last page, may be what a write left there while
+ * the file was longer: that is for the look to say.
+ */
+static void size_is(struct race_file *f, pf_value size, const struct race_pend *look)
 {
 	if (f->nr_sizes == 1 && f->size[0].v == size && f->limit == size)
 		return;
 	f->nr_sizes = 1;
 	f->size[0] = (struct race_state){ size, 0 };
 	for (uint32_t c = (uint32_t)size; c < f->limit && c < f->nr_cells; c++)
-		if (!race_contended(f->cells[c]))
+		if (!race_contended(f->cells[c]) &&
+		    (f->cells[c] != RACE_ANY || !look || c < look->lo || c >= look->hi))
 			f->cells[c] = PF_VALUE_ZERO;
 	f->limit = (uint32_t)size;
 }
@@ -385,14 +376,14 @@ bool race_sizes_end(struct race_model *m, struct race_pend *p, pf_value *want)
 	if (!p->sizes) {
 		if (p->looks && p->alone && p->size_seen &&
 		    p->rec->size_cells != PF_RACE_NO_SIZE)
-			size_is(f, p->rec->size_cells);
+			size_is(f, p->rec->size_cells, p);
 		return p->size_seen;
 	}
 	close_sizes(m);
 	if (f->nr_sizes > RACE_SIZES_MAX) {
 		/* Too many: certain again by a size that depends on nothing. */
 		if (must && p->zeroes && p->alone)
-			size_is(f, p->rec->first_cell);
+			size_is(f, p->rec->first_cell, NULL);
 		return true;
 	}
 	if (race_refused(p->rec)) {

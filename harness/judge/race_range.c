@@ -16,26 +16,49 @@
 #define WIDE
 #endif
 
-WIDE bool race_any_contended(const pf_value *cells, uint32_t nr)
-{
-	uint64_t any = 0;
+#define BLOCK 8u /* looked at without asking in between */
 
-	for (uint32_t i = 0; i < nr; i++)
-		any |= (uint64_t)(cells[i] >= RACE_MARK << 32);
-	return any;
+WIDE uint32_t race_certain(const pf_value *cells, uint32_t nr)
+{
+	uint32_t i = 0;
+
+	for (; i + 4 * BLOCK <= nr; i += 4 * BLOCK) {
+		uint64_t any = 0;
+
+		for (uint32_t k = 0; k < 4 * BLOCK; k++) /* the mark is all ones */
+			any |= (uint64_t)((int64_t)cells[i + k] >> 32 == -1);
+		if (any) /* or lost track of, which is certain too */
+			for (uint32_t k = 0; k < 4 * BLOCK; k++)
+				if (race_contended(cells[i + k]))
+					return i + k;
+	}
+	while (i < nr && !race_contended(cells[i]))
+		i++;
+	return i;
 }
 
-WIDE bool race_all_are(const pf_value *cells, uint32_t nr, pf_value v, pf_value step)
+WIDE uint32_t race_same(const pf_value *cells, uint32_t nr, pf_value v, bool steps)
 {
-	uint64_t diff = 0;
+	pf_value step = steps ? UINT64_MAX : 0;
+	uint32_t i = 0;
 
-	for (uint32_t i = 0; i < nr; i++)
-		diff |= cells[i] ^ (v + i * step);
-	return !diff;
+	for (; i + BLOCK <= nr; i += BLOCK) {
+		uint64_t diff = 0;
+
+		for (uint32_t k = 0; k < BLOCK; k++)
+			diff |= cells[i + k] ^ (v + ((i + k) & step));
+		if (diff)
+			break;
+	}
+	while (i < nr && cells[i] == v + (i & step))
+		i++;
+	return i;
 }
 
-WIDE void race_fill(pf_value *cells, uint32_t nr, pf_value v, pf_value step)
+WIDE void race_fill(pf_value *cells, uint32_t nr, pf_value v, bool steps)
 {
+	pf_value step = steps ? UINT64_MAX : 0;
+
 	for (uint32_t i = 0; i < nr; i++)
-		cells[i] = v + i * step;
+		cells[i] = v + (i & step);
 }

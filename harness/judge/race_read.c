@@ -23,19 +23,21 @@ struct chunk {
 struct thread {
 	struct chunk *first, *last;
 	const struct pf_race_rec *pending; /* begun and not ended: in first */
-	uint64_t next_ns; /* when its next event is, if has is set */
-	bool has;
+	bool has; /* an event: its key is that of it, else of its promise */
 	uint64_t promise_ns;
 	uint64_t checked_ns; /* the invocation of the last record that was read */
 };
 
 struct race_reader {
 	int fd;
-	uint8_t *in; /* what was read ahead */
+	const uint8_t *in; /* what was read ahead */
+	uint8_t *in_buffer; /* NULL: the whole stream is in memory, and borrowed */
 	size_t in_at, in_end;
 	uint64_t byte, record;
 	struct pf_race_header h;
 	struct thread t[PF_RACE_THREADS_MAX];
+	/* By thread: when its next event is, times four, and what it is. Beginnings come first. */
+	uint64_t key[PF_RACE_THREADS_MAX];
 	struct thread *ended; /* its last event was the end of a record */
 	bool eof;
 	uint64_t kept, kept_max;
@@ -43,6 +45,11 @@ struct race_reader {
 };
 
 #define IN_BYTES (1u << 18)
+#define ERRNO_MAX 4095
+#define NS_MAX (1ull << 62) /* a century and a half */
+#define NEVER UINT64_MAX
+enum { KEY_PROMISE, KEY_BEGIN, KEY_END };
+#define HOMES (1u << 24) /* cells that a value can name */
 #ifdef PF_FUZZ /* what lies behind the sums is to be reached */
 #define SUMS false
 #else
@@ -77,7 +84,7 @@ static int take(struct race_reader *r, void *to, size_t bytes)
 			at += n;
 			continue;
 		}
-		got = read(r->fd, r->in, IN_BYTES);
+		got = r->in_buffer ? read(r->fd, r->in_buffer, IN_BYTES) : 0;
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
@@ -107,7 +114,7 @@ static int read_header(struct race_reader *r)
 	    !memchr(h->channel, '\0', sizeof(h->channel)))
 		return bad(r, "a header that no race writes");
 	for (uint32_t i = 0; i < h->nr_files; i++)
-		if (!h->files[i].id || h->files[i].id > 255 ||
+		if (!h->files[i].id || h->files[i].id > 255 || h->files[i].op == UINT32_MAX ||
 		    h->files[i].cells > PF_RACE_CELLS_MAX)
 			return bad(r, "a file that no race has");
 	r->byte = sizeof(*h);
@@ -121,11 +128,24 @@ struct race_reader *race_open(int fd)
 	if (!r)
 		return NULL;
 	r->fd = fd;
-	r->in = malloc(IN_BYTES);
+	r->in = r->in_buffer = malloc(IN_BYTES);
 	if (!r->in) {
 		free(r);
 		return NULL;
 	}
+	read_header(r);
+	return r;
+}
+
+struct race_reader *race_open_bytes(const void *data, size_t bytes)
+{
+	struct race_reader *r = calloc(1, sizeof(*r));
+
+	if (!r)
+		return NULL;
+	r->fd = -1;
+	r->in = data;
+	r->in_end = bytes;
 	read_header(r);
 	return r;
 }
@@ -141,7 +161,7 @@ void race_close(struct race_reader *r)
 			r->t[i].first = c->next;
 			free(c);
 		}
-	free(r->in);
+	free(r->in_buffer);
 	free(r);
 }
 
@@ -175,8 +195,11 @@ static int check_runs(struct race_reader *r, const struct pf_race_rec *rec,
 		if (run->kind >= PF_RUN_KINDS_NR || !run->count ||
 		    run->count > PF_RACE_CELLS_MAX)
 			return bad(r, "a run of no kind, or of no cells");
-		if (run->kind == PF_RUN_CELLS && !pf_value_op(run->value))
+		if (run->kind == PF_RUN_CELLS &&
+		    (!pf_value_op(run->value) || pf_value_op(run->value) == UINT32_MAX))
 			return bad(r, "a cell that nobody wrote");
+		if (run->kind == PF_RUN_CELLS && pf_value_cell(run->value) + run->count > HOMES)
+			return bad(r, "a cell from behind the end of every file");
 		cells += run->count;
 	}
 	if (rec->first_cell + cells > PF_RACE_CELLS_MAX)
@@ -198,10 +221,14 @@ static int check_record(struct race_reader *r, struct thread *t, const struct pf
 		return bad(r, "cells that no file has");
 	if (rec->inv_ns < t->checked_ns || rec->inv_ns < t->promise_ns)
 		return bad(r, "it begins before the one before it, or than was promised");
+	if (rec->inv_ns >= NS_MAX || (rec->ret_ns >= NS_MAX && rec->ret_ns != PF_RACE_UNRETURNED))
+		return bad(r, "a time of no clock");
 	if (rec->ret_ns < rec->inv_ns)
 		return bad(r, "it ends before it begins");
 	if (rec->result > (int64_t)rec->nr_cells && !look && rec->verb != PF_RACE_FAULT)
 		return bad(r, "it did more than it was asked to");
+	if (rec->result < -ERRNO_MAX)
+		return bad(r, "an error that no kernel returns");
 	if (rec->nr_runs && !look)
 		return bad(r, "it sees, and does not look");
 	t->checked_ns = rec->ret_ns == PF_RACE_UNRETURNED ? rec->inv_ns : rec->ret_ns;
@@ -234,6 +261,8 @@ static int check_chunk(struct race_reader *r, const struct pf_race_chunk *head, 
 		return bad(r, "%u records where %u are announced", nr, head->nr_records);
 	if (head->next_inv_ns < t->checked_ns || head->next_inv_ns < t->promise_ns)
 		return bad(r, "a promise that is broken already");
+	if (head->next_inv_ns >= NS_MAX && head->next_inv_ns != UINT64_MAX)
+		return bad(r, "a promise of no clock");
 	t->promise_ns = head->next_inv_ns;
 	return 0;
 }
@@ -245,13 +274,15 @@ static const struct pf_race_rec *next_record(const struct thread *t)
 		       NULL;
 }
 
-static void look_ahead(struct thread *t)
+/* What never returned has no end to hand on. */
+static void look_ahead(struct race_reader *r, struct thread *t)
 {
 	const struct pf_race_rec *rec = t->pending ? t->pending : next_record(t);
+	uint64_t ns = t->pending ? rec->ret_ns : rec ? rec->inv_ns : t->promise_ns;
 
 	t->has = rec;
-	if (rec)
-		t->next_ns = t->pending ? rec->ret_ns : rec->inv_ns;
+	r->key[t - r->t] = ns == UINT64_MAX ? NEVER :
+			   4 * ns + (t->pending ? KEY_END : rec ? KEY_BEGIN : KEY_PROMISE);
 }
 
 /* One more chunk. 1, 0 at the end, -EINVAL. */
@@ -284,6 +315,8 @@ static int read_chunk(struct race_reader *r)
 		rc = check_chunk(r, &head, c) ? -EINVAL : 1;
 	if (rc < 0 || !c->bytes) {
 		free(c);
+		if (rc > 0 && !t->has)
+			look_ahead(r, t);
 		return rc;
 	}
 	if (t->last)
@@ -292,7 +325,7 @@ static int read_chunk(struct race_reader *r)
 		t->first = c;
 	t->last = c;
 	if (!t->has)
-		look_ahead(t);
+		look_ahead(r, t);
 	r->kept += c->bytes;
 	r->kept_max = r->kept > r->kept_max ? r->kept : r->kept_max;
 	return 1;
@@ -312,72 +345,61 @@ static void leave_chunk(struct race_reader *r, struct thread *t)
 	free(c);
 }
 
-struct choice {
-	int thread; /* -1: none */
-	uint64_t ns;
-	bool begins;
-};
-
-/* The earliest event there is, and whether a thread that has none yet might have an earlier one. */
-static struct choice choose(const struct race_reader *r, bool *wait)
+/*
+ * The thread with the earliest event. One that has none yet might have it when what it promised comes
+ * first, and a beginning at the same time would have to come before an end.
+ */
+static uint32_t earliest(const struct race_reader *r)
 {
-	struct choice best = { -1, UINT64_MAX, false };
-	uint64_t promised = UINT64_MAX;
+	uint64_t first = r->key[0];
+	uint32_t at = 0;
 
-	for (uint32_t i = 0; i < r->h.nr_threads; i++) {
-		const struct thread *t = &r->t[i];
+	for (uint32_t i = 1; i < r->h.nr_threads; i++) {
+		bool less = r->key[i] < first;
 
-		if (!t->has)
-			promised = t->promise_ns < promised ? t->promise_ns : promised;
-		else if (t->next_ns < best.ns ||
-			 (t->next_ns == best.ns &&
-			  (best.thread < 0 || (!t->pending && !best.begins))))
-			best = (struct choice){ (int)i, t->next_ns, !t->pending };
+		at = less ? i : at;
+		first = less ? r->key[i] : first;
 	}
-	/* A beginning at the same time would have to come before an end. */
-	*wait = promised < best.ns || (promised == best.ns && promised != UINT64_MAX);
-	return best;
+	return at;
 }
 
-static int hand_on(struct race_reader *r, const struct choice *at, struct race_event *ev)
+static void hand_on(struct race_reader *r, uint32_t thread, struct race_event *ev)
 {
-	struct thread *t = &r->t[at->thread];
-	const struct pf_race_rec *rec = at->begins ? next_record(t) : t->pending;
+	struct thread *t = &r->t[thread];
+	bool begins = !t->pending;
+	const struct pf_race_rec *rec = begins ? next_record(t) : t->pending;
 
-	*ev = (struct race_event){ .begins = at->begins, .thread = (uint32_t)at->thread, .rec = rec,
+	*ev = (struct race_event){ .begins = begins, .thread = thread, .rec = rec,
 				   .runs = (const struct pf_race_run *)(rec + 1) };
-	if (at->begins) {
+	if (begins) {
 		t->first->used += (uint32_t)(REC_BYTES + rec->nr_runs * RUN_BYTES);
 		t->pending = rec;
+		look_ahead(r, t);
 	} else {
 		t->pending = NULL;
 		r->ended = t;
 	}
-	look_ahead(t);
-	return 1;
 }
 
 int race_next(struct race_reader *r, struct race_event *ev)
 {
-	struct choice at;
-	bool wait;
-	int rc;
-
 	if (*r->err)
 		return -EINVAL;
 	if (r->ended) { /* whose record was handed on may be gone now */
 		leave_chunk(r, r->ended);
-		look_ahead(r->ended);
+		look_ahead(r, r->ended);
 		r->ended = NULL;
 	}
 	for (;;) {
-		bool over;
+		uint32_t at = earliest(r);
+		uint64_t key = r->key[at];
+		bool wait = key != NEVER && key % 4 == KEY_PROMISE;
+		int rc;
 
-		at = choose(r, &wait);
-		/* What never returned has no end to hand on. */
-		over = at.thread < 0 || (!at.begins && at.ns == PF_RACE_UNRETURNED);
-		if (!wait && !over)
-			return hand_on(r, &at, ev);
+		if (!wait && key != NEVER) {
+			hand_on(r, at, ev);
+			return 1;
+		}
 		if (r->eof)
 			return wait ? bad(r, "cut off: a thread promised more") : 0;
 		rc = read_chunk(r);

@@ -28,6 +28,8 @@ struct race_reader;
 /* Read from @fd (borrowed) and check the header. NULL when memory is short; what is wrong with the
  * header is said by race_error. */
 struct race_reader *race_open(int fd);
+/* The same of a stream that is in memory (borrowed until race_close). */
+struct race_reader *race_open_bytes(const void *data, size_t bytes);
 void race_close(struct race_reader *r);
 const struct pf_race_header *race_header(const struct race_reader *r);
 /* 1 with @ev filled in, 0 at the end, -EINVAL or -errno with race_error. */

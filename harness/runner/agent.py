@@ -120,21 +120,28 @@ class Agent:
         """`answer` does what a case asks for in the middle of its reply."""
         self.transport = transport
         self.answer = answer
+        self.mark: list[int] = []  # the sequences that an exploration said last it was at
 
     def request(self, *tokens: str, timeout_s: float) -> Reply:
         self.transport.send(" ".join(encode(t) for t in tokens))
+        return self._reply(tokens[0], timeout_s)
+
+    def _reply(self, what: str, timeout_s: float) -> Reply:
         until = time.monotonic() + timeout_s
         lines: list[list[str]] = []
         while True:
             left_s = until - time.monotonic()
             if left_s <= 0:
-                raise AgentTimeout(f"no answer to '{tokens[0]}' within {timeout_s:.0f} s")
+                raise AgentTimeout(f"no answer to '{what}' within {timeout_s:.0f} s")
             tokens_in = [decode(t) for t in self.transport.recv(left_s).rstrip("\n").split(" ")]
             if tokens_in == [""]:
                 continue  # the end of a line that a killed case left unfinished
             if tokens_in[0] == "ask" and self.answer:
                 self.answer(tokens_in[1])
                 self.transport.send("go")
+                continue
+            if tokens_in[0] == "at":
+                self.mark = [int(t) for t in tokens_in[1:] if t.isdigit()]
                 continue
             if tokens_in[0] in ("ok", "err"):
                 return Reply(lines, tokens_in)
@@ -179,6 +186,16 @@ class Agent:
     def race(self, timeout_s: float, **keys: str | int) -> Reply:
         return self.request("race", *(f"{k}={v}" for k, v in keys.items()), timeout_s=timeout_s)
 
+    def explore(self, timeout_s: float, sequences: list[tuple[int, str]], **keys: str | int) -> Reply:
+        """`sequences` are number and text. Where it was last is in self.mark, also when it dies."""
+        self.mark = []
+        head = " ".join(["explore", *(encode(f"{k}={v}") for k, v in keys.items())])
+        self.transport.send("\n".join([head, *(f"seq {nr} {encode(text)}" for nr, text in sequences), "go"]))
+        return self._reply("explore", timeout_s)
+
+    def explore_views(self, timeout_s: float, **keys: str | int) -> Reply:
+        return self.request("explore-views", *(f"{k}={v}" for k, v in keys.items()), timeout_s=timeout_s)
+
     def views(self, timeout_s: float, **keys: str | int) -> Reply:
         return self.request("views", *(f"{k}={v}" for k, v in keys.items()), timeout_s=timeout_s)
 
@@ -195,6 +212,15 @@ class Agent:
         env = self.request("pins", timeout_s=20).env()
         try:
             return int(env["nr_foll_pin_acquired"]) - int(env["nr_foll_pin_released"])
+        except (KeyError, ValueError):
+            return None
+
+    def quota(self, mnt: str) -> tuple[int, int] | None:
+        """(bytes the filesystem charges root for, bytes that root's files have) after a sync of it, or None
+        where there is no user quota."""
+        env = self.request("quota", mnt, timeout_s=60).env()
+        try:
+            return int(env["quota_bytes"]), int(env["files_bytes"])
         except (KeyError, ValueError):
             return None
 

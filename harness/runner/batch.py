@@ -167,6 +167,7 @@ class FsRun:
                 if self.dirty:
                     self.k.unmount_leftovers()
                     self.fs.mounted = False
+                    self.k.device_for(self.config)  # is it still ours to format?
                     self.fs.mkfs()
                 if not self.fs.mounted:
                     self.fs.mount()
@@ -244,11 +245,14 @@ class FsRun:
             self._after_case(fs, ran[-1], mode)
         try:
             self._raise_if(neighbour.stop(), "neighbour")
+            if mode is not Mode.POWER:  # it syncs
+                self._check_quota(fs)
             if mode is Mode.POWER:
                 self._cut_power(fs, ran)
             elif self.config.persistent and mode is not Mode.CRASH:
                 self._remount_and_view(fs, ran, "remount")
             self._raise_if(neighbour.verify(), "neighbour")
+            self._check_quota(fs)
             self._umount(fs)
             if mode in (Mode.CRASH, Mode.POWER):
                 self._check_fs(fs)
@@ -321,6 +325,12 @@ class FsRun:
             self.k.down(f"umount of {fs.mnt} failed: {why}")
             raise BatchFailed("umount", why)
 
+    @staticmethod
+    def _check_quota(fs: Filesystem) -> None:
+        complaint = fs.quota()
+        if complaint:
+            raise BatchFailed("unnoticed", complaint)
+
     def _check_fs(self, fs: Filesystem) -> None:
         complaint = fs.fsck()
         if complaint:
@@ -352,6 +362,8 @@ class FsRun:
         self._umount(fs)
         self._damage(fs, ran)
         self._check_fs(fs)
+        if any(damage.wanted_quota(r.history) for r in ran):
+            damage.break_quota(fs)  # after the check: it would find that as well
         self._mount_again(fs)
         for running in ran:
             self._view(fs, running, label)

@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from . import deps, main as runs, report, repro, selftest
+from . import deps, explore, main as runs, report, repro, selftest
 from .errors import EXIT_BROKEN, EXIT_EXPECTED, EXIT_USAGE, EnvironmentFailed, UsageError, nearest
 from .plan import Filters
 from .race import SECONDS, Race
@@ -19,6 +19,7 @@ COMMANDS = {
     "run": "run the named sequences over the matrix (the default command)",
     "seq": "run one sequence file over the matrix",
     "race": "threads of channel writes, faults and reads run free, recorded and judged while they run",
+    "explore": "every sequence of so many steps over an alphabet, shortest first",
     "repro": "run one recorded case again and say how often it fails, or export it as a program of its own",
     "list": "what there is: kernels, filesystems, channels, faults, sequences",
     "report": "print a run's tables again",
@@ -30,7 +31,8 @@ EPILOG = """exit: 0 everything as expected; 1 something differed from what was e
 
 
 _OPTIONS = ("kernel modules fs channel fault sequence seed out json resume no-install jobs device "
-            "overwrite-device local-config section markdown help ops seconds threads files size record times export")
+            "overwrite-device local-config section markdown help ops seconds threads files size record depth alphabet "
+            "budget shard repeats times export")
 
 
 class Parser(argparse.ArgumentParser):
@@ -56,6 +58,20 @@ def _size(text: str) -> int:
     if not match:
         raise argparse.ArgumentTypeError(f"'{text}' is not a size (a number, then nothing, K or M)")
     return int(match[1]) << {"": 0, "K": 10, "M": 20}[match[2]]
+
+
+def _duration(text: str) -> float:
+    try:
+        return explore.duration(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a time (90s, 10m, 2h, 1d)") from None
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"'{text}' is not I/N, with I from 1 to N")
+    return int(match[1]) - 1, int(match[2])
 
 
 def _common(parser: argparse.ArgumentParser) -> None:
@@ -89,8 +105,17 @@ def parser() -> Parser:
     made = {name: sub.add_parser(name, help=text, description=text, epilog=repro.EPILOG if name == "repro" else EPILOG,
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
             for name, text in COMMANDS.items()}
-    for name in ("run", "seq", "race", "repro", "selftest", "list"):
+    for name in ("run", "seq", "race", "explore", "repro", "selftest", "list"):
         _common(made[name])
+    add = made["explore"].add_argument
+    add("--depth", type=int, metavar="N", help="steps of the longest sequences")
+    add("--alphabet", default="core", metavar="NAME|FILE|VERBS",
+        help="workloads/alphabets/NAME.alphabet (core, wide, huge), such a file, or verbs: 'punch write hold land'")
+    add("--budget", type=_duration, default=0.0, metavar="TIME",
+        help="of the whole run, as 90s, 10m, 2h: likeliest first, as far as it goes")
+    add("--shard", type=_shard, default=(0, 1), metavar="I/N", help="only every Nth sequence, from the Ith on")
+    add("--repeats", type=int, default=explore.TIMES, metavar="K",
+        help=f"how often each finding is run again (default {explore.TIMES})")
     add = made["race"].add_argument
     add("--ops", type=int, default=0, metavar="N", help="operations of each race")
     add("--seconds", type=float, default=0.0, metavar="S", help=f"of each race (default {SECONDS:g}, without --ops)")
@@ -190,6 +215,8 @@ def dispatch(argv: list[str]) -> int:
         resumed = parser().parse_args(load_run(args.resume)[0]["argv"])
         for name in ("resume", "jobs", "no_install", "json"):
             setattr(resumed, name, getattr(args, name))
+        if args.command == "explore" != resumed.command:
+            raise UsageError(f"{args.resume}: was made by `{resumed.command}`, not by `{args.command}`")
         args = resumed
     if args.command == "report":
         return report.report(args.run, args.markdown, args.json)
@@ -198,6 +225,13 @@ def dispatch(argv: list[str]) -> int:
     options = _options(args)
     if args.command == "list":
         return _list(options)
+    if args.command == "explore":
+        if args.sequence or args.fault or args.all:
+            raise UsageError("an exploration makes its own sequences; --alphabet says of which steps")
+        if args.depth is None:
+            raise UsageError("explore wants --depth N, the number of steps of the longest sequences")
+        what = explore.Explore(args.depth, args.alphabet, args.budget, args.shard[0], args.shard[1], args.repeats)
+        return explore.run(options, what, argv)
     if args.command == "selftest":
         return selftest.run(options, argv)
     if args.command == "repro":

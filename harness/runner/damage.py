@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Damage to an unmounted filesystem of ours, for the sabotage of its metadata (selftest).
+"""Damage to an unmounted filesystem of ours, for the sabotage of its metadata and quota (selftest).
 
 A filesystem that is mounted writes its inodes back and so repairs what was broken under it. The case
 therefore names an inode only, and it is broken here, between unmount and fsck, on the device that the
@@ -16,7 +16,10 @@ _FAULT = re.compile(r"^inv (\d+) \d+ fault sabotage-metadata ")
 _INODE = re.compile(r"^effect (\d+) shown \S+ inode%20(\d+)$")
 _MAP = re.compile(r"physical (\d+)")
 _ROOT = re.compile(r"^root\s+(\d+)", re.MULTILINE)
+_QUOTA = re.compile(r"^inv \d+ \d+ fault sabotage-quota ")
+_BLOCKS = re.compile(r"bcount = (\d+)")
 LINKS = 77  # a link count that nobody has
+QUOTA_BLOCKS = 256
 
 
 def wanted(history: list[str]) -> int | None:
@@ -27,6 +30,25 @@ def wanted(history: list[str]) -> int | None:
         if said and said[1] in asked:
             return int(said[2])
     return None
+
+
+def wanted_quota(history: list[str]) -> bool:
+    """Has a case asked for a wrong quota?"""
+    return any(map(_QUOTA.match, history))
+
+
+def break_quota(fs: Filesystem) -> None:
+    """Charge root for more than its files have, on a filesystem that cannot be told so while it is mounted.
+    The others were told by the case itself."""
+    assert not fs.mounted and fs.device
+    if fs.config.fstype != "xfs":
+        return
+    find = "dquot -u 0"
+    said = _must(fs, fs.agent.sh("xfs_db", "-r", "-c", find, "-c", "print diskdq.bcount", fs.device))
+    blocks = _BLOCKS.search(said)
+    if not blocks:
+        raise EnvironmentFailed(f"{fs.device}: XFS does not say what it charges root for: {said.strip()}")
+    _must(fs, fs.agent.sh("xfs_db", "-x", "-c", find, "-c", f"write diskdq.bcount {int(blocks[1]) + QUOTA_BLOCKS}", fs.device))
 
 
 def break_inode(fs: Filesystem, inode: int) -> None:

@@ -3,9 +3,10 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence as Sequence_
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .agent import Agent, Hello, late_histories
 from .batch import FsRun, Running
@@ -239,16 +240,17 @@ class KernelRun:
             self.machine.close()
 
 
-def run_kernels(makers: dict[str, Callable[[], Machine]], cases: list[Case], context: RunContext,
-                jobs: int) -> dict[str, str]:
-    """Every kernel in a thread of its own, `jobs` at once. Returns the kernels that failed, with why."""
+def run_kernels(makers: dict[str, Callable[[], Machine]], cases: Sequence_[Any], context: RunContext, jobs: int,
+                make: Callable[[Machine, RunContext], KernelRun] = KernelRun) -> dict[str, str]:
+    """Every kernel in a thread of its own, `jobs` at once: what `make` makes runs its part of `cases`, which
+    have a `kernel`. Returns the kernels that failed, with why."""
     gate = threading.Semaphore(jobs)
     failed: dict[str, str] = {}
 
     def one(name: str) -> None:
         with gate:
             try:
-                KernelRun(makers[name](), context).run([c for c in cases if c.kernel == name])
+                make(makers[name](), context).run([c for c in cases if c.kernel == name])
             except EnvironmentFailed as err:
                 failed[name] = str(err)
             except Exception as err:  # pylint: disable=broad-except  # a bug of ours: one kernel's loss

@@ -4,7 +4,7 @@
 Both use xfstests' variable names. Ours add REQUIRES (pmem, disk or none: what to make the
 filesystem on), PROVES (KEY=VALUE words checked before the configuration counts as covered) and
 RACE_WITHOUT (FAULT=REFERENCE words: what races leave out, since a known defect that shows in them would hide
-those that are not known).
+those that are not known), and DEFAULT (yes or no: whether a run that names no filesystem has it).
 """
 
 import re
@@ -15,7 +15,8 @@ from pathlib import Path
 from .errors import UsageError
 
 REQUIRES = ("pmem", "disk", "none")
-_KEYS = ("FSTYP", "MKFS_OPTIONS", "MOUNT_OPTIONS", "REQUIRES", "PROVES", "RACE_WITHOUT", "SUMMARY")
+_KEYS = ("FSTYP", "MKFS_OPTIONS", "MOUNT_OPTIONS", "REQUIRES", "PROVES", "RACE_WITHOUT", "DEFAULT",
+         "SUMMARY")
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
@@ -29,6 +30,7 @@ class FsConfig:
     proves: dict[str, str] = field(default_factory=dict, hash=False)
     race_without: dict[str, str] = field(default_factory=dict, hash=False)  # fault -> the finding
     summary: str = ""
+    default: bool = True  # in a run that names no filesystem
 
     @property
     def persistent(self) -> bool:
@@ -76,10 +78,14 @@ def _make(name: str, values: dict[str, tuple[str, str]], path: str) -> FsConfig:
             out[key] = value
         return out
 
+    default = get.get("DEFAULT", "yes")
+    if default not in ("yes", "no"):
+        raise UsageError(f"{at['DEFAULT']}: DEFAULT is '{default}', not yes or no")
     return FsConfig(name=name, fstype=get["FSTYP"],
                     mkfs_options=_words(get.get("MKFS_OPTIONS", ""), at.get("MKFS_OPTIONS", path)),
                     mount_options=_words(get.get("MOUNT_OPTIONS", ""), at.get("MOUNT_OPTIONS", path)),
-                    requires=requires, proves=pairs("PROVES"), race_without=pairs("RACE_WITHOUT"), summary=get.get("SUMMARY", ""))
+                    requires=requires, proves=pairs("PROVES"), race_without=pairs("RACE_WITHOUT"), summary=get.get("SUMMARY", ""),
+                    default=default == "yes")
 
 
 def parse(path: Path) -> FsConfig:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """mkfs, mount, prove, umount and fsck, through the agent's `sh` on whatever machine it sits."""
 
+import time
 from dataclasses import dataclass, field
 
 from .agent import Agent
@@ -24,6 +25,8 @@ _FSCK = {
     "ext2": ("e2fsck", "-fn"),
     "btrfs": ("btrfs", "check", "--readonly", "--check-data-csum"),
 }
+
+QUOTA_PATIENCE_S = 3.0
 
 
 class NotCovered(Exception):
@@ -59,7 +62,8 @@ class Filesystem:
         done = self.agent.sh("mount", "-t", self.config.fstype, *self.config.mount_options, source,
                              self.mnt, timeout_s=60)
         if not done.ok:
-            raise NotCovered(f"mount: {_last(done.out) or done.how}")
+            hint = " (has this kernel quota: CONFIG_XFS_QUOTA, CONFIG_QFMT_V2?)" if "quota" in self.config.proves else ""
+            raise NotCovered(f"mount: {_last(done.out) or done.how}{hint}")
         self.mounted = True
 
     def umount(self, patience_s: int = 20) -> str:
@@ -90,6 +94,22 @@ class Filesystem:
             raise EnvironmentFailed(f"{_FSCK[self.config.fstype][0]}: {done.how}")
         return " | ".join([line for line in done.out.splitlines() if line.strip()][-6:]) or done.how
 
+    def quota(self) -> str:
+        """"" when the filesystem charges for what its files have, else both numbers. What was unlinked is
+        freed in the background, so it may take a moment."""
+        if self.config.proves.get("quota") != "1":
+            return ""
+        until = time.monotonic() + QUOTA_PATIENCE_S
+        while True:
+            said = self.agent.quota(self.mnt)
+            if said is None:
+                return "quota: the filesystem does not say any more what it charges for"
+            if said[0] == said[1]:
+                return ""
+            if time.monotonic() > until:
+                return f"quota: root is charged for {said[0]} bytes, and its files have {said[1]}"
+            time.sleep(0.1)
+
     def prove(self) -> None:
         """Check the configuration's claims on the mounted filesystem. NotCovered if one is false."""
         if self.proven:
@@ -101,6 +121,8 @@ class Filesystem:
         seen = self.agent.statx(probe)
         # By the driver's name: the magic number is one for ext2, ext3 and ext4.
         seen["fstype"] = self.agent.sh("findmnt", "-n", "-o", "FSTYPE", "--mountpoint", self.mnt).out.strip()
+        if "quota" in self.config.proves:
+            seen["quota"] = "0" if self.agent.quota(self.mnt) is None else "1"
         for key, want in self.config.proves.items():
             if key == "reflink":
                 clone = self.agent.sh("cp", "--reflink=always", probe, probe + "2")

@@ -50,11 +50,16 @@ class NativeMachine:
         self.agent_path = agent
         self.judge_path = agent.parent / "pinfault-judge"
         self.version = os.uname().release
-        self.disk_dev, self.pmem_dev = setup.disk_dev, setup.pmem_dev
+        self.pmem_dev = setup.pmem_dev
         self.work_dir = setup.ledger.folder
         self.boot_s = 0.0
         self.child: subprocess.Popen[bytes] | None = None
         self.buffer = b""
+
+    @property
+    def disk_dev(self) -> str:
+        """EnvironmentFailed when it is not our image any more: somebody detached it, and the number may be theirs."""
+        return self.setup.proven_disk()
 
     def start(self, same_disks: bool = False) -> None:
         began = time.monotonic()

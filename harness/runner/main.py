@@ -144,7 +144,7 @@ def choose_kernels(names: list[str], known: dict[str, Any], modules: Path | None
         elif name in known:
             chosen[name] = known[name]
         elif "/" in name:
-            path = Path(os.environ.get("PINFAULT_CALLER_DIR", "."), name)
+            path = caller_dir() / name
             if not path.is_file():
                 raise UsageError(f"--kernel {name}: no such file")
             from ..guest import handmade
@@ -168,7 +168,7 @@ def environment() -> dict[str, Any]:
             "python": sys.version.split()[0], "commit": commit}
 
 
-def _stage(options: Options, names: dict[str, Any], run_name: str, folder: Path, say: Callable[[str], None],
+def stage(options: Options, names: dict[str, Any], run_name: str, folder: Path, say: Callable[[str], None],
            stack: ExitStack) -> dict[str, Callable[[], Machine]]:
     """A maker for each kernel's machine. Kernels are fetched here, so that a run that cannot have one
     says so before anything else."""
@@ -251,12 +251,13 @@ def execute(options: Options, argv: list[str]) -> Ended:
     progress = Progress(len(cases))
     progress.finished = sum(c.id in results.results for c in cases)
     progress.say(f"{len(cases)} cases on {', '.join(names)}; seed {results.meta['seed']}; "
-                 f"results in {_relative(results.folder)}")
+                 f"results in {relative(results.folder)}")
     failed: dict[str, str] = {}
+    to_the_end = False
     try:
         with ExitStack() as stack:
             # Not the folder's name: two runs may have chosen the same one with --out.
-            makers = _stage(options, names, store.new_run_name(), results.folder, progress.say, stack)
+            makers = stage(options, names, store.new_run_name(), results.folder, progress.say, stack)
             context = RunContext(
                 store=results, expectations=Expectations.load(ROOT / "harness" / "expected"),
                 klog=KernelLog.load(ROOT / "harness" / "expected" / "klog.allow"),
@@ -265,11 +266,12 @@ def execute(options: Options, argv: list[str]) -> Ended:
                 say=progress.say, done=progress.done,
                 controls=() if options.selftest else controls.SEQUENCES)
             failed = run_kernels(makers, cases, context, options.jobs)
+            to_the_end = True
     except EnvironmentFailed as err:
         failed["run"] = str(err)
     finally:
         progress.end()
-        results.write_run(complete=not failed)
+        results.write_run(complete=to_the_end and not failed)
     meta, outcomes = store.load_run(results.folder)
     for name, why in failed.items():
         plain(f"pinfault: {why}" if name in why or name == "run" else f"pinfault: {name}: {why}")
@@ -287,7 +289,7 @@ def run(options: Options, argv: list[str]) -> int:
     elif options.json:
         sys.stdout.write((ended.folder / "run.json").read_text())
     else:
-        sys.stdout.write(table.render(ended.meta, ended.outcomes, _relative(ended.folder)))
+        sys.stdout.write(table.render(ended.meta, ended.outcomes, relative(ended.folder)))
     return EXIT_BROKEN if ended.broken_controls else exit_code(
         ended.outcomes, bool(ended.failed), any(not n.get("expected") for n in ended.meta["notes"]))
 
@@ -302,7 +304,12 @@ def exit_code(outcomes: list[store.CaseResult], failed: bool, notes: bool) -> in
     return EXIT_EXPECTED
 
 
-def _relative(path: Path) -> str:
+def caller_dir() -> Path:
+    """Where the caller stood: run.sh went to the checkout."""
+    return Path(os.environ.get("PINFAULT_CALLER_DIR", "."))
+
+
+def relative(path: Path) -> str:
     try:
         return str(path.relative_to(ROOT))
     except ValueError:
@@ -317,17 +324,22 @@ def _open_store(options: Options, argv: list[str], everything: World, names: dic
     seed = options.seed if options.seed is not None else secrets.randbits(32)
     used = list(dict.fromkeys(c.fs for c in cases))
     return store.Store.create(folder, {
-        "tool": "pinfault", "argv": argv, "seed": seed, "environment": environment(), "planned": len(cases),
-        "kernels_wanted": list(names),
-        "filesystems": {n: {"fstype": everything.configs[n].fstype,
-                            "mkfs_options": " ".join(everything.configs[n].mkfs_options),
-                            "mount_options": " ".join(everything.configs[n].mount_options),
-                            "requires": everything.configs[n].requires,
-                            "proves": everything.configs[n].proves} for n in used},
-        "channels": {c.name: {"class": c.cls, "hold": c.hold} for c in everything.hello.channels.values()},
+        **facts(everything, names, used, argv, seed), "planned": len(cases),
         "left_out": left_out(cases, everything.configs),
         "sequences": {s.name: s.title for s in everything.sequences.values()
                       if s.name in {c.sequence for c in cases}},
         "selftests": selftest.selected(everything.sequences, options.filters, everything.hello.faults)
-        if options.selftest else {},
-        "time_ns": time.time_ns()})
+        if options.selftest else {}})
+
+
+def facts(everything: World, names: dict[str, Any], used: list[str], argv: list[str], seed: int) -> dict[str, Any]:
+    """What run.json says of any run, whatever ran in it."""
+    return {
+        "tool": "pinfault", "argv": argv, "seed": seed, "environment": environment(), "kernels_wanted": list(names),
+        "filesystems": {n: {"fstype": everything.configs[n].fstype,
+                            "mkfs_options": " ".join(everything.configs[n].mkfs_options),
+                            "mount_options": " ".join(everything.configs[n].mount_options),
+                            "requires": everything.configs[n].requires, "default": everything.configs[n].default,
+                            "proves": everything.configs[n].proves} for n in used},
+        "channels": {c.name: {"class": c.cls, "hold": c.hold} for c in everything.hello.channels.values()},
+        "time_ns": time.time_ns()}

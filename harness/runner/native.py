@@ -267,6 +267,13 @@ class NativeSetup:
             ledger.save()
         return self
 
+    def proven_disk(self) -> str:
+        """The disk, which is still what we made or were given."""
+        loop = self.ledger.loop
+        if loop and loop not in loops_of(self.ledger.image):
+            raise EnvironmentFailed(f"{loop} does not stand for {self.ledger.image} any more: somebody else detached it")
+        return self.disk_dev
+
     def note_agent(self, pid: int) -> None:
         self.ledger.agents.append((pid, start_time(pid) or 0))
         self.ledger.save()

@@ -161,6 +161,11 @@ class Filters:
     all: bool = False  # also the sequences whose header says `default: no`
 
 
+def default_filesystems(configs: dict[str, FsConfig]) -> list[str]:
+    """Those of a run that names none."""
+    return [name for name, config in configs.items() if config.default]
+
+
 def _matching(patterns: list[str], known: list[str], what: str) -> list[str]:
     """Names that any pattern selects; a pattern that selects none is a UsageError."""
     if not patterns:
@@ -201,7 +206,7 @@ def plan(kernels: list[str], configs: dict[str, FsConfig], channels: dict[str, C
          selftest: bool = False) -> list[Case]:
     """Cases in the order they run. Numbers count the whole matrix before the filters, so a case
     has the same number however it was selected (and on every kernel). Raises UsageError."""
-    fs_names = _matching(filters.fs, list(configs), "filesystem")
+    fs_names = _matching(filters.fs, list(configs), "filesystem") if filters.fs else default_filesystems(configs)
     plain_first = sorted(channels, key=lambda n: (n.split("/")[0], "/" in n, n))
     channel_names = set(_matching(filters.channels, plain_first, "channel"))
     usable = {n: s for n, s in sequences.items() if s.selftest == selftest or n in filters.sequences}
@@ -219,6 +224,9 @@ def plan(kernels: list[str], configs: dict[str, FsConfig], channels: dict[str, C
                 if not wanted(sequences[name], channels[channel], fs, faults):
                     continue
                 nr += 1
+                # Of one that stands beside the others the selftest wants only what it is there for.
+                if selftest and not configs[fs].default and not (filters.sequences or sequences[name].filesystems):
+                    continue
                 if by_default and channels[channel].brief and not sequences[name].variants:
                     continue
                 if by_default and not any(fnmatch.fnmatchcase(fs, g) for g in sequences[name].default):

@@ -18,7 +18,7 @@ from .agent import Agent, ChannelInfo, FaultInfo, Reply
 from .errors import UsageError, nearest
 from .fsconfig import FsConfig
 from .judge import Judgement, answer
-from .plan import Case, Filters, Sequence, _matching
+from .plan import Case, Filters, Sequence, _matching, default_filesystems
 
 SEQUENCE = "race"  # what expectations and tables know a race by
 SECONDS = 10.0     # of each race, when neither time nor number was asked for
@@ -132,7 +132,7 @@ def plan(kernels: list[str], configs: dict[str, FsConfig], channels: dict[str, C
     """The page-table controls first. Without a filter every channel in its plain form. What a filesystem's
     configuration leaves out is left out, unless faults were named."""
     ordered = sorted(channels, key=lambda n: (_CLASS_ORDER.index(channels[n].cls), n))
-    fs_names = set(_matching(filters.fs, list(configs), "filesystem"))
+    fs_names = set(_matching(filters.fs, list(configs), "filesystem") if filters.fs else default_filesystems(configs))
     chosen = set(_matching(filters.channels, ordered, "channel"))
     if not filters.channels:
         chosen = {n for n in chosen if channels[n].plain and channels[n].cls != "faulting"}

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from . import store, table
+from . import explore_report, store, table
 from .errors import EXIT_DIFFERS, EXIT_EXPECTED
 
 
@@ -15,6 +15,8 @@ def report(folder: Path, markdown: bool, as_json: bool) -> int:
         from dataclasses import asdict
         json.dump({**meta, "cases": [asdict(r) for r in results]}, sys.stdout, indent=1)
         print()
+    elif "explore" in meta:
+        sys.stdout.write(explore_report.render(meta, results, str(folder), markdown))
     else:
         sys.stdout.write(table.render(meta, results, str(folder), markdown))
     return EXIT_EXPECTED

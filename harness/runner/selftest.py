@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .agent import FaultInfo
     from .main import Options
 
-FILESYSTEMS = ["xfs", "ext4", "btrfs", "tmpfs"]
+FILESYSTEMS = ["xfs", "ext4", "btrfs", "tmpfs", "xfs-quota", "ext4-quota"]
 CHANNELS = ["store"]
 KERNELS = ["6.12"]
 
@@ -54,7 +54,9 @@ def _not_planned(meta: dict[str, Any], results: list[store.CaseResult]) -> list[
     there = {(r.kernel, r.fs, r.sequence) for r in results}
     lines = []
     for kernel in meta.get("kernels_wanted", []):
-        for fs in meta.get("filesystems", {}):
+        for fs, config in meta.get("filesystems", {}).items():
+            if not config.get("default", True):
+                continue  # all that it is there for was planned
             for name, where in meta.get("selftests", {}).items():
                 off = where["fs"] and not any(fnmatch.fnmatchcase(fs, g) for g in where["fs"])
                 if (kernel, fs, name) not in there and (off or kernel == "native" and where["guest"]):

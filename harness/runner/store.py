@@ -165,6 +165,16 @@ class Store:
         with self.lock:
             self.meta["kernels"].setdefault(name, {}).update(facts)
 
+    def set_section(self, section: str, key: str, value: dict[str, Any]) -> None:
+        """One entry under meta[section]["cells"]; run.json is rewritten now and then."""
+        with self.lock:
+            self.meta[section]["cells"][key] = value
+            due = time.monotonic() - self.written > REWRITE_S
+            if due:
+                self.written = time.monotonic()
+        if due:
+            self.write_run()
+
     def write_run(self, complete: bool = False) -> None:
         with self.lock:
             if complete:

@@ -40,6 +40,13 @@ class FakeMachine:
         self.race_reply = ["j verdict coherent", "j checked 9", "j end", "env ops 15", "env write 5", "env look 5", "env fault 5",
                            "env judge exit%200", "ok ran"]
         self.stream = random.Random(1).randbytes(100000)  # more than one answer of `sh` can hold
+        self.following: list[str] = []  # further lines of a request
+        # Of an exploration: what a sequence's text comes out as ("coherent", "corrupt", "skipped WHY", "hung",
+        # "died", "die": the machine does), and all that were run.
+        self.on_explore: Callable[[str], str] = lambda text: "coherent"
+        self.explored: list[str] = []
+        self.chunks: list[dict[str, str]] = []
+        self.dying: list[str] = []
         self.boots = 0
         self.mkfs = 0
         self.on_disk: set[int] = set()
@@ -84,6 +91,8 @@ class FakeMachine:
         self.kill()
 
     def recv(self, timeout_s: float) -> str:
+        if self.dying:
+            return self.dying.pop(0)
         if not self.alive:
             raise AgentDied("gone", self.console)
         if not self.replies:
@@ -93,9 +102,10 @@ class FakeMachine:
     def send(self, line: str) -> None:
         if not self.alive:
             raise AgentDied("gone", self.console)
+        line, *self.following = line.split("\n")
         words = [decode(w) for w in line.split(" ")]
         keys = dict(w.partition("=")[::2] for w in words[1:])
-        self.replies = getattr(self, "do_" + words[0])(words[1:], keys)
+        self.replies = getattr(self, "do_" + words[0].replace("-", "_"))(words[1:], keys)
 
     def do_hello(self, *_: object) -> list[str]:
         return list(HELLO)
@@ -106,6 +116,9 @@ class FakeMachine:
 
     def do_pins(self, *_: object) -> list[str]:
         return [f"env nr_foll_pin_acquired {10 + self.leak}", "env nr_foll_pin_released 10", "ok"]
+
+    def do_quota(self, *_: object) -> list[str]:
+        return ["env files_bytes 8192", "err 3 ESRCH"]
 
     def do_statx(self, *_: object) -> list[str]:
         return ["env dax 0", "env fstype xfs", "ok"]
@@ -151,3 +164,35 @@ class FakeMachine:
         if int(keys["nr"]) not in self.on_disk:
             return ["err 2 gone"]
         return [f"h {encode('view ' + keys['label'])}", "ok"]
+
+    def do_explore(self, _: object, keys: dict[str, str]) -> list[str]:
+        self.chunks.append(keys)
+        out: list[str] = []
+        refused = coherent = 0
+        rows = [row.split(" ") for row in self.following if row.startswith("seq ")]
+        for _, nr, token in rows:
+            text = decode(token)
+            how, _, why = self.on_explore(text).partition(" ")
+            if keys["mark"] == "1":
+                out.append(f"at {nr}")
+            if how == "die":
+                self.dying = out  # what was said is still to be read
+                self.alive = False
+                return []
+            if how in ("hung", "died"):
+                return [*out, f"ok {how} {nr} {'D somewhere' if how == 'hung' else '11'}"]
+            self.explored.append(text)
+            coherent += how in ("coherent", "refused")
+            refused += how == "refused"
+            if how == "skipped":
+                out.append(f"x {nr} skipped - - - {encode(why)}")
+            elif how == "corrupt":
+                out.append(f"x {nr} corrupt lost lost-write - %- {encode('must be op 3, saw op 1')}")
+            elif how == "inconclusive":
+                out.append(f"x {nr} inconclusive landed - - {encode(why)}")
+        self.on_disk |= {int(nr) for _, nr, _ in rows}
+        return [*out, f"env coherent {coherent}", f"env not_coherent {len(rows) - coherent}",
+                f"env resolution:refused {refused}", "env wall_us 1000", "env cpu_us 900", "ok ran"]
+
+    def do_explore_views(self, *_: object) -> list[str]:
+        return [f"env looked {len(self.on_disk)}", "ok"]

@@ -361,7 +361,7 @@ START_TEST(test_held_write)
 {
 	const struct subject *s = &subjects[NR_SUBJECTS - 1];
 	struct bench b;
-	struct pf_io io = { .file = &b.file, .len_bytes = 12288 };
+	struct pf_io io = { .file = &b.file, .len_bytes = 12288 }, second;
 	struct stat st;
 
 	ck_assert_int_eq(s->ops->class, PF_CLASS_SYSCALL);
@@ -371,6 +371,9 @@ START_TEST(test_held_write)
 	io.data = b.data;
 	ck_assert_int_eq(s->ops->hold(&b.ch, &io), 0);
 	ck_assert_mem_ne(b.file.map + 2048, b.data + 2048, 2048);
+	second = (struct pf_io){ .file = &b.file, .off_bytes = 16384, .len_bytes = 64,
+				 .data = b.data };
+	ck_assert_int_eq(s->ops->hold(&b.ch, &second), -EBUSY);
 	ck_assert_int_eq(s->ops->land(&b.ch, &io), 12288);
 	check_arrived(&b, &io);
 	io = (struct pf_io){ .file = &b.file, .off_bytes = FILE_BYTES, .len_bytes = 64,

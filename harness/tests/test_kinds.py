@@ -6,6 +6,7 @@ what is written in golden/NAME.passed.* and golden/NAME.caught.*:
     .klog     what the kernel logged meanwhile
     .console  the end of the console of a machine that died in the case
     .vmstat   the pin counters, before the case and each time they are read after it
+    .quota    what root is charged for and what its files have, each time it is asked after the case
     .sh       a command, what it says, and its exit status, whenever it is run after the case
 
 The case goes the way of every case, through the runner's own checks and the real judge. NAME.expect has lines
@@ -15,11 +16,13 @@ that must come of it: `verdict WORD`, `kind NAME`, `finding NAME: TEXT` (`~TEXT`
 import os
 import re
 import unittest
+from unittest import mock
 from collections.abc import Callable
 from pathlib import Path
 
 from .fake_machine import FakeMachine
 from .test_runner_execute import Bench
+from harness.runner import fsops
 from harness.runner.agent import encode
 from harness.runner.fsconfig import FsConfig
 from harness.runner.klog import KernelLog
@@ -56,9 +59,11 @@ class GoldenMachine(FakeMachine):
         self.pin_readings: list[list[str]] = []
         self.says: tuple[list[str], list[str]] | None = None  # words of a command; its reply
         self.asked = 0
+        self.quota_readings = [["env quota_bytes 8192", "env files_bytes 8192"]]
+        self.asked_quota = 0
         form: dict[str, Callable[[str], None]] = {
             ".reply": self.form_reply, ".klog": self.form_klog, ".console": self.form_console,
-            ".vmstat": self.form_vmstat, ".sh": self.form_sh}
+            ".vmstat": self.form_vmstat, ".quota": self.form_quota, ".sh": self.form_sh}
         form[path.suffix](body(path))
 
     def form_reply(self, text: str) -> None:
@@ -76,8 +81,15 @@ class GoldenMachine(FakeMachine):
         self.console = text
         self.on_case = lambda nr, machine: "die"
 
+    @staticmethod
+    def readings(text: str) -> list[list[str]]:
+        return [["env " + line for line in part.splitlines()] for part in text.strip().split("\n\n")]
+
     def form_vmstat(self, text: str) -> None:
-        self.pin_readings = [["env " + line for line in part.splitlines()] for part in text.strip().split("\n\n")]
+        self.pin_readings = self.readings(text)
+
+    def form_quota(self, text: str) -> None:
+        self.quota_readings += self.readings(text)
 
     def form_sh(self, text: str) -> None:
         lines = text.splitlines()
@@ -90,6 +102,11 @@ class GoldenMachine(FakeMachine):
         at = min(self.asked, len(self.pin_readings) - 1)
         self.asked += 1
         return [*self.pin_readings[at], "ok"]
+
+    def do_quota(self, *_: object) -> list[str]:
+        at = min(self.asked_quota, len(self.quota_readings) - 1)
+        self.asked_quota += 1 if self.ran else 0
+        return [*self.quota_readings[at if self.ran else 0], "ok"]
 
     def do_sh(self, words: list[str], keys: object) -> list[str]:
         text = " ".join(words[1:])
@@ -117,10 +134,13 @@ def table_kinds() -> list[str]:
 class Kinds(Bench):
     def outcome(self, path: Path) -> list[str]:
         self.context.judge_program = JUDGE
+        self.enterContext(mock.patch.object(fsops, "QUOTA_PATIENCE_S", 0.15))
         self.context.klog = KernelLog.load(ROOT / "harness/expected/klog.allow")
         fstype = path.name.partition(".")[0].partition("-")[2]
         if path.suffix == ".sh" and fstype in ("ext4", "btrfs"):
             self.context.configs["xfs"] = FsConfig(fstype, fstype)
+        if path.suffix == ".quota":
+            self.context.configs["xfs"] = FsConfig("xfs", "xfs", proves={"quota": "1"})
         machine = GoldenMachine(path)
         (got,) = self.run_it(machine, self.cases(1)).values()
         if machine.says:
@@ -129,7 +149,7 @@ class Kinds(Bench):
         return [f"verdict {got.verdict}", *(found or ["nothing found"])]
 
     def test_each_gets_its_answer(self) -> None:
-        paths = [p for form in ("reply", "klog", "console", "vmstat", "sh") for p in sorted(GOLDEN.glob(f"*.{form}"))]
+        paths = [p for form in ("reply", "klog", "console", "vmstat", "quota", "sh") for p in sorted(GOLDEN.glob(f"*.{form}"))]
         self.assertGreater(len(paths), 20)
         for path in paths:
             with self.subTest(path.name):

@@ -35,6 +35,8 @@ class Conf(Files):
         for name, config in configs.items():
             self.assertEqual(name.endswith("-dax"), config.proves.get("dax") == "1", name)
             self.assertEqual(name.endswith("-dax"), config.requires == "pmem", name)
+            self.assertEqual(name.endswith("-quota"), config.proves.get("quota") == "1", name)
+            self.assertEqual(name.endswith("-quota"), not config.default, name)
 
     def test_quoting(self) -> None:
         config = parse(self.write("# c\nFSTYP=ext4\nMKFS_OPTIONS='-b 4096 -L \"a b\"'  # end\n"))
@@ -43,6 +45,7 @@ class Conf(Files):
     def test_errors(self) -> None:
         self.bad("FSTYP=xfs\nMOUNT_OPTION=x\n", 2, "unknown variable")
         self.bad("FSTYP=xfs\nFSTYP=ext4\n", 2, "twice")
+        self.bad("FSTYP=xfs\nDEFAULT=never\n", 2, "DEFAULT is 'never', not yes or no")
         self.bad("FSTYP=xfs\nRACE_WITHOUT=zero-range\n", 2, "RACE_WITHOUT wants KEY=VALUE")
         self.bad("\nFSTYP=\"xfs\n", 2, "quotation")
         self.bad("MOUNT_OPTIONS=\n", 1, "FSTYP is missing")

@@ -10,7 +10,7 @@ import unittest
 from pathlib import Path
 
 from harness.runner import native
-from harness.runner.errors import UsageError
+from harness.runner.errors import EnvironmentFailed, UsageError
 from harness.runner.proc import run, start_time
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -145,6 +145,14 @@ class Devices(unittest.TestCase):
         with native.NativeSetup(f"test-o{os.getpid()}", lambda _: None, state=state) as setup:
             self.assertTrue(setup.disk_dev.startswith("/dev/loop"))
         self.assertEqual(list(state.iterdir()), [])
+
+    def test_a_loop_device_that_somebody_took_is_not_touched(self) -> None:
+        state = self.root / "state"
+        with native.NativeSetup(f"test-t{os.getpid()}", lambda _: None, state=state) as setup:
+            self.assertEqual(setup.proven_disk(), setup.disk_dev)
+            native.run("losetup", "-d", setup.disk_dev, check=True)
+            with self.assertRaisesRegex(EnvironmentFailed, "does not stand for"):
+                setup.proven_disk()
 
     def test_a_named_device_is_used_and_left(self) -> None:
         state = self.root / "state"

@@ -65,6 +65,18 @@ class Plans(unittest.TestCase):
         self.assertNotIn("never", {c.sequence for c in self.cases()})
         self.assertIn("never", {c.sequence for c in self.cases(sequences=["never"])})
 
+    def test_filesystems_that_stand_beside_the_others(self) -> None:
+        self.write("selftest/quota", "# T\n# fs: xfs-quota\nfile A 64K written\n")
+        configs = {**CONFIGS, "xfs-quota": FsConfig("xfs-quota", "xfs", default=False)}
+
+        def planned(selftest: bool, **filters: list[str]) -> set[tuple[str, str]]:
+            return {(c.fs, c.sequence) for c in plan(["6.1"], configs, CHANNELS, FAULTS, load_sequences(self.root, FAULTS),
+                                                     Filters(**filters), selftest)}
+        self.assertEqual({fs for fs, _ in planned(False)}, {"xfs", "xfs-dax"})
+        self.assertEqual({fs for fs, _ in planned(False, fs=["*-quota"])}, {"xfs-quota"})
+        # The selftest does there what belongs there, and not all the rest again.
+        self.assertEqual(planned(True, fs=["xfs", "xfs-quota"]), {("xfs", "panic"), ("xfs-quota", "quota")})
+
     def test_power_cut(self) -> None:
         self.write("cut", "# T\nfile A 64K written\npower-cut A\n")
         self.write("busy", "# T\nfile A 64K written\npower-cut A\npunch A 0 4K\n")

@@ -21,7 +21,7 @@ from harness.runner.plan import Sequence, load_sequences
 from harness.runner.store import CaseResult, Store
 
 KINDS = set("lost-write stale torn misplaced foreign view-split not-durable past-eof metadata checksum unnoticed "
-            "leaked-pin hang kernel-fault wrong-size".split())
+            "leaked-pin hang kernel-fault wrong-size unreadable".split())
 
 
 def sequence(must: str, kind: str = "", name: str = "x", fs: tuple[str, ...] = ()) -> Sequence:
@@ -51,7 +51,7 @@ class Rules(unittest.TestCase):
 
     def test_every_kind_has_a_sabotage(self) -> None:
         there = [s for s in load_sequences(main.ROOT / "workloads" / "sequences").values() if s.selftest]
-        self.assertEqual({rules.kind(s) for s in there} - {"", "unreadable"}, KINDS)
+        self.assertEqual({rules.kind(s) for s in there} - {""}, KINDS)
         for s in there:
             self.assertEqual(rules.kind(s) == "", rules.must(s) == "coherent", s.name)
         self.assertLessEqual(set(controls.SEQUENCES), {s.name for s in there})
@@ -99,6 +99,18 @@ class Damage(unittest.TestCase):
             shell = Shell()
             damage.break_inode(self.filesystem(fstype, shell), 131)
             self.assertEqual((shell.argv[0][0], shell.argv[0][-1]), (tool, "/dev/fake"))
+
+    def test_quota(self) -> None:
+        self.assertTrue(damage.wanted_quota(["inv 4 9 fault sabotage-quota none A"]))
+        self.assertFalse(damage.wanted_quota(self.HISTORY))
+        shell = Shell("diskdq.bcount = 300")
+        damage.break_quota(self.filesystem("xfs", shell))
+        self.assertEqual(shell.argv[-1], ("xfs_db", "-x", "-c", "dquot -u 0", "-c", "write diskdq.bcount 556", "/dev/fake"))
+        shell = Shell()
+        damage.break_quota(self.filesystem("ext4", shell))
+        self.assertEqual(shell.argv, [])  # Q_SETQUOTA did it
+        with self.assertRaises(EnvironmentFailed):
+            damage.break_quota(self.filesystem("xfs", shell))
 
     def test_a_tool_that_fails_is_no_result(self) -> None:
         for fstype in ("xfs", "btrfs", "vfat"):
@@ -231,7 +243,7 @@ class Exit(unittest.TestCase):
     def test_failed_controls_go_before_news(self) -> None:
         with tempfile.TemporaryDirectory() as folder, \
                 mock.patch.object(main, "prepare", return_value=(mock.Mock(sequences={}), {}, [])), \
-                mock.patch.object(main, "_stage", return_value={}), \
+                mock.patch.object(main, "stage", return_value={}), \
                 mock.patch.object(main.native, "private_dir"), mock.patch.object(main.native, "cleanup_guests"), \
                 mock.patch.object(main.native, "cleanup_stale"), \
                 mock.patch.object(main, "run_kernels", return_value={}), mock.patch.object(main, "_open_store") as opens:

@@ -210,6 +210,16 @@ static long finish(struct held_uffd *p, struct held_io *h, const void *data, uns
 	return n;
 }
 
+bool held_uffd_out(const struct pf_channel *ch, const struct pf_file *f)
+{
+	const struct held_uffd *p = ch->priv;
+
+	for (unsigned int i = 0; i < PF_HOLDS_MAX; i++)
+		if (p->io[i].running && p->out[i] && p->out[i]->file == f)
+			return true;
+	return false;
+}
+
 int held_uffd_hold(struct pf_channel *ch, struct pf_io *io)
 {
 	struct held_uffd *p = ch->priv;

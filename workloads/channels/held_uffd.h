@@ -24,6 +24,8 @@ struct held_uffd;
  * most half of it, and of a page), so that the copy is held in its middle and not before it.
  */
 int held_uffd_open(struct pf_channel *ch, long (*run)(struct held_io *h), bool head);
+/* Is an I/O to @f held? */
+bool held_uffd_out(const struct pf_channel *ch, const struct pf_file *f);
 /* -errno with io->detail; -EIO if the I/O was over before it came to the missing page. */
 int held_uffd_hold(struct pf_channel *ch, struct pf_io *io);
 long held_uffd_land(struct pf_channel *ch, struct pf_io *io);

@@ -15,6 +15,7 @@
  * Source: write(2), userfaultfd(2); fs/dax.c dax_iomap_iter(), mm/filemap.c generic_perform_write().
  */
 #include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "../../harness/core/channel.h"
@@ -42,6 +43,16 @@ static long pwrite_write(struct pf_channel *ch, struct pf_io *io)
 	return n < 0 ? -errno : n;
 }
 
+/* A second one would wait for the first, and come to no page of its source that is missing. */
+static int pwrite_hold(struct pf_channel *ch, struct pf_io *io)
+{
+	if (held_uffd_out(ch, io->file)) {
+		snprintf(io->detail, sizeof(io->detail), "a held write has the file's lock");
+		return -EBUSY;
+	}
+	return held_uffd_hold(ch, io);
+}
+
 static int pwrite_probe(const char *variant, char *why, size_t why_bytes);
 
 static const struct pf_channel_ops pwrite_ops = {
@@ -52,7 +63,7 @@ static const struct pf_channel_ops pwrite_ops = {
 	.probe = pwrite_probe,
 	.open = pwrite_open,
 	.write = pwrite_write,
-	.hold = held_uffd_hold,
+	.hold = pwrite_hold,
 	.land = held_uffd_land,
 	.close = held_uffd_close,
 };

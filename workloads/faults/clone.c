@@ -3,7 +3,8 @@
  * clone - make the second file a snapshot of the first, sharing its blocks.
  *
  * The second file ends up exactly as the first is, so a longer one is emptied first: FICLONE itself
- * would leave its tail. The caller has created it (O_RDWR|O_CREAT).
+ * would leave its tail. So is any where the first may be about to get shorter. The caller has
+ * created it (O_RDWR|O_CREAT).
  * Kernel path: FICLONE -> ->remap_file_range: both files locked, the source written back, its page
  * table entries write-protected by that; then the extents are shared, and from here on a write to
  * either must allocate (->page_mkwrite or iomap_begin sees IOMAP_F_SHARED).
@@ -23,7 +24,7 @@ static int clone_prepare(struct pf_fault_call *c)
 
 	if (size_bytes == UINT64_MAX)
 		return -EBADF;
-	c->before[0] = size_bytes > state_size_bytes(c->file->fd);
+	c->before[0] = c->resizing || size_bytes > state_size_bytes(c->file->fd);
 	return 0;
 }
 

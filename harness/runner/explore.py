@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: GPL-2.0
+"""`./run.sh explore`: what is asked for, how long it will take, and all its cells over kernels and filesystems."""
+
+import itertools
+import secrets
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import alphabet as alphabets, controls, deps, explore_report, main as runs, native, store
+from .agent import ChannelInfo
+from .alphabet import Alphabet
+from .batch import FsRun
+from .enumeration import DEPTH_MAX, RULES, Counts, Enumeration
+from .errors import EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, EnvironmentFailed, UsageError
+from .execute import KernelRun, RunContext, run_kernels
+from .expect import Expectations
+from .explore_cell import CellRun
+from .explore_state import Cell
+from .fsops import NotCovered
+from .klog import KernelLog
+from .machines import Machine
+from .plan import _matching
+from .progress import Progress as Lines
+
+TIMES = 5
+DAY_S = 86400.0
+COUNTED_MAX = 1_500_000  # valid words; of more the number is estimated
+# Sequences a second of one machine before its own rate is known.
+RATES = {"native": 1000.0, "guest": 150.0}
+_CLASS_ORDER = ("pte", "syscall", "short-pin", "long-pin", "faulting")
+SECTION = "explore"  # of run.json
+
+
+@dataclass
+class Explore:
+    """What the options say, and what follows from them for every cell."""
+
+    depth: int
+    alphabet_name: str = "core"
+    budget_s: float = 0.0
+    shard: int = 0  # of `shards`, from 0
+    shards: int = 1
+    times: int = TIMES
+    seed: int = 0
+    alphabet: Alphabet | None = None
+    _made: dict[bool, Enumeration] = field(default_factory=dict)
+
+    def check(self) -> None:
+        if not 1 <= self.depth <= DEPTH_MAX:
+            raise UsageError(f"--depth wants 1 to {DEPTH_MAX} steps, not {self.depth}")
+        if not 0 <= self.shard < self.shards:
+            raise UsageError("--shard I/N wants I from 1 to N")
+        if not 1 <= self.times <= 100:
+            raise UsageError("--repeats wants 1 to 100")
+
+    @property
+    def likeliest(self) -> bool:
+        """Where time is short the order matters."""
+        return self.budget_s > 0
+
+    def enumeration(self, channel: ChannelInfo) -> Enumeration:
+        """Where nothing is in flight after a hold, a held write is a write where it lands."""
+        assert self.alphabet
+        holds = channel.hold == "inflight"
+        if holds not in self._made:
+            made = self.alphabet if holds else self.alphabet.without_holds()
+            made.check()
+            self._made[holds] = Enumeration(made)
+        return self._made[holds]
+
+
+def duration(text: str) -> float:
+    """90, 90s, 10m, 2h, 1d in seconds. ValueError."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number = float(text[:-1] if text[-1:] in units else text)
+    if number <= 0:
+        raise ValueError(text)
+    return number * units.get(text[-1:], 1)
+
+
+def _time_text(seconds: float) -> str:
+    for size, unit in ((365 * DAY_S, "years"), (DAY_S, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+class ExploreKernel(KernelRun):
+    """All cells of one kernel, in one thread."""
+
+    explore: Explore
+    began = 0.0
+    numbers = itertools.count(1)  # of cases, over all kernels
+    cells_said: dict[str, dict[str, Any]]
+
+    @property
+    def folder(self) -> str:
+        return runs.relative(self.store.folder)
+
+    def next_case(self) -> int:
+        return next(self.numbers)
+
+    def tell(self, run: CellRun) -> None:
+        """After each batch: into run.json, and a line for who watches."""
+        self.tell_cell(run.cell, run)
+        self.boots_idle = 0
+        p = run.progress
+        rate = f", {p.ran / p.wall_s:.0f}/s" if p.wall_s else ""
+        self.context.say(f"{run.cell.id}: {p.ran} sequences, depth {p.depth}{rate}, {len(p.findings)} findings")
+
+    def tell_cell(self, cell: Cell, run: CellRun | None, not_covered: str = "") -> None:
+        told: dict[str, Any] = {"kernel": cell.kernel, "fs": cell.fs, "channel": cell.channel,
+                                "not_covered": not_covered}
+        if run:
+            told.update({**run.progress.dump(), "not_covered": run.progress.not_covered or not_covered})
+            del told["pending"]
+        self.store.set_section(SECTION, cell.id, told)
+
+    def run(self, cells: list[Any]) -> None:
+        try:
+            self.ensure_up()
+            for at, fs in enumerate(dict.fromkeys(c.fs for c in cells)):
+                mine = [c for c in cells if c.fs == fs]
+                left = [c for c in cells if c.fs in list(dict.fromkeys(d.fs for d in cells))[at:]]
+                self._filesystem(fs, mine, len(left))
+        finally:
+            self.judge.close()
+            self.machine.close()
+
+    def _filesystem(self, fs: str, cells: list[Cell], nr_left: int) -> None:
+        fs_run = FsRun(self, self.context.configs[fs])
+        try:
+            controls.run(fs_run)
+            for at, cell in enumerate(cells):
+                channel = self.hello.channels.get(cell.channel)
+                if channel is None or not channel.available:
+                    self.tell_cell(cell, None, f"{cell.channel}: {channel.why if channel else 'unknown here'}")
+                    continue
+                run = CellRun(self, fs_run, cell, self.explore, self.tell)
+                if run.progress.finished:
+                    self.tell_cell(cell, run)
+                    continue
+                run.run(self._until(nr_left - at))
+            if fs_run.fs and self.up:
+                fs_run.fs.umount()
+        except NotCovered as why:
+            for cell in cells:
+                self.tell_cell(cell, None, str(why))
+
+    def _until(self, cells_left: int) -> float | None:
+        """Each cell gets an equal part of what is left of the budget."""
+        if not self.explore.budget_s:
+            return None
+        left_s = self.explore.budget_s - (time.monotonic() - self.began)
+        return time.monotonic() + max(0.0, left_s) / max(1, cells_left)
+
+
+def plan(kernels: list[str], everything: runs.World, filters: Any, explore: Explore) -> list[Cell]:
+    """The page-table controls first. Without a filter every channel in its plain form that is no close kin."""
+    channels = everything.hello.channels
+    ordered = sorted(channels, key=lambda n: (_CLASS_ORDER.index(channels[n].cls), n))
+    fs_names = _matching(filters.fs, list(everything.configs), "filesystem")
+    chosen = set(_matching(filters.channels, ordered, "channel"))
+    if not filters.channels:
+        chosen = {n for n in chosen if channels[n].plain and not channels[n].brief}
+    return [Cell(k, fs, c) for k in kernels for fs in fs_names for c in ordered if c in chosen]
+
+
+def estimate(cells: list[Cell], everything: runs.World, explore: Explore, jobs: int) -> tuple[list[str], float, Any]:
+    """The lines said before the start, the seconds in all, and the counts for run.json."""
+    by_holds: dict[bool, list[Cell]] = {}
+    for cell in cells:
+        by_holds.setdefault(everything.hello.channels[cell.channel].hold == "inflight", []).append(cell)
+    out, told = [], []
+    busy_s: dict[str, float] = {}
+    for holds, mine in sorted(by_holds.items()):
+        e = explore.enumeration(everything.hello.channels[mine[0].channel])
+        channels = dict.fromkeys(c.channel for c in mine)
+        out.append(f"{' '.join(channels)} ({'with' if holds else 'without'} held writes, {len(e.symbols)} steps):")
+        for depth in range(1, explore.depth + 1):
+            counts = e.count(depth, COUNTED_MAX)
+            out.append("  " + _count_line(depth, counts, len(mine)))
+            told.append({"holds": holds, "depth": depth, "channels": list(channels), **vars(counts), "saved": dict(counts.saved)})
+            for cell in mine:
+                rate = RATES["native" if cell.kernel == "native" else "guest"]
+                busy_s[cell.kernel] = busy_s.get(cell.kernel, 0.0) + counts.run / explore.shards / rate
+    seconds = max([max(busy_s.values()), sum(busy_s.values()) / jobs])
+    rates = sorted({"native" if c.kernel == "native" else "guest" for c in cells})
+    out.append(f"{len(cells)} cells (kernel, filesystem, channel), at about "
+               + " and ".join(f"{RATES[r]:.0f} sequences a second in a {'native machine' if r == 'native' else r}"
+                              for r in rates) + f": {_time_text(seconds)}")
+    return out, seconds, told
+
+
+def _count_line(depth: int, counts: Counts, cells: int) -> str:
+    about = "about " if counts.estimated else ""
+    text = f"{depth} step{'s' * (depth != 1)}: {about}{counts.run:,} sequences in each of {cells} cells"
+    saved = [f"{rule} {counts.saved[rule]:,}" for rule in RULES if counts.saved[rule]]
+    return text + (" (estimated)" if counts.estimated else
+                   f"; of {counts.valid:,} that make sense" + (f", saved: {', '.join(saved)}" if saved else ""))
+
+
+def run(options: Any, explore: Explore, argv: list[str]) -> int:
+    """Plan, say how long, run, report. Returns the exit code."""
+    explore.check()
+    state = native.private_dir(native.state_dir())
+    native.cleanup_guests(state)
+    lines = Lines(0)
+    deps.ensure(options.kernels != ["native"], options.install)
+    deps.build(runs.ROOT)
+    everything = runs.world(options)
+    names = runs.choose_kernels(options.kernels, everything.kernels, options.modules)
+    explore.alphabet = alphabets.load(explore.alphabet_name, runs.ROOT / "workloads" / "alphabets",
+                                      everything.hello.faults, runs.caller_dir())
+    cells = plan(list(names), everything, options.filters, explore)
+    said, seconds, counts = estimate(cells, everything, explore, options.jobs)
+    for line in said:
+        lines.say(line)
+    if seconds > DAY_S and not explore.budget_s:
+        raise UsageError(f"that is {_time_text(seconds)}: more than a day wants a --budget (likeliest first), a smaller "
+                         "--depth, or fewer --kernel, --fs, --channel")
+    if native.os.getuid() == 0:
+        native.cleanup_stale(lines.say, state)
+    results = _open_store(options, explore, argv, everything, names, cells, counts)
+    explore.seed = results.meta["seed"]
+    ExploreKernel.numbers = itertools.count(1 + max([r.nr for r in results.results.values()], default=0))
+    lines.say(f"seed {explore.seed}; results in {runs.relative(results.folder)}")
+    failed = _run(options, explore, everything, names, cells, results, lines)
+    return _finish(options, results, failed, lines)
+
+
+def _open_store(options: Any, explore: Explore, argv: list[str], everything: runs.World, names: dict[str, Any],
+                cells: list[Cell], counts: Any) -> store.Store:
+    assert explore.alphabet
+    if options.resume:
+        results = store.Store.resume(options.resume)
+        was = results.meta.get(SECTION)
+        if not was:
+            raise UsageError(f"{options.resume}: is not an exploration")
+        if was["alphabet"]["text"] != explore.alphabet.text:
+            raise UsageError(f"{options.resume}: its alphabet {was['alphabet']['name']} has changed since; it cannot "
+                             "go on with another one")
+        return results
+    about = {"alphabet": {"name": explore.alphabet.name, "title": explore.alphabet.title,
+                          "text": explore.alphabet.text},
+             "depth": explore.depth, "budget_s": explore.budget_s, "shard": explore.shard + 1,
+             "shards": explore.shards, "repeats": explore.times, "likeliest_first": explore.likeliest,
+             "counts": counts, "cells": {}}
+    seed = options.seed if options.seed is not None else secrets.randbits(32)
+    meta = runs.facts(everything, names, list(dict.fromkeys(c.fs for c in cells)), argv, seed)
+    return store.Store.create(options.out or runs.ROOT / "results" / store.new_run_name(),
+                              {**meta, "planned": 0, "sequences": {}, "selftests": {}, SECTION: about})
+
+
+def _run(options: Any, explore: Explore, everything: runs.World, names: dict[str, Any], cells: list[Cell],
+         results: store.Store, lines: Lines) -> dict[str, str]:
+    failed: dict[str, str] = {}
+    to_the_end = False
+    try:
+        with ExitStack() as stack:
+            makers = runs.stage(options, names, store.new_run_name(), results.folder, lines.say, stack)
+            context = RunContext(
+                store=results, expectations=Expectations.load(runs.ROOT / "harness" / "expected"),
+                klog=KernelLog.load(runs.ROOT / "harness" / "expected" / "klog.allow"),
+                sequences=everything.sequences, configs=everything.configs, judge_program=runs.JUDGE,
+                fio_job=runs.ROOT / "workloads" / "fio" / "neighbour.fio", nonce=runs.nonce_of(explore.seed),
+                say=lines.say, done=lambda _result: None, controls=controls.SEQUENCES)
+            began = time.monotonic()
+
+            def kernel(machine: Machine, shared: RunContext) -> ExploreKernel:
+                made = ExploreKernel(machine, shared)
+                made.explore, made.began = explore, began
+                return made
+            failed = run_kernels(makers, cells, context, options.jobs, kernel)
+            to_the_end = True
+    except EnvironmentFailed as err:
+        failed["run"] = str(err)
+    finally:
+        lines.end()
+        results.write_run(complete=to_the_end and not failed)
+    return failed
+
+
+def _finish(options: Any, results: store.Store, failed: dict[str, str], lines: Lines) -> int:
+    meta, cases = store.load_run(results.folder)
+    if options.json:
+        sys.stdout.write((results.folder / "run.json").read_text())
+    else:
+        sys.stdout.write(explore_report.render(meta, cases, runs.relative(results.folder)))
+    for name, why in failed.items():
+        lines.say(f"pinfault: {why}" if name in why or name == "run" else f"pinfault: {name}: {why}")
+    wrong = controls.failures(meta.get("controls", []))
+    for text in wrong:
+        lines.say(f"pinfault: broken: a control failed, so nothing this run says holds: {text}")
+    if wrong:
+        return EXIT_BROKEN
+    cells = meta[SECTION]["cells"].values()
+    findings = [f for c in cells for f in [*c.get("findings", []), *c.get("unconfirmed", [])]]
+    if any(f["outcome"] in ("differs", "fixed") for f in findings) or any(
+            not n.get("expected") for n in meta["notes"]):
+        return EXIT_DIFFERS
+    if failed or any(f["outcome"] == "broken" for f in findings) or not any(c.get("ran") for c in cells):
+        return EXIT_BROKEN
+    return EXIT_EXPECTED
+
+

@@ -1,0 +1,461 @@
+# SPDX-License-Identifier: GPL-2.0
+"""One kernel, filesystem and channel of an exploration: batches of sequences, what came of them, findings.
+
+A batch is a fresh filesystem: chunks of sequences, then unmount, fsck, mount, and one more look at every file.
+A batch that fails a check of the whole is redone by halves, down to the sequence at fault; one that ends the
+machine or hangs is set aside, with what contains it. What fails is run again as an ordinary case, several times,
+with its history kept.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from .agent import Reply
+from .batch import BatchFailed, FsRun, Mode
+from .errors import AgentDied, AgentTimeout, EnvironmentFailed
+from .explore_state import STATE_SCHEMA, Cell, ExploreCase, Item, Progress, load_progress
+from .findings import Candidate, Finding, embeds, family, name_of
+from .klog import classify_console, kind_of
+from .plan import Case, Sequence
+from .store import write_atomic
+
+if TYPE_CHECKING:
+    from .explore import ExploreKernel, Explore
+
+CHUNK_ITEMS, CHUNK_BYTES = 1000, 64 << 20
+BATCH_ITEMS, BATCH_BYTES = 4000, 192 << 20
+FIRST_RATE = 100  # sequences a second, before it is known
+CONFIRM_PER_SIGNATURE = 3  # sequences of one kind that are tried before it is called not reproducible
+PROCESSES = 4              # also wait for pins and disks
+
+
+class Machine(Exception):
+    """The machine went down, or a sequence hung: at `nr`, 0 when that is not known."""
+
+    def __init__(self, verdict: str, why: str, nr: int = 0, mark: list[int] | None = None) -> None:
+        super().__init__(why)
+        self.verdict, self.why, self.nr, self.mark = verdict, why, nr, mark or []
+
+
+class OutOfTime(Exception):
+    """The budget is used up; what there is stands."""
+
+
+@dataclass
+class Attempt:
+    """What came of a batch that passed the checks of the whole."""
+
+    said: list[dict[str, Any]] = field(default_factory=list)  # of sequences that are not plainly coherent
+    replies: list[Reply] = field(default_factory=list)
+    looked: int = 0
+
+
+def read_line(line: list[str]) -> dict[str, Any]:
+    """`x NR VERDICT RESOLUTION KINDS ERRNO WHY [EVIDENCE...]`, decoded already."""
+    def word(at: int) -> str:
+        return "" if len(line) <= at or line[at] == "-" else line[at]
+    return {"nr": int(line[1]), "verdict": word(2), "resolution": word(3),
+            "kinds": word(4).split(",") if word(4) else [], "errno": word(5), "why": word(6), "evidence": line[7:]}
+
+
+def _lines(reply: Reply) -> list[dict[str, Any]]:
+    return [read_line(line) for line in reply.lines if line[0] == "x" and len(line) > 6]
+
+
+class CellRun:
+    """Runs a cell. `said` is called after each batch."""
+
+    def __init__(self, kernel: "ExploreKernel", fs_run: FsRun, cell: Cell, explore: "Explore",
+                 said: Callable[["CellRun"], None]) -> None:
+        self.k, self.fs_run, self.cell, self.explore, self.said = kernel, fs_run, cell, explore, said
+        self.enumeration = explore.enumeration(kernel.hello.channels[cell.channel])
+        self.path = kernel.store.folder / "explore" / cell.id / "state.json"
+        self.progress = self._load()
+        self.known_logs: set[str] = set()
+
+    # --- state ------------------------------------------------------------------------------
+
+    def _load(self) -> Progress:
+        if not self.path.exists():
+            return Progress()
+        return load_progress(self.path)
+
+    def _save(self) -> None:
+        write_atomic(self.path, json.dumps({"schema": STATE_SCHEMA, **self.progress.dump()}) + "\n")
+        self.said(self)
+
+    # --- all of it --------------------------------------------------------------------------
+
+    def run(self, until: float | None) -> None:
+        """Go on from where it stood. OutOfTime is not an error: what there is stands."""
+        p = self.progress
+        began = time.monotonic()
+        try:
+            while p.depth <= self.explore.depth and not p.finished:
+                self._depth(until)
+                self._confirm_pending()
+                p.depth_done = p.depth
+                p.depth, p.index = p.depth + 1, 0
+                if p.ran and p.refused == p.ran:
+                    p.not_covered = f"the pin is refused, as in all of {p.ran} sequences up to {p.depth_done} steps"
+                    break
+            p.finished = True
+        except OutOfTime:
+            self._confirm_pending()
+        p.took_s += time.monotonic() - began
+        self._save()
+
+    def _depth(self, until: float | None) -> None:
+        p = self.progress
+        items = self._items(p.depth, p.index)
+        while True:
+            if until is not None and time.monotonic() >= until:
+                raise OutOfTime
+            batch, taken = self._take(items, self._limit(until))
+            if batch:
+                self._run_items(batch)
+            p.index += taken
+            if not taken:
+                return
+            self._save()
+
+    def _items(self, depth: int, skip: int) -> Iterator[Item]:
+        all_items = self.enumeration.items(depth, self.explore.likeliest, self.explore.seed)
+        first = self.progress.nr - self.progress.index
+        for index, (world, word) in enumerate(islice(all_items, skip, None), skip):
+            yield Item(first + index + 1, world, word)
+
+    def _limit(self, until: float | None) -> int:
+        """Sequences of the next batch: no more than what is left of the budget is good for."""
+        p = self.progress
+        most = BATCH_ITEMS if self.fs_run.config.persistent else CHUNK_ITEMS
+        if until is None:
+            return most
+        rate = p.ran / p.wall_s if p.wall_s else FIRST_RATE
+        return min(most, max(FIRST_RATE, int(rate * (until - time.monotonic()))))
+
+    def _take(self, items: Iterator[Item], limit: int) -> tuple[list[Item], int]:
+        """The next batch, and how many items of the order it takes up (other shards' and dropped ones too)."""
+        p, out, taken, room = self.progress, [], 0, BATCH_BYTES
+        for item in items:
+            taken += 1
+            p.nr += 1
+            if (item.nr - 1) % self.explore.shards != self.explore.shard:
+                continue
+            lacks = [s.verb for s in (self.enumeration.symbols[i] for i in item.word) if s.verb in p.dropped]
+            if lacks:
+                p.skipped[f"{lacks[0]}: {p.dropped[lacks[0]]}"] += 1
+                continue
+            if self._under_deadly(item):
+                continue
+            out.append(item)
+            room -= self._bytes(item)
+            if len(out) == limit or room <= 0:
+                break
+        return out, taken
+
+    def _bytes(self, item: Item) -> int:
+        used = {f for i in item.word for f in self.enumeration.symbols[i].files}
+        return 2 * sum(self.enumeration.alphabet.files[f].size for f in used)
+
+    def _under_deadly(self, item: Item) -> bool:
+        for finding in self.progress.findings:
+            if finding.ends_things and embeds(finding.steps, self.enumeration.steps(item.word)):
+                finding.under += 1
+                finding.unseen += 1
+                return True
+        return False
+
+    # --- a batch ----------------------------------------------------------------------------
+
+    def _run_items(self, items: list[Item], whole: bool = True) -> None:
+        """Run them and take what came of it, whatever some of them do to the machine."""
+        todo = items
+        while todo:
+            try:
+                attempt = self.attempt(todo)
+            except Machine as end:
+                self.fs_run.dirty = True
+                culprit = self._culprit(todo, end)
+                if culprit is None and len(todo) > 1 and whole:
+                    half = len(todo) // 2
+                    self._run_items(todo[:half])
+                    todo = todo[half:]
+                    continue
+                if culprit is None:
+                    self.progress.set_aside.append(f"{end.why} (not again when its sequences were run in parts)")
+                    return
+                self._deadly(culprit, end)
+                todo = [i for i in todo if i is not culprit and not self._under_deadly(i)]
+                continue
+            except BatchFailed as failed:
+                self.fs_run.dirty = True
+                self._blame(todo, failed)
+                return
+            for reply in attempt.replies:
+                self._count(reply)
+            self.progress.looked_after_remount += attempt.looked
+            self._take_results(todo, attempt.said)
+            return
+
+    def _blame(self, items: list[Item], failed: BatchFailed) -> None:
+        if len(items) == 1:
+            self._candidate(items[0], {"verdict": failed.kind, "kinds": [failed.kind], "why": failed.text})
+            self.known_logs.add(failed.text)
+            self.progress.ran += 1
+            return
+        self.k.say(f"{self.cell.id}: {failed.kind}: {failed.text[:160]}; redoing {len(items)} sequences by halves")
+        before = len(self.progress.pending)
+        half = len(items) // 2
+        self._run_items(items[:half])
+        self._run_items(items[half:])
+        if len(self.progress.pending) == before:
+            self.k.store.add_note(failed.kind, f"{failed.text} (not seen again when the batch was redone by halves)",
+                                  [f"{self.cell.id}/explore-{items[0].nr}..{items[-1].nr}"])
+
+    def _culprit(self, items: list[Item], end: Machine) -> Item | None:
+        """Which of them it was. None when it cannot be told from here."""
+        by_nr = {i.nr: i for i in items}
+        if end.nr in by_nr:
+            return by_nr[end.nr]
+        if len(items) == 1:
+            return items[0]
+        near = self._near(items, end.mark)
+        if not near:
+            return None
+        try:
+            self.attempt(near, marks=True)
+            return None
+        except BatchFailed:
+            return None
+        except Machine as again:
+            self.fs_run.dirty = True
+            guess = by_nr.get(again.nr or (again.mark or [0])[-1])
+        if guess is None or len(near) == 1:
+            return guess or near[0]
+        try:
+            self.attempt([guess])
+            return None
+        except (Machine, BatchFailed):
+            self.fs_run.dirty = True
+            return guess
+
+    @staticmethod
+    def _near(items: list[Item], mark: list[int], reach: int = 64) -> list[Item]:
+        """Those that may have been under way when it last said where it was."""
+        at = {i.nr: n for n, i in enumerate(items)}
+        out: dict[int, Item] = {}
+        for nr in mark:
+            if nr in at:
+                for item in items[at[nr]:at[nr] + reach * PROCESSES]:
+                    out[item.nr] = item
+        return [out[nr] for nr in sorted(out)]
+
+    def _deadly(self, item: Item, end: Machine) -> None:
+        text, steps = self._text(item), self.enumeration.steps(item.word)
+        kind = "hang" if end.verdict == "hung" else "kernel-fault"
+        self.k.say(f"{self.cell.id}: {end.verdict}: {end.why[:120]}; set aside: {' '.join(v for v, _ in steps)}")
+        self.progress.set_aside.append(f"{end.verdict} in sequence {item.nr}: {end.why[:300]}")
+        self.progress.ran += 1
+        # Known at once, so that what contains it is not run; confirmed with the others.
+        self.progress.findings.append(Finding(
+            name_of(text, steps), self.cell.kernel, self.cell.fs, self.cell.channel, text, steps, family([kind]),
+            [kind], end.verdict, end.verdict, end.why))
+
+    def attempt(self, items: list[Item], marks: bool = False) -> Attempt:
+        """One fresh filesystem. Machine, BatchFailed."""
+        out = Attempt()
+        self.fs_run.dirty = True
+        fs = self.fs_run.prepare()
+        self.k.boots_idle = 0  # the machine is good; what follows comes to an end however often it dies
+        try:
+            self.k.agent.kmsg()
+            pins = self.k.agent.pins() if self.k.machine.guest else None
+            for at, chunk in enumerate(self._chunks(items)):
+                out.replies.append(self._chunk(chunk, at, marks))
+                out.said += _lines(out.replies[-1])
+            if fs.config.persistent:
+                self.fs_run._umount(fs)  # noqa: SLF001  # the same steps as after a batch of cases
+                self.fs_run._check_fs(fs)  # noqa: SLF001
+                self.fs_run._mount_again(fs)  # noqa: SLF001
+                seen = self.k.agent.explore_views(60 + len(items) / 10, run=self.k.nonce, mnt=fs.mnt)
+                out.looked = int(seen.env().get("looked", "0"))
+                out.said += _lines(seen)
+            self.fs_run._umount(fs)  # noqa: SLF001
+            self._check_log()
+            self._check_pins(pins)
+        except AgentDied as err:
+            self.k.down(str(err))
+            raise Machine("crashed", classify_console(err.console) or err.reason, mark=self.k.agent.mark) from None
+        except AgentTimeout as err:
+            self.k.down(str(err))
+            raise Machine("hung", str(err), mark=self.k.agent.mark) from None
+        return out
+
+    def _chunks(self, items: list[Item]) -> Iterator[list[Item]]:
+        chunk: list[Item] = []
+        room = CHUNK_BYTES
+        for item in items:
+            chunk.append(item)
+            room -= self._bytes(item)
+            if len(chunk) == CHUNK_ITEMS or room <= 0:
+                yield chunk
+                chunk, room = [], CHUNK_BYTES
+        if chunk:
+            yield chunk
+
+    def _chunk(self, items: list[Item], at: int, marks: bool) -> Reply:
+        guest = self.k.machine.guest
+        reply = self.k.agent.explore(
+            (120 if guest else 60) + len(items) * (0.3 if guest else 0.1),
+            [(i.nr, self._text(i)) for i in items], run=self.k.nonce, dir=f"{self.k.mnt}/x{at}", mnt=self.k.mnt,
+            scratch=self.k.scratch, channel=self.cell.channel, judge=str(self.k.machine.judge_path),
+            jobs=1 if marks else min(PROCESSES, len(items)), first=int(not at), mark=int(marks),
+            deadline_ms=self.k.deadline_ms, grace_ms=self.k.grace_ms)
+        how = reply.last[:2]
+        if how == ["ok", "ran"]:
+            return reply
+        if how in (["ok", "hung"], ["ok", "died"]):
+            nr = int(reply.last[2]) if reply.last[2:3] and reply.last[2].isdigit() else 0
+            rest = " ".join(reply.last[3:])
+            if how[1] == "hung":
+                raise Machine("hung", f"in {rest}" if rest[1:2] == " " else rest, nr)
+            raise Machine("crashed", f"its process died of signal {rest}", nr)
+        if how == ["ok", "stuck"]:
+            self.k.down(f"{self.cell.id}: a process cannot be killed")
+            nr = next((int(w) for w in reply.last[2:] if w.isdigit()), 0)
+            raise Machine("hung", "a process cannot be killed: " + " ".join(reply.last[3:]), nr)
+        raise EnvironmentFailed(f"{self.cell.id}: executor: {' '.join(reply.last[2:])}")
+
+    def _check_log(self) -> None:
+        graded = self.k.klog.grade([text for _, _, text in self.k.agent.kmsg()])
+        text = " | ".join(f.text for f in graded[:4])
+        if graded and text not in self.known_logs:
+            raise BatchFailed(kind_of(graded), text)
+
+    def _check_pins(self, before: int | None) -> None:
+        until = time.monotonic() + 2.0
+        while before is not None:
+            held = self.k.agent.pins()
+            if held is None or held <= before:
+                return
+            if time.monotonic() > until:
+                raise BatchFailed("leaked-pin", f"{held - before} pages still pinned after everything was released")
+
+    def _count(self, reply: Reply) -> None:
+        p, env = self.progress, reply.env()
+        p.coherent += int(env.get("coherent", "0"))
+        for key, value in env.items():
+            if key.startswith("resolution:"):
+                p.resolutions[key.partition(":")[2]] += int(value)
+        p.refused = p.resolutions["refused"]
+        wall_s = int(env.get("wall_us", "0")) / 1e6
+        nr = int(env.get("coherent", "0")) + int(env.get("not_coherent", "0"))
+        p.wall_s += wall_s
+        p.cpu_s += int(env.get("cpu_us", "0")) / 1e6
+        for key, value in env.items():
+            if key.startswith("phase_us:"):
+                phase = key.partition(":")[2]
+                p.phases_s[phase] = round(p.phases_s.get(phase, 0.0) + int(value) / 1e6, 3)
+        if nr >= 200 and wall_s:
+            p.best_rate = max(p.best_rate, nr / wall_s)
+
+    # --- what came of them ------------------------------------------------------------------
+
+    def _text(self, item: Item) -> str:
+        return self.enumeration.text(item.world, item.word)
+
+    def _take_results(self, items: list[Item], said: list[dict[str, Any]]) -> None:
+        p = self.progress
+        p.ran += len(items)
+        by_nr = {i.nr: i for i in items}
+        for one in sorted(said, key=lambda s: s["nr"]):
+            item = by_nr.get(one["nr"])
+            if item is None:
+                continue
+            if one["verdict"] == "skipped":
+                verb, _, why = one["why"].partition(":")
+                p.skipped[one["why"]] += 1
+                p.ran -= 1
+                if verb in self.enumeration.alphabet.verbs and why:
+                    p.dropped[verb] = why.strip()
+            elif one["verdict"] == "inconclusive" and ("had no effect" in one["why"]
+                                                       or "have had an effect" in one["why"]):
+                p.idle += 1
+            elif one["verdict"] in ("inconclusive", "broken"):
+                p.inconclusive[one["why"] or one["verdict"]] += 1
+            else:
+                self._candidate(item, one)
+        self._confirm_pending()
+
+    def _candidate(self, item: Item, said: dict[str, Any]) -> None:
+        kinds = said.get("kinds") or [said["verdict"]]
+        candidate = Candidate(item.nr, self._text(item), self.enumeration.steps(item.word), said["verdict"],
+                              said.get("resolution", ""), kinds, said.get("errno", ""), said.get("why", ""),
+                              said.get("evidence", []), item.world, item.word)
+        known = self._known(candidate)
+        if known:
+            known.take(kinds)
+        else:
+            self.progress.pending.append(candidate)
+
+    def _known(self, candidate: Candidate) -> Finding | None:
+        return next((f for f in self.progress.findings if f.covers(candidate.steps, candidate.family)), None)
+
+    def _confirm_pending(self) -> None:
+        """Each that is not under a finding, nor under one that this here makes."""
+        p = self.progress
+        for at, deadly in enumerate(p.findings):
+            if deadly.ends_things and not deadly.tries:
+                p.findings[at] = self._confirm(Candidate(
+                    0, deadly.text, deadly.steps, deadly.verdict, deadly.resolution, deadly.kinds, "", deadly.why))
+                p.findings[at].under, p.findings[at].unseen = deadly.under, deadly.unseen
+        while p.pending:
+            p.pending.sort(key=lambda c: (len(c.steps), c.nr))
+            first = p.pending.pop(0)
+            known = self._known(first)
+            if known:
+                known.take(first.kinds)
+                continue
+            tried = [f for f in p.unconfirmed if f.signature == first.signature]
+            if len(tried) >= CONFIRM_PER_SIGNATURE:
+                tried[0].take(first.kinds)
+                continue
+            finding = self._confirm(first)
+            (p.findings if finding.shown else p.unconfirmed).append(finding)
+
+    def _confirm(self, candidate: Candidate) -> Finding:
+        from .explore_confirm import confirm
+        finding = confirm(self, candidate)
+        self.k.say(f"{self.cell.id}: {finding.family}: {', '.join(finding.kinds)}: "
+                   f"{' '.join(v for v, _ in finding.steps)} ({finding.shown} of {finding.tries})")
+        return finding
+
+    def run_cases(self, name: str, text: str, times: int) -> list[str]:
+        """The same sequence so many times as ordinary cases. Returns their ids."""
+        ids = []
+        cases: list[Case] = []
+        for again in range(1, times + 1):
+            sequence = Sequence(f"{name}.{again}", text, "", "explored", files=tuple(
+                dict.fromkeys(w for line in text.splitlines() for w in _names(line))))
+            self.k.sequences[sequence.name] = sequence
+            case = ExploreCase(self.cell.kernel, self.cell.fs, self.cell.channel, sequence.name, self.k.next_case(),
+                               exclusive=True, again=again, folder=self.k.folder)
+            cases.append(case)
+            ids.append(case.id)
+        self.fs_run.dirty = True
+        self.fs_run.run_batch(cases, Mode.QUIET)
+        self.fs_run.dirty = True
+        return ids
+
+
+def _names(line: str) -> list[str]:
+    """Files that a line of a sequence names."""
+    words = line.split()
+    if words[:1] == ["file"]:
+        return words[1:2]
+    return [words[2]] if words[:1] in (["clone"], ["rename"], ["dedupe"]) else []

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0
+"""From a failing sequence to a finding: shorter where that still fails, then several times as an ordinary case."""
+
+from typing import TYPE_CHECKING
+
+from .batch import BatchFailed
+from .explore_state import Item
+from .findings import Candidate, Finding, family, name_of
+from .store import CaseResult
+
+if TYPE_CHECKING:
+    from .explore_cell import CellRun
+
+COPIES = 3  # of each shorter sequence: it may need a probability
+_BAD_VERDICTS = ("corrupt", "hung", "crashed")
+_RANK = {"differs": 0, "fixed": 1, "broken": 2, "inconclusive": 3, "expected": 4}
+
+
+def _shorter(run: "CellRun", item: Item) -> list[Item]:
+    """Every sequence with one step less that still makes sense. It need not write through the channel: what then
+    still fails is no conflict, but something plainer."""
+    e = run.enumeration
+    out = []
+    for at in range(len(item.word)):
+        word = item.word[:at] + item.word[at + 1:]
+        if word and e.valid(word):
+            out.append(Item(0, item.world, word))
+    return list(dict.fromkeys(out))
+
+
+def minimise(run: "CellRun", item: Item, of_family: str) -> Item:
+    """Leave steps out while it fails as before. On the fast path; of violations of data only."""
+    from .explore_cell import Machine
+    while len(item.word) > 1:
+        numbered: list[Item] = []
+        back: dict[int, Item] = {}
+        for candidate in _shorter(run, item):
+            for _ in range(COPIES):
+                nr = len(numbered) + 1
+                numbered.append(Item(nr, candidate.world, candidate.word))
+                back[nr] = candidate
+        if not numbered:
+            return item
+        try:
+            said = run.attempt(numbered).said
+        except (Machine, BatchFailed):
+            return item
+        failing = [back[s["nr"]] for s in said
+                   if s["verdict"] in ("corrupt", "remount", "unnoticed") and family(s["kinds"]) == of_family]
+        if not failing:
+            return item
+        item = failing[0]
+    return item
+
+
+def _shows(result: CaseResult, of_family: str) -> bool:
+    kinds = [*result.kinds, *(f["kind"] for f in result.findings)]
+    if of_family in ("crash", "hang"):
+        return result.verdict in ("hung", "crashed")
+    return bool(kinds) and of_family in {family([k]) for k in kinds}
+
+
+def confirm(run: "CellRun", candidate: Candidate) -> Finding:
+    """Run it again `times` as a case; what it then shows is the finding."""
+    text, steps = candidate.text, candidate.steps
+    if candidate.verdict in ("corrupt", "remount", "unnoticed"):
+        least = minimise(run, Item(candidate.nr, candidate.world, candidate.word), candidate.family)
+        text, steps = run.enumeration.text(least.world, least.word), run.enumeration.steps(least.word)
+    finding = Finding(name_of(text, steps), run.cell.kernel, run.cell.fs, run.cell.channel, text, steps,
+                      candidate.family, list(candidate.kinds), candidate.resolution, candidate.verdict, candidate.why,
+                      list(candidate.evidence))
+    times = 1 if finding.ends_things else run.explore.times
+    finding.cases = run.run_cases(finding.name, text, times)
+    results = [run.k.store.results[c] for c in finding.cases if c in run.k.store.results]
+    shown = [r for r in results if _shows(r, finding.family)]
+    finding.tries, finding.shown = len(results), len(shown)
+    if shown:
+        worst = min(shown, key=lambda r: _RANK.get(r.outcome, 5))
+        finding.outcome, finding.expected = worst.outcome, worst.expected
+        finding.resolution, finding.verdict = worst.resolution, worst.verdict
+        finding.why = worst.why or finding.why
+        finding.evidence = worst.evidence[:8] or [f["text"] for f in worst.findings][:4] or finding.evidence
+        finding.kinds = list(dict.fromkeys([*worst.kinds, *(f["kind"] for f in worst.findings), *finding.kinds]))
+        finding.cases.sort(key=lambda c: c != worst.id)  # the one that is told of comes first
+    else:
+        finding.outcome = "differs"
+        finding.expected = results[0].expected if results else {}
+    return finding

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What an exploration is made of, and how far each cell of it has got: a file that is rewritten after each batch."""
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from .enumeration import Word, World
+from .errors import UsageError
+from .findings import Candidate, Finding
+from .plan import Case
+
+STATE_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    kernel: str
+    fs: str
+    channel: str
+
+    @property
+    def id(self) -> str:
+        return f"{self.kernel}/{self.fs}/{self.channel}"
+
+
+@dataclass(frozen=True)
+class ExploreCase(Case):
+    """A sequence of an exploration as an ordinary case, for the `again`th time."""
+
+    again: int = 1
+    folder: str = ""
+
+    def repeat(self) -> str:
+        return f"./run.sh repro {self.folder}/cases/{self.id}"
+
+
+@dataclass(frozen=True)
+class Item:
+    nr: int
+    world: World
+    word: Word
+
+
+@dataclass
+class Progress:
+    """How far a cell got, and what it has seen. Kept in a file of its own, rewritten after each batch."""
+
+    depth: int = 1     # the one under way
+    index: int = 0     # items of it that are done
+    nr: int = 0        # items of all depths that are done or not of this shard
+    depth_done: int = 0
+    finished: bool = False
+    not_covered: str = ""
+    ran: int = 0
+    coherent: int = 0
+    idle: int = 0      # coherent, but a fault in them had no effect
+    refused: int = 0
+    resolutions: Counter[str] = field(default_factory=Counter)
+    inconclusive: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    dropped: dict[str, str] = field(default_factory=dict)  # verbs that this filesystem has not, with the errno
+    looked_after_remount: int = 0
+    wall_s: float = 0.0  # inside the executor
+    cpu_s: float = 0.0
+    took_s: float = 0.0  # with filesystems, checks and boots
+    best_rate: float = 0.0
+    phases_s: dict[str, float] = field(default_factory=dict)  # of wall_s
+    pending: list[Candidate] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    unconfirmed: list[Finding] = field(default_factory=list)
+    set_aside: list[str] = field(default_factory=list)
+
+    def dump(self) -> dict[str, Any]:
+        """For JSON. (asdict would make a counter of pairs of a counter.)"""
+        out = asdict(replace(self, resolutions=Counter(), inconclusive=Counter(), skipped=Counter()))
+        return {**out, "resolutions": dict(self.resolutions), "inconclusive": dict(self.inconclusive),
+                "skipped": dict(self.skipped)}
+
+    @classmethod
+    def load(cls, data: dict[str, Any]) -> "Progress":
+        out = cls(**data)
+        out.resolutions, out.inconclusive, out.skipped = (Counter(data[k]) for k in (
+            "resolutions", "inconclusive", "skipped"))
+        out.pending = [Candidate.load(c) for c in data["pending"]]
+        out.findings = [Finding.load(f) for f in data["findings"]]
+        out.unconfirmed = [Finding.load(f) for f in data["unconfirmed"]]
+        return out
+
+
+def load_progress(path: Path) -> Progress:
+    try:
+        data = json.loads(path.read_text())
+    except (OSError, ValueError) as err:
+        raise UsageError(f"{path}: {err}") from None
+    if data.pop("schema", None) != STATE_SCHEMA:
+        raise UsageError(f"{path}: is of another version of this program; it cannot be resumed")
+    try:
+        return Progress.load(data)
+    except (KeyError, TypeError) as err:
+        raise UsageError(f"{path}: {err}") from None

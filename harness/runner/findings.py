@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0
+"""From thousands of failing sequences to a short list: what counts as the same finding.
+
+A sequence falls under a finding when it contains the finding's steps, in their order, on files that correspond
+one to one; sizes and offsets do not matter. Shortest first, so what a finding is known by has nothing in it that
+is not needed. Violations of data, and each of the other checks, are kept apart.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Steps = tuple[tuple[str, tuple[int, ...]], ...]
+
+# Kinds that say something else than that data is not what it must be.
+_OWN_FAMILY = {"metadata": "metadata", "kernel-log": "kernel-log", "kernel-fault": "crash", "crash": "crash",
+               "hang": "hang", "leaked-pin": "leaked-pin", "umount": "mount", "mount": "mount", "unnoticed": "unnoticed",
+               "foreign": "foreign"}
+# What shows them at all decides; of several the first here.
+_ORDER = ("crash", "hang", "metadata", "leaked-pin", "mount", "foreign", "data", "kernel-log", "unnoticed")
+
+
+def family(kinds: Iterable[str]) -> str:
+    families = {_OWN_FAMILY.get(k, "data") for k in kinds} or {"data"}
+    return next(f for f in _ORDER if f in families)
+
+
+def embeds(small: Steps, big: Steps) -> bool:
+    """Does `big` contain the steps of `small` in their order, under one renaming of its files?"""
+    def fits(i: int, at: int, names: dict[int, int]) -> bool:
+        if i == len(small):
+            return True
+        verb, files = small[i]
+        for j in range(at, len(big)):
+            if big[j][0] != verb or len(big[j][1]) != len(files):
+                continue
+            more = dict(names)
+            good = True
+            for f, g in zip(files, big[j][1]):
+                good = good and more.setdefault(f, g) == g
+            if good and len(set(more.values())) == len(more) and fits(i + 1, j + 1, more):
+                return True
+        return False
+    return len(small) <= len(big) and fits(0, 0, {})
+
+
+def steps_from(data: Any) -> Steps:
+    return tuple((verb, tuple(files)) for verb, files in data)
+
+
+@dataclass
+class Candidate:
+    """A sequence that came out otherwise than coherent on the fast path."""
+
+    nr: int
+    text: str
+    steps: Steps
+    verdict: str
+    resolution: str = ""
+    kinds: list[str] = field(default_factory=list)
+    errno: str = ""
+    why: str = ""
+    evidence: list[str] = field(default_factory=list)
+    world: tuple[str, ...] = ()  # in the enumeration of its cell; empty: not from there
+    word: tuple[int, ...] = ()
+
+    @property
+    def family(self) -> str:
+        return family(self.kinds)
+
+    @property
+    def signature(self) -> tuple[str, Steps]:
+        return self.family, tuple(sorted(self.steps))
+
+    @classmethod
+    def load(cls, data: dict[str, Any]) -> "Candidate":
+        exact: dict[str, Any] = {"steps": steps_from(data["steps"]), "world": tuple(data["world"]),
+                                 "word": tuple(data["word"])}
+        return cls(**{**data, **exact})
+
+
+def name_of(text: str, steps: Steps) -> str:
+    """Of the sequence, for folders and expectations: the verbs in it, and six digits of its text."""
+    verbs = list(dict.fromkeys(verb for verb, _ in steps))
+    return f"explore-{'-'.join(verbs)}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+
+
+@dataclass
+class Finding:
+    """What one kernel, filesystem and channel shows."""
+
+    name: str
+    kernel: str
+    fs: str
+    channel: str
+    text: str
+    steps: Steps
+    family: str
+    kinds: list[str]
+    resolution: str = ""
+    verdict: str = ""
+    why: str = ""
+    evidence: list[str] = field(default_factory=list)
+    tries: int = 0
+    shown: int = 0  # how many of the tries
+    under: int = 1  # sequences that fell under it, itself included
+    unseen: int = 0  # of which so many were not run, because it ends the machine or hangs
+    outcome: str = ""
+    expected: dict[str, Any] = field(default_factory=dict)
+    cases: list[str] = field(default_factory=list)
+
+    def covers(self, steps: Steps, of_family: str) -> bool:
+        return self.family == of_family and embeds(self.steps, steps)
+
+    @property
+    def signature(self) -> tuple[str, Steps]:
+        return self.family, tuple(sorted(self.steps))
+
+    def take(self, kinds: list[str]) -> None:
+        """One more sequence falls under it."""
+        self.under += 1
+        self.kinds += [k for k in kinds if k not in self.kinds]
+
+    @property
+    def ends_things(self) -> bool:
+        return self.family in ("crash", "hang")
+
+    @classmethod
+    def load(cls, data: dict[str, Any]) -> "Finding":
+        exact: dict[str, Any] = {"steps": steps_from(data["steps"])}
+        return cls(**{**data, **exact})
+
+    def dump(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def pattern(steps: Steps) -> Steps:
+    """With files numbered as they first appear, so that it can be compared across cells."""
+    names: dict[int, int] = {}
+    return tuple((verb, tuple(names.setdefault(f, len(names)) for f in files)) for verb, files in steps)

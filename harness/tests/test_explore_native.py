@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Explorations on real filesystems of this machine: the executor's request, and the whole of it."""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+from harness.runner.agent import decode, encode
+from harness.runner.proc import run
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("PINFAULT_BUILD", ROOT / "build")).resolve()
+CLEAN = "file A 16K written\npin A\nwrite A 0 8K\npunch A 0 4K\n"
+SWAPPED = "file A 16K written\npin A\nwrite A 0 8K\nsabotage-swap A\n"
+
+
+def cannot() -> str:
+    """"" or why these tests cannot run here."""
+    if os.getuid() != 0:
+        return "needs root"
+    return "" if Path("/dev/loop-control").exists() else "no loop devices here"
+
+
+class Reply:
+    def __init__(self, text: str) -> None:
+        rows = [[decode(t) for t in line.split(" ")] for line in text.splitlines() if line]
+        self.last = next(r for r in rows if r[0] in ("ok", "err"))
+        self.env = {r[1]: " ".join(r[2:]) for r in rows if r[0] == "env"}
+        self.said = {int(r[1]): r[2:] for r in rows if r[0] == "x"}
+        self.marks = [r for r in rows if r[0] == "at"]
+
+
+@unittest.skipIf(cannot(), cannot())
+class Requests(unittest.TestCase):
+    def setUp(self) -> None:
+        self.dir = tempfile.TemporaryDirectory(dir="/var/tmp")
+        self.addCleanup(self.dir.cleanup)
+        self.root = Path(self.dir.name)
+        self.mnt = self.root / "mnt"
+        self.mnt.mkdir()
+        image = self.root / "image"
+        with open(image, "wb") as f:
+            f.truncate(512 << 20)
+        run("mkfs.xfs", "-q", str(image), timeout_s=60, check=True)
+        run("mount", "-o", "loop", str(image), str(self.mnt), check=True)
+        self.addCleanup(run, "umount", str(self.mnt), timeout_s=60)
+        self.agent = subprocess.Popen([str(BUILD / "pinfault-exec"), "--stdio"], stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, text=True)
+        self.addCleanup(self.end)
+        self.chunks = 0
+
+    def end(self) -> None:
+        self.agent.kill()
+        self.agent.communicate()
+
+    def ask(self, sequences: dict[int, str], **keys: object) -> None:
+        self.chunks += 1
+        words = {"run": 7, "dir": self.mnt / f"x{self.chunks}", "mnt": self.mnt, "scratch": self.root,
+                 "channel": "store", "judge": BUILD / "pinfault-judge", "jobs": 2, "first": int(self.chunks == 1), **keys}
+        assert self.agent.stdin
+        self.agent.stdin.write("explore " + " ".join(f"{k}={v}" for k, v in words.items()) + "\n"
+                               + "".join(f"seq {nr} {encode(text)}\n" for nr, text in sequences.items()) + "go\n")
+        self.agent.stdin.flush()
+
+    def reply(self) -> Reply:
+        assert self.agent.stdout
+        text = ""
+        while True:
+            line = self.agent.stdout.readline()
+            text += line
+            if not line or line.split()[:1] in (["ok"], ["err"]):
+                return Reply(text)
+
+    def views(self) -> Reply:
+        assert self.agent.stdin
+        self.agent.stdin.write(f"explore-views run=7 mnt={self.mnt}\n")
+        self.agent.stdin.flush()
+        return self.reply()
+
+    def test_what_came_of_each(self) -> None:
+        self.ask({1: CLEAN, 2: SWAPPED, 3: CLEAN + "collapse A 0 4K\n", 4: "file A 16K written\nread A 0 4K direct\n",
+                  5: CLEAN + "freeze A\n", 6: "file A\n", 7: CLEAN + "syncfs A\n"})
+        got = self.reply()
+        self.assertEqual(got.last, ["ok", "ran"])
+        self.assertEqual(set(got.said), {2, 4, 5, 6, 7})
+        self.assertEqual(got.said[2][:2], ["corrupt", "lost"])
+        self.assertIn("misplaced", got.said[2][2].split(","))
+        self.assertIn("must be", got.said[2][5])  # the judge's evidence
+        self.assertEqual(got.said[4][0], "inconclusive")
+        self.assertEqual((got.said[5][0], got.said[6][0], got.said[7][0]), ("skipped", "broken", "skipped"))
+        self.assertIn("freeze touches other files", got.said[5][4])
+        self.assertEqual((got.env["coherent"], got.env["not_coherent"]), ("2", "5"))
+
+    def test_after_the_remount(self) -> None:
+        self.ask({nr: CLEAN for nr in range(1, 21)})
+        self.assertEqual(self.reply().last, ["ok", "ran"])
+        self.ask({30: "file A 16K written\nfile B 16K written\npin A\nwrite A 0 4K\nrename A B\n",
+                  31: "file A 16K written\npin A\nwrite A 0 4K\nunlink A\n"})
+        self.assertEqual(self.reply().said, {})
+        # What changes behind its back while it is not mounted, in content, size or name, is seen.
+        (self.mnt / "x1" / "5" / "A").write_bytes(b"x" * 16384)
+        os.truncate(self.mnt / "x1" / "6" / "A", 8192)
+        os.unlink(self.mnt / "x1" / "7" / "A")
+        (self.mnt / "x2" / "31" / "A").write_bytes(b"")
+        run("mount", "-o", "remount", str(self.mnt), check=True)
+        got = self.views()
+        self.assertEqual(sorted(got.said), [5, 6, 7, 31])
+        self.assertEqual(got.said[5][:2], ["remount", "lost"])
+        self.assertEqual(got.env["looked"], "23")
+        self.assertEqual(self.views().env["looked"], "0")
+
+    def child(self) -> int:
+        """A process that works on the sequences, once it is past its start."""
+        for _ in range(2000):
+            tasks = Path(f"/proc/{self.agent.pid}/task/{self.agent.pid}/children").read_text().split()
+            for pid in tasks:
+                if (Path(f"/proc/{pid}/comm").read_text().strip() == "pinfault-exec"
+                        and any((self.mnt / "x1").glob("*/A")) if (self.mnt / "x1").exists() else False):
+                    return int(pid)
+            time.sleep(0.001)
+        self.fail("no process appeared")
+
+    def test_a_process_that_is_killed(self) -> None:
+        self.ask({nr: CLEAN for nr in range(1, 3001)})
+        os.kill(self.child(), signal.SIGKILL)
+        got = self.reply()
+        self.assertEqual((got.last[:2], got.last[3]), (["ok", "died"], "9"))
+        self.assertIn(int(got.last[2]), range(0, 3001))
+        self.ask({1: CLEAN})  # the executor goes on
+        self.assertEqual(self.reply().last, ["ok", "ran"])
+
+    def test_a_process_that_stands_still(self) -> None:
+        self.ask({nr: CLEAN for nr in range(1, 3001)}, deadline_ms=300)
+        os.kill(self.child(), signal.SIGSTOP)
+        got = self.reply()
+        self.assertEqual((got.last[:2], got.last[3][:1]), (["ok", "hung"], "T"))
+
+    def test_a_process_that_stands_still_between_two_sequences(self) -> None:
+        """Before it begins, as it would in a sync: no sequence can be named."""
+        self.ask({nr: CLEAN for nr in range(1, 3)}, jobs=2, deadline_ms=300, judge=self.slow_judge())
+        got = self.reply()
+        self.assertEqual(got.last[:3], ["ok", "hung", "0"])
+
+    def slow_judge(self) -> Path:
+        path = self.root / "judge"
+        path.write_text("#!/bin/sh\nsleep 30\n")
+        path.chmod(0o755)
+        return path
+
+    def test_marks(self) -> None:
+        self.ask({nr: CLEAN for nr in (4, 9)}, jobs=1, mark=1)
+        self.assertEqual([m for m in self.reply().marks if len(m) == 2], [["at", "4"], ["at", "9"]])
+
+    def test_bad_requests(self) -> None:
+        self.ask({})
+        self.assertEqual(self.reply().last[:2], ["err", "22"])
+        self.ask({1: CLEAN}, judge="/nowhere")
+        self.assertEqual(self.reply().last[0], "err")
+        self.ask({1: CLEAN}, channel="nonesuch")
+        self.assertEqual(self.reply().last[0], "err")
+
+
+@unittest.skipIf(cannot(), cannot())
+class Whole(unittest.TestCase):
+    def setUp(self) -> None:
+        self.dir = tempfile.TemporaryDirectory(dir="/var/tmp")
+        self.addCleanup(self.dir.cleanup)
+        self.out = Path(self.dir.name) / "run"
+
+    def explore(self, *options: str) -> tuple[int, str, str]:
+        done = subprocess.run([str(ROOT / "run.sh"), "explore", "--no-install", *options], capture_output=True, text=True,
+                              timeout=300)
+        return done.returncode, done.stdout, done.stderr
+
+    def native(self, *options: str) -> tuple[int, str, dict[str, object]]:
+        code, out, err = self.explore("--kernel", "native", "--fs", "xfs", "--channel", "store", "--out", str(self.out),
+                                      *options)
+        self.assertTrue((self.out / "run.json").exists(), err)
+        return code, out, json.loads((self.out / "run.json").read_text())
+
+    def test_core_finds_nothing_with_stores(self) -> None:
+        code, out, meta = self.native("--depth", "2")
+        cell = meta["explore"]["cells"]["native/xfs/store"]  # type: ignore[index]
+        self.assertEqual((code, cell["findings"], cell["unconfirmed"]), (0, [], []), out)
+        self.assertEqual((cell["depth_done"], cell["finished"]), (2, True))
+        self.assertEqual(cell["ran"], cell["coherent"] + cell["idle"] + sum(cell["inconclusive"].values()))
+        self.assertEqual(cell["ran"], sum(c["run"] for c in meta["explore"]["counts"]))  # type: ignore[index]
+        self.assertGreater(cell["looked_after_remount"], cell["ran"] - 1)
+
+    def test_the_planted_finding_and_no_other(self) -> None:
+        alphabet = Path(self.dir.name) / "planted.alphabet"
+        alphabet.write_text("# planted\nfile A 16K written pinned\nstep write A 0,4K 8K\nstep punch A 0 4K\n"
+                            "step fsync A\nstep sabotage-swap A\nstep read A 0 whole direct\n")
+        code, out, meta = self.native("--depth", "3", "--alphabet", str(alphabet), "--repeats", "3")
+        cell = meta["explore"]["cells"]["native/xfs/store"]  # type: ignore[index]
+        self.assertEqual(code, 1, out)
+        self.assertEqual(len(cell["findings"]), 1, out)
+        finding = cell["findings"][0]
+        self.assertEqual(finding["steps"], [["sabotage-swap", [0]]])
+        self.assertEqual((finding["shown"], finding["tries"], finding["outcome"]), (3, 3, "differs"))
+        self.assertGreater(finding["under"], 20)
+        self.assertIn("sabotage-swap A", out)
+        again = subprocess.run([str(ROOT / "run.sh"), "report", str(self.out)], capture_output=True, text=True, timeout=60)
+        self.assertEqual(again.stdout, out)
+
+    def test_stopped_and_resumed(self) -> None:
+        argv = ["--kernel", "native", "--fs", "xfs", "--channel", "store", "--depth", "3", "--seed", "3",
+                "--alphabet", "write punch fsync"]  # some seconds: it must not be over before it is stopped
+        state = self.out / "explore" / "native" / "xfs" / "store" / "state.json"
+        with subprocess.Popen([str(ROOT / "run.sh"), "explore", "--no-install", "--out", str(self.out), *argv],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
+            until = time.monotonic() + 120
+            while not state.exists() and time.monotonic() < until:
+                time.sleep(0.01)
+            child.send_signal(signal.SIGINT)
+            assert child.stderr
+            said = child.stderr.read()
+            self.assertEqual(child.wait(60), 2, said)
+        self.assertIn("--resume goes on", said)
+        self.assertFalse(json.loads((self.out / "run.json").read_text())["complete"])
+        self.assertEqual(run("losetup", "-l", "-n").out.count(str(self.out)), 0)
+        before = json.loads(state.read_text())["ran"]
+        code, out, err = self.explore("--resume", str(self.out))
+        meta = json.loads((self.out / "run.json").read_text())
+        cell = meta["explore"]["cells"]["native/xfs/store"]
+        self.assertEqual((code, cell["finished"], meta["complete"]), (0, True, True), out + err)
+        self.assertEqual(cell["ran"], sum(c["run"] for c in meta["explore"]["counts"]))
+        self.assertLess(before, cell["ran"])
+
+
+if __name__ == "__main__":
+    unittest.main()

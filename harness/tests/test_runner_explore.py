@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Explorations on a machine that breaks where it is told to: what is set aside, found, resumed, refused."""
+
+import itertools
+import json
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+from unittest import mock
+
+from .fake_machine import FakeMachine
+from .test_runner_enumeration import FAULTS
+from .test_runner_execute import Bench
+from harness.runner import cli, explore_cell, explore_report
+from harness.runner.alphabet import parse
+from harness.runner.errors import EXIT_USAGE, UsageError
+from harness.runner.explore import Explore, ExploreKernel, duration, estimate
+from harness.runner.explore_state import Cell, load_progress
+
+ALPHABET = """# test
+file A 16K written pinned
+step write A 0 4K
+step punch A 0 4K
+step evict A
+step hold A 0 4K
+step land
+"""
+JUDGE = """#!/bin/sh
+[ "$1" = --stdin ] || exit 2
+while read -r path; do
+	if grep -q BAD "$path"; then echo "verdict corrupt"; echo "resolution lost"; echo "kind lost-write"
+	else echo "verdict coherent"; echo "resolution landed"; fi
+	echo "checked 3"; echo end
+done
+"""
+
+
+class Explored(Bench):
+    def setUp(self) -> None:
+        super().setUp()
+        self.judge.write_text(JUDGE)
+        self.store.meta["explore"] = {"cells": {}, "alphabet": {"name": "test", "title": "t", "text": ALPHABET},
+                                      "depth": 3, "shard": 1, "shards": 1}
+        self.store.meta["run"] = "test"
+        self.machine = FakeMachine()
+
+    def explore(self, depth: int = 3, channel: str = "dio-read", **more: object) -> dict[str, object]:
+        kernel = ExploreKernel(self.machine, self.context)
+        kernel.explore = Explore(depth, alphabet=parse(ALPHABET, "test", "test", FAULTS), times=3, **more)  # type: ignore
+        kernel.numbers = itertools.count(1)  # type: ignore[misc]
+        kernel.run([Cell("6.1", "xfs", channel)])
+        return self.store.meta["explore"]["cells"][f"6.1/xfs/{channel}"]
+
+    def breaks(self, when: Callable[[str], bool], how: str = "corrupt") -> None:
+        """Sequences of which that holds do so, explored and as a case."""
+        self.machine.on_explore = lambda text: how if when(text) else "coherent"
+        bad = {"corrupt": ("ok ran", ["BAD"]), "die": ("die", []), "hung": ("ok hung D%20x", [])}[how]
+        original = self.machine.do_case
+
+        def case(words: object, keys: dict[str, str]) -> list[str]:
+            broken = when(keys["seq"])
+            self.machine.on_case = lambda nr, m: bad[0] if broken else "ok ran"
+            self.machine.history_of = lambda nr: bad[1] if broken else []
+            return original(words, keys)
+        self.machine.do_case = case  # type: ignore[method-assign]
+
+    def test_all_well(self) -> None:
+        cell = self.explore()
+        self.assertEqual((cell["finished"], cell["depth_done"], cell["findings"]), (True, 3, []))
+        self.assertEqual(cell["ran"], len(self.machine.explored))
+        self.assertEqual(len(set(self.machine.explored)), len(self.machine.explored))
+        self.assertEqual((cell["looked_after_remount"], cell["coherent"]), (cell["ran"], cell["ran"]))
+        self.assertIn("0 findings (0 not as expected)", explore_report.render(self.store.meta, [], "x"))
+
+    def test_thousands_are_one_finding(self) -> None:
+        self.breaks(lambda text: "hold" in text and "punch" in text.partition("hold")[2].partition("land")[0])
+        cell = self.explore()
+        self.assertEqual(len(cell["findings"]), 1)
+        f = cell["findings"][0]
+        self.assertEqual([v for v, _ in f["steps"]], ["hold", "punch"])
+        self.assertEqual((f["shown"], f["tries"], f["outcome"]), (3, 3, "differs"))
+        self.assertGreater(f["under"], 3)
+        out = explore_report.render(self.store.meta, [], "results/x")
+        self.assertIn("hold w1 A 0 4K", out)
+        self.assertIn("3 of 3 repeats", out)
+
+    def test_one_that_is_not_seen_again(self) -> None:
+        self.machine.on_explore = lambda text: "corrupt" if "punch" in text else "coherent"
+        cell = self.explore(2)
+        self.assertEqual(cell["findings"], [])
+        self.assertTrue(all(f["shown"] == 0 and f["tries"] == 3 for f in cell["unconfirmed"]))
+        self.assertIn("seen on the fast path, and not again", explore_report.render(self.store.meta, [], "x"))
+
+    def test_a_longer_one_is_cut_down(self) -> None:
+        self.breaks(lambda text: "evict" in text and "write" in text)
+        with mock.patch.object(explore_cell.CellRun, "_items", lambda run, depth, skip: iter(
+                [explore_cell.Item(1, ("written",), (0, 1, 2))] if depth == 3 and not skip else [])):
+            cell = self.explore()
+        self.assertEqual([[v for v, _ in f["steps"]] for f in cell["findings"]], [["write", "evict"]])
+
+    def test_one_that_kills_the_machine_is_set_aside(self) -> None:
+        self.breaks(lambda text: "evict" in text and "hold" in text, "die")
+        cell = self.explore()
+        deadly = [f for f in cell["findings"] if f["family"] == "crash"]
+        self.assertEqual(sorted(sorted(v for v, _ in f["steps"]) for f in deadly), [["evict", "hold"]] * 2)
+        self.assertTrue(all((f["shown"], f["tries"], f["outcome"]) == (1, 1, "differs") for f in deadly))
+        self.assertEqual(cell["ran"], len(set(self.machine.explored)) + 2)
+        self.assertTrue(any(f["unseen"] for f in deadly))
+        self.assertIn("Kernel panic", cell["set_aside"][0])
+        # With what contains them, nothing is missing.
+        whole = sum(f["unseen"] for f in deadly) + cell["ran"]
+        self.machine.on_explore = lambda text: "coherent"
+        e = Explore(3, alphabet=parse(ALPHABET, "test", "test", FAULTS)).enumeration(
+            ExploreKernel(self.machine, self.context).hello.channels.get("x") or mock.Mock(hold="inflight"))
+        self.assertEqual(whole, sum(1 for d in (1, 2, 3) for _ in e.items(d)))
+
+    def test_one_that_hangs_is_set_aside(self) -> None:
+        self.breaks(lambda text: "evict" in text and "punch" in text, "hung")
+        cell = self.explore()
+        hung = [f for f in cell["findings"] if f["family"] == "hang"]
+        self.assertTrue(hung and all(f["verdict"] == "hung" for f in hung))
+        self.assertEqual(self.machine.boots, 1)
+        self.assertFalse(any("evict" in t and "punch" in t for t in self.machine.explored))
+
+    def test_a_batch_that_fails_its_check_is_redone_by_halves(self) -> None:
+        numbers: dict[int, str] = {}
+        original = self.machine.do_explore
+
+        def noting(words: object, keys: dict[str, str]) -> list[str]:
+            numbers.update({int(r.split(" ")[1]): r for r in self.machine.following if r.startswith("seq ")})
+            return original(words, keys)
+        self.machine.do_explore = noting  # type: ignore[method-assign]
+        self.machine.fsck_bad = lambda disk: any("evict" in numbers.get(n, "") and "hold" in numbers.get(n, "")
+                                                 for n in disk)
+        cell = self.explore(2)
+        found = [f for f in [*cell["findings"], *cell["unconfirmed"]] if f["family"] == "metadata"]
+        self.assertEqual(sorted([v for v, _ in f["steps"]] for f in found), [["evict", "hold"], ["hold", "evict"]])
+
+    def test_what_the_filesystem_has_not(self) -> None:
+        self.machine.on_explore = lambda text: ("skipped punch: EOPNOTSUPP on this filesystem" if "punch" in text
+                                                else "coherent")
+        cell = self.explore()
+        self.assertEqual(cell["dropped"], {"punch": "EOPNOTSUPP on this filesystem"})
+        self.assertFalse(any("punch" in t for t in set(self.machine.explored) if t.count("\n") > 5))
+        self.assertEqual(cell["coherent"], cell["ran"])
+
+    def test_a_refused_pin_ends_the_cell(self) -> None:
+        self.machine.on_explore = lambda text: "refused"
+        cell = self.explore()
+        self.assertIn("refused", cell["not_covered"])
+        self.assertEqual((cell["depth_done"], cell["finished"]), (1, True))
+
+    def test_holds_that_are_nothing_are_left_out(self) -> None:
+        cell = self.explore(channel="store")
+        self.assertTrue(cell["ran"])
+        self.assertFalse(any("hold" in t for t in self.machine.explored))
+
+    def test_it_goes_on_where_it_stopped(self) -> None:
+        with mock.patch.object(explore_cell, "BATCH_ITEMS", 7):
+            whole = self.explore()
+            every, self.machine.explored = self.machine.explored, []
+            self.store.folder = self.store.folder.parent / "second"
+            stop = itertools.count()
+
+            def interrupted(text: str) -> str:
+                if next(stop) == 40:
+                    raise KeyboardInterrupt
+                return "coherent"
+            self.machine.on_explore = interrupted
+            with self.assertRaises(KeyboardInterrupt):
+                self.explore()
+            part = len(self.machine.explored)
+            self.assertTrue(0 < part < len(every))
+            self.machine.on_explore = lambda text: "coherent"
+            again = self.explore()
+        self.assertEqual(again["ran"], whole["ran"])
+        self.assertEqual(set(self.machine.explored), set(every))
+        self.assertLess(len(self.machine.explored) - len(every), 8)  # the batch that was under way
+
+    def test_shards_share(self) -> None:
+        parts = []
+        for shard in range(3):
+            self.machine.explored = []
+            self.store.folder = self.store.folder.parent / f"shard{shard}"
+            self.explore(shard=shard, shards=3)
+            parts.append(set(self.machine.explored))
+        self.machine.explored = []
+        self.store.folder = self.store.folder.parent / "all"
+        self.explore()
+        self.assertEqual(sum(map(len, parts)), len(self.machine.explored))
+        self.assertEqual(set().union(*parts), set(self.machine.explored))
+        self.assertTrue(all(parts))
+
+    def test_a_state_of_another_version(self) -> None:
+        path = Path(self.dir.name) / "state.json"
+        path.write_text(json.dumps({"schema": 99}))
+        with self.assertRaises(UsageError):
+            load_progress(path)
+        path.write_text("{")
+        with self.assertRaises(UsageError):
+            load_progress(path)
+
+
+class Asked(unittest.TestCase):
+    def code(self, *argv: str) -> tuple[int, str]:
+        with mock.patch("sys.stderr") as err:
+            code = cli.main(list(argv))
+        return code, "".join(c.args[0] for c in err.write.call_args_list)
+
+    def test_usage(self) -> None:
+        for argv, part in ((["--depth", "0"], "1 to 12"), (["--depth", "13"], "1 to 12"), ([], "--depth N"),
+                           (["--depth", "2", "--shard", "3/2"], "I/N"), (["--depth", "2", "--budget", "soon"], "not a time"),
+                           (["--depth", "2", "--sequence", "held-punch"], "--alphabet"), (["--depht", "2"], "--depth")):
+            code, said = self.code("explore", *argv)
+            self.assertEqual(code, EXIT_USAGE, argv)
+            self.assertIn(part, said)
+            self.assertEqual(len(said.strip().splitlines()), 1, said)
+
+    def test_duration(self) -> None:
+        self.assertEqual([duration(t) for t in ("90", "90s", "2m", "1.5h", "1d")], [90, 90, 120, 5400, 86400])
+        for bad in ("", "m", "-1", "0", "2w"):
+            with self.assertRaises(ValueError):
+                duration(bad)
+
+    def test_how_long(self) -> None:
+        everything = mock.Mock()
+        everything.hello.channels = {"dio-read": mock.Mock(hold="inflight"), "store": mock.Mock(hold="trivial")}
+        what = Explore(3, alphabet=parse(ALPHABET, "test", "test", FAULTS))
+        cells = [Cell(k, "xfs", c) for k in ("native", "6.1") for c in everything.hello.channels]
+        lines, seconds, counts = estimate(cells, everything, what, 2)
+        self.assertEqual(len([line for line in lines if "sequences in each of 2 cells" in line]), 6)
+        each = {h: sum(c["run"] for c in counts if c["holds"] == h) for h in (True, False)}
+        self.assertAlmostEqual(seconds, sum(each.values()) / 150)
+        what.depth = 12
+        lines, seconds, _ = estimate(cells, everything, what, 2)
+        self.assertTrue(any("(estimated)" in line for line in lines))
+        self.assertGreater(seconds, 86400)
+
+
+if __name__ == "__main__":
+    unittest.main()
