@@ -5,7 +5,6 @@ Operations are numbered as the executor numbers them (harness/executor/step.c), 
 and the operations of its history can be put side by side; where they do not fit, nothing is exported.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any

@@ -72,7 +72,7 @@ def main() -> int:
         ["shellcheck", *tracked("*.sh", ".ci/run")],
         ["pyflakes3", *tracked("*.py")],
         ["mypy", "--python-version", "3.11", "--namespace-packages", "--no-error-summary",
-         "-p", "harness.runner", "-p", "harness.guest"],
+         "-p", "harness.runner", "-p", "harness.guest", "-p", "harness.export"],
     ]
     with ThreadPoolExecutor(2) as pool:
         complaints = [line for lines in pool.map(tool, jobs) for line in lines] + own_rules()

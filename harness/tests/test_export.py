@@ -161,7 +161,9 @@ class Programs(unittest.TestCase):
                     continue
                 sequence = plain + hold + "".join(f + "\n" for f in faults) + "write A 16K 4K\nstore A 0 64\n" \
                     "pwrite A 64 64\nread A 0 8K mmap\nread A 64 8K direct\nlook\nunpin A\n"
-                compiled(self.program(made(sequence, "", channel), []), self.root / f"{channel}{len(hold)}")
+                text = self.program(made(sequence, "", channel), [])
+                compiled(text, self.root / f"{channel}{len(hold)}")
+                self.assertFalse([line for line in text.splitlines() if len(line.expandtabs(8)) > 100])
 
     def test_what_cannot_be_exported(self) -> None:
         for channel, sequence, says in (
