@@ -24,12 +24,13 @@ class Machine(Protocol):
     kernel: str        # the name it goes by
     version: str       # uname -r, as far as it is known before hello
     pmem_dev: str      # "" if there is none
-    disk_dev: str
     work_dir: str      # a folder inside the machine, not on a filesystem under test
     guest: bool
     boot_s: float
     judge_path: Path   # the judge of races, as the machine sees it
 
+    @property
+    def disk_dev(self) -> str: ...
     def start(self, same_disks: bool = False) -> None: ...
     def cut_power(self) -> list[str]: ...
     def keep_images(self) -> None: ...
