@@ -127,9 +127,12 @@ static void cut_at(struct race_model *m, struct race_file *f, uint32_t c)
 
 pf_value race_one_of(const struct race_model *m, pf_value cell, uint32_t at)
 {
-	const struct race_set *s = set_of(m, cell);
+	const struct race_set *s;
 
-	return race_contended(cell) ? race_value_on(s->s[0].v, at - s->lo) : cell;
+	if (!race_contended(cell))
+		return cell;
+	s = set_of(m, cell);
+	return race_value_on(s->s[0].v, at - s->lo);
 }
 
 uint32_t race_stretch(const struct race_model *m, const struct race_file *f, uint32_t c, uint32_t hi)
