@@ -5,9 +5,9 @@
  *	bench_judge [OPERATIONS | STREAM]...	default 1000000 10000000
  *
  * A number: a child makes a race's stream (race_stream.c) and writes it into a pipe; this process
- * judges it as it comes. Once as threads follow each other in real races, and once with every
- * operation interrupted by others. A file: a recorded stream, judged again and again for a second at
- * least. Counted is the CPU time that judging takes, whatever the child takes.
+ * judges it as it comes. Once as threads follow each other in real races, and once with threads
+ * changing at about every operation. A file: a recorded stream, judged again and again for a second
+ * at least. Counted is the CPU time that judging takes, whatever the child takes.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -3,8 +3,8 @@
  * race_stream.c - see race_stream.h.
  *
  * What is done comes from the plan of real races (race_plan.c), so verbs, faults, ranges and places
- * are theirs. Operations act cell by cell, and are left half done for others to meet; a pwrite and a
- * fault have their file to themselves, as the lock of its inode gives it to them. README.md beside this says
+ * are theirs. Operations act cell by cell, and are left half done for others to meet; a pwrite and
+ * a fault have their file to themselves, as the lock of its inode gives it to them. README.md says
  * how the streams compare with those of real races.
  */
 #include <errno.h>

@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 /*
- * Write the stream of @operations operations to @fd. A thread runs as long as @alone (> 0) operations
- * take on the average, then another one goes on; what it was doing stays half done. Ends the
- * process where it cannot go on.
+ * Write the stream of @operations operations to @fd. A thread runs as long as @alone (> 0)
+ * operations take on the average, then another one goes on; what it was doing stays half done.
+ * Ends the process where it cannot go on.
  */
 void race_stream_make(int fd, uint64_t operations, unsigned int alone);
 
