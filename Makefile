@@ -48,6 +48,9 @@ $(BUILD)/test_race: $(BUILD)/harness/executor/race_plan.o
 $(BUILD)/bench_%: $(BUILD)/harness/bench/bench_%.o $(call obj,$(CORE) $(JUDGE_LIB))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread -lz
 
+# Its operations are those of the plan of races.
+$(BUILD)/bench_judge: $(call obj,harness/bench/race_stream.c harness/executor/race_plan.c $(FAULTS))
+
 # Not a test that runs by itself: it wants an RDMA device, so it is only built.
 $(BUILD)/rdma_try: $(BUILD)/harness/tests/rdma_try.o $(call obj,$(CORE) $(CHANNELS))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS)

@@ -33,6 +33,8 @@ bool race_refused(const struct pf_race_rec *r);
 bool race_room(struct race_model *m, struct race_file *f, uint32_t cells);
 
 /* Contended cells (race_set.c). */
+/* The first one from @lo on, @hi if there is none before it. @hi: at most f->nr_cells. */
+uint32_t race_first_contended(const struct race_file *f, uint32_t lo, uint32_t hi);
 /* Two operations meet at these cells: from now on what they may hold is followed. */
 void race_contend(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi);
 /* These cells, which are certain, hold what they held, or @v, v + 1 ... */

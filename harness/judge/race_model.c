@@ -40,6 +40,7 @@ void race_model_exit(struct race_model *m)
 	for (uint32_t i = 0; i < m->nr_files; i++) {
 		free(m->f[i].cells);
 		free(m->f[i].seen);
+		free(m->f[i].busy);
 	}
 	free(m->pool);
 }
@@ -48,7 +49,7 @@ bool race_room(struct race_model *m, struct race_file *f, uint32_t cells)
 {
 	uint32_t nr = f->nr_cells ? f->nr_cells : ROOM_MIN;
 	pf_value *more;
-	uint8_t *seen;
+	uint8_t *seen, *busy;
 
 	if (cells <= f->nr_cells)
 		return true;
@@ -60,12 +61,16 @@ bool race_room(struct race_model *m, struct race_file *f, uint32_t cells)
 	seen = realloc(f->seen, nr);
 	if (seen)
 		f->seen = seen;
-	if (!more || !seen) {
+	busy = realloc(f->busy, nr / RACE_PAGE_CELLS);
+	if (busy)
+		f->busy = busy;
+	if (!more || !seen || !busy) {
 		m->out_of_memory = true;
 		return false;
 	}
 	memset(f->cells + f->nr_cells, 0, (nr - f->nr_cells) * sizeof(*more));
 	memset(f->seen + f->nr_cells, 0, nr - f->nr_cells);
+	memset(f->busy + f->nr_cells / RACE_PAGE_CELLS, 0, (nr - f->nr_cells) / RACE_PAGE_CELLS);
 	f->nr_cells = nr;
 	return true;
 }
@@ -206,7 +211,7 @@ static void end_odd(struct race_model *m, struct race_pend *p, uint32_t lo, uint
 			to = settle_all(m, p, c, hi, claim && inside);
 			continue;
 		}
-		to = c + race_certain(f->cells + c, hi - c);
+		to = race_first_contended(f, c, hi);
 		if (beyond)
 			continue;
 		memset(f->seen + c, 0, to - c);
@@ -242,7 +247,7 @@ static void end_plain(struct race_model *m, struct race_pend *p, uint32_t easy)
 
 	memset(f->seen + p->lo, 0, known - p->lo);
 	for (uint32_t c = p->lo; c < easy;) {
-		uint32_t to = f->nr_sets ? c + race_certain(f->cells + c, easy - c) : easy;
+		uint32_t to = race_first_contended(f, c, easy);
 
 		race_fill(f->cells + c, to - c, v + (p->writes ? c - p->lo : 0), p->writes);
 		c = settle_all(m, p, to, easy, true);

@@ -37,6 +37,7 @@ struct race_set {
 struct race_file {
 	uint32_t id;
 	uint32_t nr_cells; /* allocated; those behind are zero */
+	uint8_t *busy; /* how many cells of each page are contended */
 	uint32_t nr_sets;  /* without any nothing is contended */
 	pf_value *cells;
 	uint8_t *seen; /* view + 1 that last saw the cell as it is; 0: nobody */

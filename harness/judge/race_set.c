@@ -55,6 +55,30 @@ static struct race_set *set_new(struct race_model *m, struct race_file *f, uint3
 	return s;
 }
 
+/* These cells, all of them certain before, are contended now; or none is any more, and all were. */
+static void count(struct race_file *f, uint32_t lo, uint32_t hi, bool more)
+{
+	for (uint32_t c = lo, to; c < hi; c = to) {
+		to = (c / RACE_PAGE_CELLS + 1) * RACE_PAGE_CELLS;
+		to = to < hi ? to : hi;
+		f->busy[c / RACE_PAGE_CELLS] += (uint8_t)(more ? to - c : c - to);
+	}
+}
+
+uint32_t race_first_contended(const struct race_file *f, uint32_t lo, uint32_t hi)
+{
+	for (uint32_t to; f->nr_sets && lo < hi; lo = to) {
+		to = (lo / RACE_PAGE_CELLS + 1) * RACE_PAGE_CELLS;
+		to = to < hi ? to : hi;
+		if (!f->busy[lo / RACE_PAGE_CELLS])
+			continue;
+		lo += race_certain(f->cells + lo, to - lo);
+		if (lo < to)
+			return lo;
+	}
+	return hi;
+}
+
 /* Its cells are the caller's to fill. */
 static void set_free(struct race_model *m, struct race_file *f, struct race_set *s)
 {
@@ -130,6 +154,7 @@ void race_contend(struct race_model *m, struct race_file *f, uint32_t lo, uint32
 		to = race_stretch(m, f, c, hi);
 		if (race_contended(v))
 			continue;
+		count(f, c, to, true);
 		s = set_new(m, f, c, to);
 		if (s)
 			set_add(s, v, 0);
@@ -143,7 +168,10 @@ void race_either(struct race_model *m, struct race_file *f, uint32_t lo, uint32_
 		struct race_set *s;
 
 		to = race_stretch(m, f, c, hi);
-		s = was == is ? NULL : set_new(m, f, c, to);
+		if (was == is)
+			continue;
+		count(f, c, to, true);
+		s = set_new(m, f, c, to);
 		if (s) {
 			set_add(s, was, 0);
 			set_add(s, is, 0);
@@ -158,10 +186,11 @@ void race_drop_sets(struct race_model *m, struct race_file *f, uint32_t lo, uint
 		return;
 	cut_at(m, f, lo);
 	cut_at(m, f, hi);
-	for (uint32_t c = lo + race_certain(f->cells + lo, hi - lo); c < hi;
-	     c += race_certain(f->cells + c, hi - c)) {
+	for (uint32_t c = race_first_contended(f, lo, hi); c < hi;
+	     c = race_first_contended(f, c, hi)) {
 		struct race_set *s = set_of(m, f->cells[c]);
 
+		count(f, c, s->hi, false);
 		race_fill(f->cells + c, s->hi - c, RACE_ANY, 0);
 		c = s->hi;
 		set_free(m, f, s);
@@ -309,6 +338,7 @@ static bool unset_if_certain(struct race_model *m, struct race_file *f, struct r
 {
 	if (s->nr != 1 || s->s[0].mask || ((others & ~looks) && (others & (others - 1))))
 		return false;
+	count(f, s->lo, s->hi, false);
 	race_fill(f->cells + s->lo, s->hi - s->lo, s->s[0].v, race_steps(s->s[0].v));
 	set_free(m, f, s);
 	return true;
