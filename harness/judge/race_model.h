@@ -19,7 +19,7 @@
 
 #define RACE_ANY UINT64_MAX
 #define RACE_MARK 0xffffffffull /* op of a value that is an index into the pool instead */
-#define RACE_STATES_MAX 24
+#define RACE_STATES_MAX 64
 #define RACE_PAGE_CELLS 64u
 #define RACE_SIZES_MAX 40
 
