@@ -213,7 +213,9 @@ class Whole(unittest.TestCase):
                 "--alphabet", "write punch fsync"]  # some seconds: it must not be over before it is stopped
         state = self.out / "explore" / "native" / "xfs" / "store" / "state.json"
         with subprocess.Popen([str(ROOT / "run.sh"), "explore", "--no-install", "--out", str(self.out), *argv],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as child:
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                              preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as child:
+            # (What a shell began in the background ignores it.)
             until = time.monotonic() + 120
             while not state.exists() and time.monotonic() < until:
                 time.sleep(0.01)
