@@ -162,7 +162,8 @@ class FsRun:
             try:
                 self.k.ensure_up()
                 if self.fs is None or self.fs.agent is not self.k.agent:
-                    self.fs = Filesystem(self.k.agent, self.config, self.k.device_for(self.config), self.k.mnt)
+                    self.fs = Filesystem(self.k.agent, self.config, self.k.device_for(self.config), self.k.mnt,
+                                         native=not self.k.machine.guest)
                     self.dirty = True
                 if self.dirty:
                     self.k.unmount_leftovers()

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """mkfs, mount, prove, umount and fsck, through the agent's `sh` on whatever machine it sits."""
 
+import errno
+import os
 import time
 from dataclasses import dataclass, field
 
@@ -26,6 +28,7 @@ _FSCK = {
     "btrfs": ("btrfs", "check", "--readonly", "--check-data-csum"),
 }
 
+ELSEWHERE_PATIENCE_S = 20  # for the last copy of a mount to go
 QUOTA_PATIENCE_S = 3.0
 
 
@@ -43,6 +46,7 @@ class Filesystem:
     mnt: str
     mounted: bool = False
     proven: bool = False
+    native: bool = False  # the device is this machine's own
     notes: list[str] = field(default_factory=list)
 
     def mkfs(self) -> None:
@@ -90,9 +94,33 @@ class Filesystem:
         done = self.agent.sh(*_FSCK[self.config.fstype], self.device, timeout_s=180)
         if done.ok:
             return ""
+        if self._mounted_elsewhere():
+            # It looked at a filesystem in use.
+            done = self.agent.sh(*_FSCK[self.config.fstype], self.device, timeout_s=180)
+            if done.ok:
+                return ""
         if done.exit is None or done.exit == 127:
             raise EnvironmentFailed(f"{_FSCK[self.config.fstype][0]}: {done.how}")
         return " | ".join([line for line in done.out.splitlines() if line.strip()][-6:]) or done.how
+
+    def _mounted_elsewhere(self) -> bool:
+        """Was our umount not the last? A mount namespace that was copied meanwhile keeps its copy of the mount.
+        True once it is gone; EnvironmentFailed when it stays. Nothing is written: the device is only opened."""
+        late = False
+        until = time.monotonic() + ELSEWHERE_PATIENCE_S
+        while self.native:
+            try:
+                os.close(os.open(self.device, os.O_RDONLY | os.O_EXCL))
+                break
+            except OSError as err:
+                if err.errno != errno.EBUSY:
+                    break
+            if time.monotonic() > until:
+                raise EnvironmentFailed(f"{self.device} is unmounted here and still in use in another mount namespace, "
+                                        "so nobody can check it (a container that was started meanwhile?)")
+            late = True
+            time.sleep(0.1)
+        return late
 
     def quota(self) -> str:
         """"" when the filesystem charges for what its files have, else both numbers. What was unlinked is

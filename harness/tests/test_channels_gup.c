@@ -507,7 +507,7 @@ static const char *make_mounts(void)
 
 	if (geteuid())
 		return "not root";
-	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL))
 		return "no mount namespace";
 	if (mount("pf-gup", root_dir, "tmpfs", 0, "size=512m"))
 		return "no tmpfs";

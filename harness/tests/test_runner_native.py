@@ -8,9 +8,12 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from harness.runner import native
 from harness.runner.errors import EnvironmentFailed, UsageError
+from harness.runner.fsconfig import FsConfig
+from harness.runner.fsops import Filesystem
 from harness.runner.proc import run, start_time
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,6 +156,22 @@ class Devices(unittest.TestCase):
             native.run("losetup", "-d", setup.disk_dev, check=True)
             with self.assertRaisesRegex(EnvironmentFailed, "does not stand for"):
                 setup.proven_disk()
+
+    def test_a_mount_that_another_namespace_keeps_is_no_finding(self) -> None:
+        with native.NativeSetup(f"test-n{os.getpid()}", lambda _: None, state=self.root / "state") as setup:
+            mnt = self.root / "mnt"
+            mnt.mkdir()
+            run("mkfs.ext4", "-q", setup.disk_dev, check=True)
+            run("mount", setup.disk_dev, str(mnt), check=True)
+            with subprocess.Popen(["unshare", "-m", "--propagation", "private", "sleep", "2"]) as other:
+                while os.readlink(f"/proc/{other.pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt"):
+                    pass
+                run("umount", str(mnt), check=True)
+                agent = mock.Mock()
+                agent.sh.side_effect = lambda *argv, timeout_s: mock.Mock(ok=other.poll() is not None, exit=1, out="dirty")
+                fs = Filesystem(agent, FsConfig("ext4", "ext4"), setup.disk_dev, str(mnt), native=True)
+                self.assertEqual(fs.fsck(), "")
+                self.assertEqual(agent.sh.call_count, 2)
 
     def test_a_named_device_is_used_and_left(self) -> None:
         state = self.root / "state"
