@@ -340,7 +340,11 @@ static uint32_t look_stretch(struct race_model *m, struct race_pend *p, uint32_t
 		v.nr = hi - lo;
 		bad_cell(m, bad, &v);
 	}
-	if (!ok && !race_contended(f->cells[lo]))
+	/* What was seen counts from here on, so that one loss is told once. Not so zeros through a
+	 * mapping: they may be a page that lingers there, and whether the data is lost is for the
+	 * next look to say. */
+	if (!ok && !race_contended(f->cells[lo]) &&
+	    (saw || p->rec->what != PF_VIEW_MMAP || is == RACE_ANY))
 		race_fill(f->cells + lo, hi - lo, saw, race_steps(saw));
 	return hi;
 }

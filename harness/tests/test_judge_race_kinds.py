@@ -73,6 +73,18 @@ class Kinds(unittest.TestCase):
                 want = [line.split()[1] for line in path.with_suffix(".expect").read_text().splitlines()]
                 self.assertEqual(self.judged(path.read_text()), want)
 
+    def test_zeros_that_stay_are_lost_data(self) -> None:
+        """The same, and a look after the store is over: no page fault is under way any more."""
+        late = """0 5 9 fault zero 0+64 0
+                  1 10 60 store - 8+8 8
+                  0 20 30 pwrite - 0+64 64
+                  2 40 50 look mmap 16+48 0 zero
+                  2 70 80 look {} 16+48 0 {}"""
+        self.assertEqual(self.judged(late.format("mmap", "zero")), ["corrupt", "late-zero", "lost-write"])
+        self.assertEqual(self.judged(late.format("buffered", "zero")), ["corrupt", "late-zero", "lost-write"])
+        self.assertEqual(self.judged(late.format("mmap", "12")), ["corrupt", "late-zero"])
+        self.assertEqual(self.judged(late.format("buffered", "12")), ["corrupt", "late-zero"])
+
     def test_a_copy_onto_itself_is_no_race(self) -> None:
         done = subprocess.run([JUDGE, "--race", "-"], input=stream("0 10 20 fault copy 0+0 0"), capture_output=True,
                               timeout=60, check=False)
