@@ -8,50 +8,22 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "explore.h"
 
-#define PIPE_BYTES (1 << 20) /* the most that needs no privilege */
 #define SILENT_MS 60000
-
-static void run_judge(const char *program, int in, int out)
-{
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	signal(SIGPIPE, SIG_DFL);
-	if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0)
-		_exit(127);
-	execl(program, program, "--each", (char *)NULL);
-	_exit(127);
-}
 
 int explore_judge_start(struct explore_judge *j, const char *program)
 {
-	int in[2], out[2];
+	char *const argv[] = { (char *)(uintptr_t)program, "--each", NULL };
+	int rc = judge_child_start(&j->pid, &j->in, &j->out, argv);
 
-	j->in = j->out = -1;
 	j->used = 0;
-	if (access(program, X_OK))
-		return -errno;
-	if (pipe2(in, O_CLOEXEC))
-		return -errno;
-	if (pipe2(out, O_CLOEXEC)) {
-		close(in[0]);
-		close(in[1]);
-		return -EMFILE;
-	}
-	fcntl(in[1], F_SETPIPE_SZ, PIPE_BYTES); /* without it, only less room */
-	j->pid = fork();
-	if (j->pid == 0)
-		run_judge(program, in[0], out[1]);
-	close(in[0]);
-	close(out[1]);
-	j->in = in[1];
-	j->out = out[0];
-	fcntl(j->in, F_SETFL, O_NONBLOCK);
-	return j->pid < 0 ? -EAGAIN : 0;
+	if (!rc)
+		fcntl(j->in, F_SETFL, O_NONBLOCK);
+	return rc;
 }
 
 static void take_lines(struct explore_judge *j)

@@ -9,49 +9,18 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "../core/clock.h"
 #include "race.h"
 
-#define PIPE_BYTES (1 << 20) /* the most that needs no privilege: a slow moment of the judge is none
-			      * of ours */
-
-static void run_judge(const char *program, int in, int out)
-{
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0)
-		_exit(127);
-	execl(program, program, "--race", "-", (char *)NULL);
-	_exit(127);
-}
-
 int race_judge_start(struct race_judge *j, const char *program)
 {
-	int in[2], out[2];
+	char *const argv[] = { (char *)(uintptr_t)program, "--race", "-", NULL };
 
-	j->in = j->out = -1;
-	if (access(program, X_OK))
-		return -errno;
-	if (pipe2(in, O_CLOEXEC))
-		return -errno;
-	if (pipe2(out, O_CLOEXEC)) {
-		close(in[0]);
-		close(in[1]);
-		return -errno;
-	}
-	fcntl(in[1], F_SETPIPE_SZ, PIPE_BYTES); /* without it, only less room */
-	j->pid = fork();
-	if (j->pid == 0)
-		run_judge(program, in[0], out[1]);
-	close(in[0]);
-	close(out[1]);
-	j->in = in[1];
-	j->out = out[0];
 	j->used = 0;
-	return j->pid < 0 ? -EAGAIN : 0;
+	return judge_child_start(&j->pid, &j->in, &j->out, argv);
 }
 
 /* Pass on the whole lines in j->line. */

@@ -107,6 +107,7 @@ class FsRun:
         self.config = config
         self.fs: Filesystem | None = None
         self.dirty = True  # make the filesystem anew before the next use
+        self.had = False  # it could be made and mounted here before
         self.cuts = 0
         self.pins: int | None = None  # pages pinned by nobody's case, None where that is not counted
         self.cut_log: list[str] = []  # of the kernel, while cases were at work until the last cut
@@ -157,7 +158,7 @@ class FsRun:
     # --- the filesystem ---------------------------------------------------------------------
 
     def prepare(self) -> Filesystem:
-        """A mounted, proven filesystem, made anew if need be. NotCovered when it cannot be had."""
+        """A mounted, proven filesystem, made anew if need be. NotCovered when it cannot be had at all."""
         for _ in range(3):
             try:
                 self.k.ensure_up()
@@ -173,8 +174,12 @@ class FsRun:
                 if not self.fs.mounted:
                     self.fs.mount()
                 self.fs.prove()
-                self.dirty = False
+                self.dirty, self.had = False, True
                 return self.fs
+            except NotCovered as why:
+                if self.had:  # what was found on it stands, and the rest was not tested
+                    raise EnvironmentFailed(f"{self.config.name}: could be had before and cannot now: {why}") from None
+                raise
             except (AgentDied, AgentTimeout) as err:
                 self.k.down(f"{self.config.name}: while preparing the filesystem: {err}")
         raise EnvironmentFailed(f"{self.k.name}/{self.config.name}: the machine died three times while "

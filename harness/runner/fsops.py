@@ -57,6 +57,8 @@ class Filesystem:
         if config.fstype not in _MKFS:
             raise NotCovered(f"FSTYP {config.fstype} is none the harness can make")
         done = self.agent.sh(*_MKFS[config.fstype], *config.mkfs_options, self.device, timeout_s=120)
+        if not done.ok and self._mounted_elsewhere():
+            done = self.agent.sh(*_MKFS[config.fstype], *config.mkfs_options, self.device, timeout_s=120)
         if not done.ok:
             raise NotCovered(f"mkfs: {_last(done.out) or done.how}")
 
@@ -117,7 +119,7 @@ class Filesystem:
                     break
             if time.monotonic() > until:
                 raise EnvironmentFailed(f"{self.device} is unmounted here and still in use in another mount namespace, "
-                                        "so nobody can check it (a container that was started meanwhile?)")
+                                        "so nobody can use it (a container that was started meanwhile?)")
             late = True
             time.sleep(0.1)
         return late

@@ -239,6 +239,17 @@ class Ended:
     broken_controls: list[str]
 
 
+def context_of(results: store.Store, everything: World, say: Callable[[str], None],
+               done: Callable[[store.CaseResult], None]) -> RunContext:
+    """What all kernels of a run have in common."""
+    return RunContext(
+        store=results, expectations=Expectations.load(ROOT / "harness" / "expected"),
+        klog=KernelLog.load(ROOT / "harness" / "expected" / "klog.allow"),
+        sequences=everything.sequences, configs=everything.configs, judge_program=JUDGE,
+        fio_job=ROOT / "workloads" / "fio" / "neighbour.fio", nonce=nonce_of(results.meta["seed"]),
+        say=say, done=done, controls=controls.SEQUENCES)
+
+
 def execute(options: Options, argv: list[str]) -> Ended:
     """Plan and run; what failed around the cases is said on stderr."""
     state = native.private_dir(native.state_dir())
@@ -258,13 +269,9 @@ def execute(options: Options, argv: list[str]) -> Ended:
         with ExitStack() as stack:
             # Not the folder's name: two runs may have chosen the same one with --out.
             makers = stage(options, names, store.new_run_name(), results.folder, progress.say, stack)
-            context = RunContext(
-                store=results, expectations=Expectations.load(ROOT / "harness" / "expected"),
-                klog=KernelLog.load(ROOT / "harness" / "expected" / "klog.allow"),
-                sequences=everything.sequences, configs=everything.configs, judge_program=JUDGE,
-                fio_job=ROOT / "workloads" / "fio" / "neighbour.fio", nonce=nonce_of(results.meta["seed"]),
-                say=progress.say, done=progress.done,
-                controls=() if options.selftest else controls.SEQUENCES)
+            context = context_of(results, everything, progress.say, progress.done)
+            if options.selftest:
+                context.controls = ()
             failed = run_kernels(makers, cases, context, options.jobs)
             to_the_end = True
     except EnvironmentFailed as err:

@@ -49,6 +49,7 @@ class FakeMachine:
         self.dying: list[str] = []
         self.boots = 0
         self.mkfs = 0
+        self.mkfs_fails: Callable[[int], bool] = lambda nr: False
         self.on_disk: set[int] = set()
         self.ran: list[int] = []
         self.kmsg: list[str] = []
@@ -135,6 +136,8 @@ class FakeMachine:
         if argv[0].startswith("mkfs"):
             self.mkfs += 1
             self.on_disk = set()
+            if self.mkfs_fails(self.mkfs):
+                return ["out busy", "ok exit 1"]
         if argv[0] == "xfs_repair" and self.fsck_bad(self.on_disk):
             return ["out agno%200%20is%20bad", "ok exit 1"]
         if "umount" in (argv[0], *argv[2:3]) and self.umount_dies(self.on_disk):

@@ -128,6 +128,20 @@ class Kernels(Bench):
         self.assertEqual({n: r.verdict for n, r in got.items()},
                          {1: "coherent", 2: "crashed", 3: "coherent", 4: "coherent"})
 
+    def test_a_filesystem_that_cannot_be_had_again_ends_the_kernel(self) -> None:
+        """What was found stands; the rest is not passed off as not covered."""
+        machine = FakeMachine(fsck_bad=lambda on_disk: True)
+        machine.mkfs_fails = lambda nr: nr > 1
+        with self.assertRaisesRegex(EnvironmentFailed, "could be had before and cannot now"):
+            self.run_it(machine, self.cases(4))
+        self.assertNotIn("not-covered", {r.outcome for r in self.store.results.values()})
+
+    def test_a_filesystem_that_cannot_be_had_at_all_is_not_covered(self) -> None:
+        machine = FakeMachine()
+        machine.mkfs_fails = lambda nr: True
+        got = self.run_it(machine, self.cases(2))
+        self.assertEqual({r.outcome for r in got.values()}, {"not-covered"})
+
     def test_exclusive_singly(self) -> None:
         machine = FakeMachine(fsck_bad=lambda on_disk: 2 in on_disk)
         got = self.run_it(machine, self.cases(3, exclusive=True))

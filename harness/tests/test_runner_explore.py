@@ -14,7 +14,7 @@ from .test_runner_execute import Bench
 from harness.runner import cli, explore_cell, explore_report
 from harness.runner.alphabet import parse
 from harness.runner.errors import EXIT_USAGE, UsageError
-from harness.runner.explore import Explore, ExploreKernel, duration, estimate
+from harness.runner.explore import RATES, Explore, ExploreKernel, duration, estimate
 from harness.runner.explore_state import Cell, load_progress
 
 ALPHABET = """# test
@@ -230,7 +230,7 @@ class Asked(unittest.TestCase):
         lines, seconds, counts = estimate(cells, everything, what, 2)
         self.assertEqual(len([line for line in lines if "sequences in each of 2 cells" in line]), 6)
         each = {h: sum(c["run"] for c in counts if c["holds"] == h) for h in (True, False)}
-        self.assertAlmostEqual(seconds, sum(each.values()) / 150)
+        self.assertAlmostEqual(seconds, sum(each.values()) / RATES["guest"])
         what.depth = 12
         lines, seconds, _ = estimate(cells, everything, what, 2)
         self.assertTrue(any("(estimated)" in line for line in lines))
