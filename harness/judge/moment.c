@@ -7,12 +7,17 @@
 
 #define CELL PF_CELL_BYTES
 
-/* A pwrite that extends does so bit by bit: every size on its way may be seen. */
-static bool extending(const struct exact *e, const struct j_look *l, uint64_t size)
+/* A pwrite or a clone that extends does so bit by bit: every size on its way may be seen. */
+static bool extending(const struct exact *e, const struct x_world *w, const struct j_look *l)
 {
+	uint64_t size = w->o[l->obj].size_bytes;
+
 	for (uint32_t left = e->forkers; left; left &= left - 1) {
 		const struct j_op *op = e->pend[__builtin_ctz(left)].op;
 
+		if (j_moves(op) && op->prim == J_COPY && op->obj2 == l->obj && l->size_bytes > size &&
+		    l->size_bytes <= w->o[op->obj].size_bytes)
+			return true;
 		if (op->verb == J_PWRITE && op->obj == l->obj && l->size_bytes > size &&
 		    l->size_bytes > op->off_bytes &&
 		    l->size_bytes <= op->off_bytes + op->len_bytes)
@@ -31,7 +36,7 @@ void x_see_sizes(const struct exact *e, struct x_world *w)
 			continue;
 		size = w->o[l->obj].size_bytes;
 		if (!l->has_size || size == X_SIZE_ANY || size == l->size_bytes ||
-		    extending(e, l, size))
+		    extending(e, w, l))
 			w->sized |= left & -left;
 	}
 }

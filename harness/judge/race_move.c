@@ -276,12 +276,29 @@ static void close_sizes(struct race_model *m)
 	}
 }
 
-/* A pwrite that extends does so bit by bit: every size on its way is seen. */
+/* Is @size on the way of a clone of @from onto @to, from one of the sizes they may have? */
+static bool clone_passes(const struct race_file *from, const struct race_file *to, uint32_t size)
+{
+	bool above = false, below = from->nr_sizes > RACE_SIZES_MAX;
+
+	for (uint32_t i = 0; i < to->nr_sizes; i++)
+		above |= size > to->size[i].v;
+	for (uint32_t i = 0; i < from->nr_sizes && !below; i++)
+		below = size <= from->size[i].v;
+	return above && below;
+}
+
+/* A pwrite or a clone that extends does so bit by bit: every size on its way is seen. */
 static bool extending(const struct race_model *m, const struct race_pend *look)
 {
 	for (uint32_t i = 0; i < m->nr_threads; i++) {
 		const struct race_pend *q = &m->p[i];
 
+		if (q->rec && q->moves && q->rec->what == PF_PRIM_COPY &&
+		    target_of(q) == look->rec->file &&
+		    clone_passes(&m->f[q->rec->file], &m->f[look->rec->file],
+				 look->rec->size_cells))
+			return true;
 		if (q->rec && q->sizes && q->writes && q->rec->file == look->rec->file &&
 		    look->rec->size_cells > q->lo && look->rec->size_cells <= q->hi)
 			return true;
