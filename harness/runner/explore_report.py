@@ -151,6 +151,7 @@ def _sums(cells: list[dict[str, Any]]) -> list[str]:
     unseen = sorted({c["fs"] for c in ran if not c["looked_after_remount"]})
     out.append(f"views: mmap, buffered, direct and dropped of every sequence; {looked:,} files once more after a remount"
                + (f" (not on {' '.join(unseen)})" if unseen else ""))
+    out.append("pins: that a pin was there was not counted, for many sequences run at once; the repeats of a finding count")
     return out
 
 
