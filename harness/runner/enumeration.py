@@ -20,7 +20,7 @@ A look is never moved across anything: it fills and flushes caches, so it is a s
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import permutations, product
 
 from .alphabet import CHANNEL_VERBS, SYNCS, Alphabet, Symbol, size_text
@@ -42,10 +42,11 @@ class State:
     pinned: frozenset[int]
     held: tuple[int, ...] = ()  # the files of what is held, oldest first
     nameless: frozenset[int] = frozenset()
+    holds_max: int = HOLDS_MAX  # writes held at once
 
 
-def first_state(alphabet: Alphabet) -> State:
-    return State(frozenset(i for i, f in enumerate(alphabet.files) if f.pinned))
+def first_state(alphabet: Alphabet, holds_max: int = HOLDS_MAX) -> State:
+    return State(frozenset(i for i, f in enumerate(alphabet.files) if f.pinned), holds_max=holds_max)
 
 
 def step(state: State, s: Symbol) -> State | None:
@@ -54,23 +55,23 @@ def step(state: State, s: Symbol) -> State | None:
     if s.verb in ("write", "store", "hold") and file not in state.pinned:
         return None
     if s.verb == "hold":
-        return None if len(state.held) == HOLDS_MAX else State(state.pinned, (*state.held, file), state.nameless)
+        return None if len(state.held) == state.holds_max else replace(state, held=(*state.held, file))
     if s.verb == "land":
         # With one held write the oldest is the youngest.
         if len(state.held) < (2 if s.last else 1):
             return None
-        return State(state.pinned, state.held[:-1] if s.last else state.held[1:], state.nameless)
+        return replace(state, held=state.held[:-1] if s.last else state.held[1:])
     if s.verb == "pin":
-        return None if file in state.pinned else State(state.pinned | {file}, state.held, state.nameless)
+        return None if file in state.pinned else replace(state, pinned=state.pinned | {file})
     if s.verb == "unpin":
         if file not in state.pinned or file in state.held:
             return None
-        return State(state.pinned - {file}, state.held, state.nameless)
+        return replace(state, pinned=state.pinned - {file})
     if s.verb == "read" and s.args[-1] == "mmap" and file not in state.pinned:
         return None
     if s.verb in ("unlink", "rename"):
         gone = set(s.files) & state.nameless
-        return None if gone else State(state.pinned, state.held, state.nameless | {s.files[-1] if s.pair else file})
+        return None if gone else replace(state, nameless=state.nameless | {s.files[-1] if s.pair else file})
     return state
 
 
@@ -99,7 +100,7 @@ class Counts:
 class Enumeration:
     """All words over an alphabet; symbols are tried in the alphabet's order."""
 
-    def __init__(self, alphabet: Alphabet) -> None:
+    def __init__(self, alphabet: Alphabet, holds_max: int = HOLDS_MAX) -> None:
         self.alphabet = alphabet
         self.symbols = alphabet.symbols
         self.commutes = [[commute(a, b) for b in self.symbols] for a in self.symbols]
@@ -108,7 +109,7 @@ class Enumeration:
         self.renamed = [self._renaming(p) for p in self.twins]
         self.firsts = {0} | {p.index(0) for p in self.twins}  # files that may be the first to be looked at
         self.completions: dict[tuple[State, int], int] = {}
-        self.first = first_state(alphabet)
+        self.first = first_state(alphabet, holds_max)
         self.worlds: list[World] = list(product(*(f.states for f in alphabet.files)))
         self.worlds_by_use: dict[frozenset[int], list[World]] = {}
 

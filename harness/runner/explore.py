@@ -13,7 +13,7 @@ from . import alphabet as alphabets, controls, deps, explore_report, main as run
 from .agent import ChannelInfo
 from .alphabet import Alphabet
 from .batch import FsRun
-from .enumeration import DEPTH_MAX, RULES, Counts, Enumeration
+from .enumeration import DEPTH_MAX, HOLDS_MAX, RULES, Counts, Enumeration
 from .errors import EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, EnvironmentFailed, UsageError
 from .execute import KernelRun, RunContext, run_kernels
 from .explore_cell import CellRun
@@ -26,10 +26,22 @@ from .progress import Progress as Lines
 TIMES = 5
 DAY_S = 86400.0
 COUNTED_MAX = 1_500_000  # valid words; of more the number is estimated
-# Sequences a second of one machine before its own rate is known: measured on two busy cores, guests without KVM.
-RATES = {"native": 400.0, "guest": 75.0}
+# Sequences a second of one machine before its own rate is known: measured on two CPUs, guests without KVM.
+RATES = {"native": 1000.0, "guest": 75.0}
 _CLASS_ORDER = ("pte", "syscall", "short-pin", "long-pin", "faulting")
 SECTION = "explore"  # of run.json
+
+
+_HOLDS_TEXT = {0: "without held writes", 1: "with one held write at a time", HOLDS_MAX: "with held writes"}
+
+
+def _holds(channel: ChannelInfo) -> int:
+    """Writes that may be held at once. Where nothing is in flight after a hold, a held write is a write where it
+    lands. A held write(2) has its file's lock: a second one may wait for it, or for who waits for it, and is not
+    held then, but stuck."""
+    if channel.hold != "inflight":
+        return 0
+    return 1 if channel.cls == "syscall" else HOLDS_MAX
 
 
 @dataclass
@@ -44,7 +56,7 @@ class Explore:
     times: int = TIMES
     seed: int = 0
     alphabet: Alphabet | None = None
-    _made: dict[bool, Enumeration] = field(default_factory=dict)
+    _made: dict[int, Enumeration] = field(default_factory=dict)
 
     def check(self) -> None:
         if not 1 <= self.depth <= DEPTH_MAX:
@@ -60,13 +72,13 @@ class Explore:
         return self.budget_s > 0
 
     def enumeration(self, channel: ChannelInfo) -> Enumeration:
-        """Where nothing is in flight after a hold, a held write is a write where it lands."""
+        """Of the sequences that make sense for the channel."""
         assert self.alphabet
-        holds = channel.hold == "inflight"
+        holds = _holds(channel)
         if holds not in self._made:
             made = self.alphabet if holds else self.alphabet.without_holds()
             made.check()
-            self._made[holds] = Enumeration(made)
+            self._made[holds] = Enumeration(made, holds)
         return self._made[holds]
 
 
@@ -169,15 +181,15 @@ def plan(kernels: list[str], everything: runs.World, filters: Any, explore: Expl
 
 def estimate(cells: list[Cell], everything: runs.World, explore: Explore, jobs: int) -> tuple[list[str], float, Any]:
     """The lines said before the start, the seconds in all, and the counts for run.json."""
-    by_holds: dict[bool, list[Cell]] = {}
+    by_holds: dict[int, list[Cell]] = {}
     for cell in cells:
-        by_holds.setdefault(everything.hello.channels[cell.channel].hold == "inflight", []).append(cell)
+        by_holds.setdefault(_holds(everything.hello.channels[cell.channel]), []).append(cell)
     out, told = [], []
     busy_s: dict[str, float] = {}
     for holds, mine in sorted(by_holds.items()):
         e = explore.enumeration(everything.hello.channels[mine[0].channel])
         channels = dict.fromkeys(c.channel for c in mine)
-        out.append(f"{' '.join(channels)} ({'with' if holds else 'without'} held writes, {len(e.symbols)} steps):")
+        out.append(f"{' '.join(channels)} ({_HOLDS_TEXT[holds]}, {len(e.symbols)} steps):")
         for depth in range(1, explore.depth + 1):
             counts = e.count(depth, COUNTED_MAX)
             out.append("  " + _count_line(depth, counts, len(mine)))

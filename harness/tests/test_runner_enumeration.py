@@ -147,6 +147,19 @@ class Enumerated(unittest.TestCase):
         self.assertTrue(about.estimated and not true.estimated)
         self.assertLess(abs(about.run / true.run - 1), 0.5)
 
+    def test_one_held_write_at_a_time(self) -> None:
+        """All that hold one, and none that hold two: what a channel whose held write has the file's lock can do."""
+        def held(e: Enumeration, word: Word) -> int:
+            out = most = 0
+            for verb, _ in e.steps(word):
+                out += (verb == "hold") - (verb == "land")
+                most = max(most, out)
+            return most
+        two, one = Enumeration(alphabet(TWINS)), Enumeration(alphabet(TWINS), 1)
+        every = set(two.words(4))
+        self.assertEqual(max(held(two, w) for w in every), 2)
+        self.assertEqual(set(one.words(4)), {w for w in every if held(two, w) < 2})
+
     def test_items_go_on_and_split(self) -> None:
         e = Enumeration(alphabet(LONE))
         every = list(e.items(3))

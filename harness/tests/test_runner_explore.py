@@ -229,7 +229,7 @@ class Asked(unittest.TestCase):
         cells = [Cell(k, "xfs", c) for k in ("native", "6.1") for c in everything.hello.channels]
         lines, seconds, counts = estimate(cells, everything, what, 2)
         self.assertEqual(len([line for line in lines if "sequences in each of 2 cells" in line]), 6)
-        each = {h: sum(c["run"] for c in counts if c["holds"] == h) for h in (True, False)}
+        each = {h: sum(c["run"] for c in counts if c["holds"] == h) for h in (2, 0)}
         self.assertAlmostEqual(seconds, sum(each.values()) / RATES["guest"])
         what.depth = 12
         lines, seconds, _ = estimate(cells, everything, what, 2)
