@@ -70,7 +70,10 @@ static int take_file(struct judge *j, const struct j_event *ev)
 	};
 	strcpy(o->name, ev->name);
 	strcpy(o->path_name, ev->name);
-	return room_for(j, j->nr_objects++, ev->size_bytes);
+	if (room_for(j, j->nr_objects, ev->size_bytes))
+		return -EINVAL;
+	j->nr_objects++;
+	return 0;
 }
 
 /*
@@ -182,9 +185,11 @@ static int look_begin(struct judge *j, const struct j_event *ev)
 	return 0;
 }
 
+/* What contradicts leaves no trace: the lines before it can be judged (--prefix). */
 static int take_inv(struct judge *j, const struct j_event *ev)
 {
-	struct j_op *op;
+	struct j_op *op, begun;
+	int rc;
 
 	if (!ev->op || (ev->op >= J_OPS_MAX && ev->verb != J_LOOK))
 		return contradiction(j, "operation number %u", ev->op);
@@ -193,7 +198,7 @@ static int take_inv(struct judge *j, const struct j_event *ev)
 	op = &j->ops[ev->op];
 	if (op->known || look_find(j, ev->op))
 		return contradiction(j, "operation %u begins twice", ev->op);
-	*op = (struct j_op){
+	begun = (struct j_op){
 		.known = true,
 		/* What a channel writes with write(2) makes the file longer like any other. */
 		.verb = ev->verb == J_WRITE && j->class == J_SYSCALL ? J_PWRITE : ev->verb,
@@ -208,13 +213,18 @@ static int take_inv(struct judge *j, const struct j_event *ev)
 		.obj2 = ev->name2 ? j_find_object(j, ev->name2) : -1,
 	};
 	if (ev->fault)
-		snprintf(op->fault, sizeof(op->fault), "%s", ev->fault);
-	if (op->obj < 0 || (ev->name2 && op->obj2 < 0) ||
-	    ((op->prim == J_COPY || op->prim == J_RENAME) && (op->obj2 < 0 || op->obj2 == op->obj)))
+		snprintf(begun.fault, sizeof(begun.fault), "%s", ev->fault);
+	if (begun.obj < 0 || (ev->name2 && begun.obj2 < 0) ||
+	    ((begun.prim == J_COPY || begun.prim == J_RENAME) &&
+	     (begun.obj2 < 0 || begun.obj2 == begun.obj)))
 		return contradiction(j, "operation %u: no such file", ev->op);
+	rc = room_for_op(j, &begun);
+	if (rc)
+		return rc;
+	*op = begun;
 	j->last_op = ev->op > j->last_op ? ev->op : j->last_op;
 	name_in_doubt(j, op, 1);
-	return room_for_op(j, op);
+	return 0;
 }
 
 /* fsync and syncfs promise that the file can be found again; of fdatasync and msync nobody is
@@ -268,6 +278,8 @@ static int take_ret(struct judge *j, const struct j_event *ev)
 		return contradiction(j, "operation %u returns and never began", ev->op);
 	if (op->returned)
 		return contradiction(j, "operation %u returns twice", ev->op);
+	if (j_is_write(op) && ev->ok && ev->value > op->len_bytes)
+		return contradiction(j, "operation %u wrote more than it was asked to", ev->op);
 	op->returned = true;
 	op->ok = ev->ok;
 	op->value = ev->value;
@@ -275,8 +287,6 @@ static int take_ret(struct judge *j, const struct j_event *ev)
 	op->ret_at = ++j->nr_events;
 	snprintf(op->errno_name, sizeof(op->errno_name), "%s", ev->ok ? "" : ev->errno_name);
 	snprintf(op->detail, sizeof(op->detail), "%s", ev->text);
-	if (j_is_write(op) && op->ok && op->value > op->len_bytes)
-		return contradiction(j, "operation %u wrote more than it was asked to", ev->op);
 	if (j_changes_data(op))
 		j->last_change_at = op->ret_at;
 	if (op->verb != J_FAULT || !op->ok)
@@ -296,12 +306,16 @@ static int take_ret(struct judge *j, const struct j_event *ev)
 /* One line may not hold all that a look saw. */
 static int see_runs(struct judge *j, struct j_look *l, const struct j_event *ev)
 {
-	uint64_t at = ev->off_bytes / CELL;
+	uint64_t at = ev->off_bytes / CELL, end = at;
 	const struct j_object *o = &j->objects[l->obj];
 	struct j_obs *obs;
 
 	if (l->nr_obs && l->obs[l->nr_obs - 1].first + l->obs[l->nr_obs - 1].nr > at)
 		return contradiction(j, "look %u saw a cell twice", l->op);
+	for (int i = 0; i < ev->nr_seen; i++)
+		if (ev->seen[i].count > J_FILE_CELLS_MAX ||
+		    (end += ev->seen[i].count) > J_FILE_CELLS_MAX)
+			return contradiction(j, "look %u sees past what can be judged", l->op);
 	obs = realloc(l->obs, (l->nr_obs + (uint32_t)ev->nr_seen + 1) * sizeof(*obs));
 	if (!obs)
 		return contradiction(j, "out of memory");
@@ -310,8 +324,6 @@ static int see_runs(struct judge *j, struct j_look *l, const struct j_event *ev)
 		const struct j_seen *s = &ev->seen[i];
 		struct j_obs *b = &obs[l->nr_obs];
 
-		if (at + s->count > J_FILE_CELLS_MAX)
-			return contradiction(j, "look %u sees past what can be judged", l->op);
 		*b = (struct j_obs){ .kind = s->kind, .first = (uint32_t)at,
 				     .nr = (uint32_t)s->count };
 		if (s->kind == SEEN_CELL)
@@ -337,14 +349,16 @@ static int take_see(struct judge *j, const struct j_event *ev)
 		return j->crashed || j->names_in_doubt ?
 			       0 :
 			       contradiction(j, "look at %s: no such file", ev->name);
+	if (!name_unsure(j, &j->objects[l->obj])) {
+		if (see_runs(j, l, ev))
+			return -EINVAL;
+		l->judged = true;
+		l->has_size = true;
+		l->size_bytes = ev->size_bytes;
+	}
 	if (ev->len_bytes || ev->size_bytes < CELL)
 		j->last_seen_at = j->nr_events + 1;
-	if (name_unsure(j, &j->objects[l->obj]))
-		return 0;
-	l->judged = true;
-	l->has_size = true;
-	l->size_bytes = ev->size_bytes;
-	return see_runs(j, l, ev);
+	return 0;
 }
 
 static int note_op(struct judge *j, const struct j_event *ev)
