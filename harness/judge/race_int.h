@@ -10,27 +10,34 @@ static inline bool race_contended(pf_value cell)
 	return cell >> 32 == RACE_MARK && cell != RACE_ANY;
 }
 
-/* What neighbours have when they were written together: each its own home cell; or all the same. */
-static inline bool race_steps(pf_value v)
-{
-	return v && v != RACE_ANY;
-}
-
+/* Neighbours that were written together have each its own home cell; or all have the same. */
 static inline pf_value race_value_on(pf_value v, uint32_t cells)
 {
-	return race_steps(v) ? v + cells : v;
+	return v && v >> 32 != RACE_MARK ? v + cells : v;
 }
 
-/* Loops over whole ranges (race_range.c). */
-/* How many cells from the first on are not contended. */
-uint32_t race_certain(const pf_value *cells, uint32_t nr);
-/* ... are v, v + 1, v + 2 ..., or without @steps all v. */
-uint32_t race_same(const pf_value *cells, uint32_t nr, pf_value v, bool steps);
-void race_fill(pf_value *cells, uint32_t nr, pf_value v, bool steps);
+static inline pf_value race_value_before(pf_value v)
+{
+	return v && v >> 32 != RACE_MARK ? v - 1 : v;
+}
+
+/* Extents (race_extent.c). @c is below f->nr_cells, @hi at most that. */
+bool race_room(struct race_model *m, struct race_file *f, uint32_t cells);
+/* Where the extent begins that @c is in, and where it ends; at most @hi. */
+uint32_t race_begin_of(const struct race_file *f, uint32_t c);
+uint32_t race_end_of(const struct race_file *f, uint32_t c, uint32_t hi);
+/* What is there: a value, RACE_ANY, or what race_contended() knows. */
+pf_value race_at(const struct race_file *f, uint32_t c);
+/* @v, v + 1 ... from @lo on. What is contended behind @hi begins there. */
+void race_fill(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v);
+/* The extent that begins at @c is the one before it. */
+void race_join(struct race_file *f, uint32_t c);
+/* Take a copy of what is in a range, and put it where @lo is. False without memory. */
+bool race_take(struct race_model *m, const struct race_file *f, uint32_t lo, uint32_t hi);
+void race_put(const struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi);
 
 /* A refusal at the door: the kernel says that it did nothing. */
 bool race_refused(const struct pf_race_rec *r);
-bool race_room(struct race_model *m, struct race_file *f, uint32_t cells);
 
 /* Contended cells (race_set.c). */
 /* The first one from @lo on, @hi if there is none before it. @hi: at most f->nr_cells. */
@@ -39,9 +46,6 @@ uint32_t race_first_contended(const struct race_file *f, uint32_t lo, uint32_t h
 void race_contend(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi);
 /* These cells, which are certain, hold what they held, or @v, v + 1 ... */
 void race_either(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi, pf_value v);
-/* Where the stretch of cells that hold the same ends, which begins with @c; at most @hi. */
-uint32_t race_stretch(const struct race_model *m, const struct race_file *f, uint32_t c,
-		      uint32_t hi);
 /* What is contended becomes RACE_ANY. */
 void race_drop_sets(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi);
 /*
@@ -54,8 +58,8 @@ uint32_t race_settle(struct race_model *m, struct race_pend *p, uint32_t lo, uin
 void race_forget(struct race_model *m, struct race_pend *p);
 /* What the operation leaves there. */
 pf_value race_effect(const struct race_model *m, const struct race_pend *p, uint32_t cell);
-/* What @cell, the content of cell number @at, holds or may hold. */
-pf_value race_one_of(const struct race_model *m, pf_value cell, uint32_t at);
+/* What the cell holds or may hold. */
+pf_value race_one_of(const struct race_model *m, const struct race_file *f, uint32_t c);
 
 /* Two operations overlap in time and at least one is a shift or clone. */
 void race_overlap_move(struct race_model *m, struct race_pend *a, struct race_pend *b);

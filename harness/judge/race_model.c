@@ -8,12 +8,6 @@
 #include "../core/seq.h" /* views */
 #include "race_int.h"
 
-#ifdef PF_FUZZ /* most inputs are small, and clearing what they do not use takes longer than judging */
-#define ROOM_MIN 64u
-#else
-#define ROOM_MIN 1024u
-#endif
-
 int race_model_init(struct race_model *m, const struct pf_race_header *h)
 {
 	memset(m, 0, sizeof(*m));
@@ -27,10 +21,9 @@ int race_model_init(struct race_model *m, const struct pf_race_header *h)
 		f->nr_sizes = 1;
 		f->limit = h->files[i].cells;
 		f->size[0] = (struct race_state){ h->files[i].cells, 0 };
-		if (!race_room(m, f, h->files[i].cells))
+		if (!race_room(m, f, h->files[i].cells ? h->files[i].cells : 1))
 			return -ENOMEM;
-		for (uint32_t c = 0; c < h->files[i].cells; c++)
-			f->cells[c] = pf_value_make(h->files[i].op, f->id, c);
+		race_fill(f, 0, h->files[i].cells, pf_value_make(h->files[i].op, f->id, 0));
 	}
 	return 0;
 }
@@ -40,39 +33,11 @@ void race_model_exit(struct race_model *m)
 	for (uint32_t i = 0; i < m->nr_files; i++) {
 		free(m->f[i].cells);
 		free(m->f[i].seen);
-		free(m->f[i].busy);
+		free(m->f[i].begins);
+		free(m->f[i].words);
 	}
 	free(m->pool);
-}
-
-bool race_room(struct race_model *m, struct race_file *f, uint32_t cells)
-{
-	uint32_t nr = f->nr_cells ? f->nr_cells : ROOM_MIN;
-	pf_value *more;
-	uint8_t *seen, *busy;
-
-	if (cells <= f->nr_cells)
-		return true;
-	while (nr < cells)
-		nr *= 2;
-	more = realloc(f->cells, nr * sizeof(*more));
-	if (more)
-		f->cells = more;
-	seen = realloc(f->seen, nr);
-	if (seen)
-		f->seen = seen;
-	busy = realloc(f->busy, nr / RACE_PAGE_CELLS);
-	if (busy)
-		f->busy = busy;
-	if (!more || !seen || !busy) {
-		m->out_of_memory = true;
-		return false;
-	}
-	memset(f->cells + f->nr_cells, 0, (nr - f->nr_cells) * sizeof(*more));
-	memset(f->seen + f->nr_cells, 0, nr - f->nr_cells);
-	memset(f->busy + f->nr_cells / RACE_PAGE_CELLS, 0, (nr - f->nr_cells) / RACE_PAGE_CELLS);
-	f->nr_cells = nr;
-	return true;
+	free(m->taken);
 }
 
 /* Beginnings. */
@@ -182,10 +147,10 @@ static uint32_t before(uint32_t hi, uint32_t border, uint32_t lo)
 static uint32_t settle_all(struct race_model *m, struct race_pend *p, uint32_t lo, uint32_t hi,
 			   bool must)
 {
-	const pf_value *cells = m->f[p->rec->file].cells;
+	const struct race_file *f = &m->f[p->rec->file];
 	bool ok;
 
-	while (lo < hi && race_contended(cells[lo]))
+	while (lo < hi && race_contended(race_at(f, lo)))
 		lo = race_settle(m, p, lo, hi, must, &ok);
 	return lo;
 }
@@ -207,7 +172,7 @@ static void end_odd(struct race_model *m, struct race_pend *p, uint32_t lo, uint
 		bad_cell(m, bad, &v);
 	}
 	for (uint32_t c = lo, to; c < hi; c = to) {
-		if (race_contended(f->cells[c])) {
+		if (race_contended(race_at(f, c))) {
 			to = settle_all(m, p, c, hi, claim && inside);
 			continue;
 		}
@@ -216,9 +181,9 @@ static void end_odd(struct race_model *m, struct race_pend *p, uint32_t lo, uint
 			continue;
 		memset(f->seen + c, 0, to - c);
 		if (c >= p->moved_lo)
-			race_fill(f->cells + c, to - c, RACE_ANY, false);
+			race_fill(f, c, to, RACE_ANY);
 		else if (claim && inside)
-			race_fill(f->cells + c, to - c, race_effect(m, p, c), p->writes);
+			race_fill(f, c, to, race_effect(m, p, c));
 		else
 			race_either(m, f, c, to, race_effect(m, p, c));
 	}
@@ -249,7 +214,7 @@ static void end_plain(struct race_model *m, struct race_pend *p, uint32_t easy)
 	for (uint32_t c = p->lo; c < easy;) {
 		uint32_t to = race_first_contended(f, c, easy);
 
-		race_fill(f->cells + c, to - c, v + (p->writes ? c - p->lo : 0), p->writes);
+		race_fill(f, c, to, race_value_on(v, c - p->lo));
 		c = settle_all(m, p, to, easy, true);
 	}
 }
@@ -313,23 +278,21 @@ static uint32_t look_stretch(struct race_model *m, struct race_pend *p, uint32_t
 			     pf_value saw, struct race_violation *bad)
 {
 	struct race_file *f = &m->f[p->rec->file];
-	pf_value is = f->cells[lo];
+	pf_value is = race_at(f, lo);
 	struct race_violation v = {.bad = RACE_BAD_VALUE,
 				   .rec = p->rec,
 				   .file = p->rec->file,
 				   .cell = lo,
 				   .saw = saw,
-				   .want = race_one_of(m, is, lo),
+				   .want = race_one_of(m, f, lo),
 				   .seen_view = f->seen[lo]};
 	bool moved = lo >= p->moved_lo, ok = false;
 
 	hi = moved ? hi : before(hi, p->moved_lo, lo);
 	if (race_contended(is))
 		hi = race_settle(m, p, lo, hi, !moved, &ok);
-	else if (!moved && is != RACE_ANY)
-		hi = lo + 1; /* it may be right again */
 	else
-		hi = race_stretch(m, f, lo, hi);
+		hi = race_end_of(f, lo, hi);
 	/* A shift or clone overlaps: it may have seen the cell before it or after, so it says
 	 * nothing of what is there now. */
 	if (moved || is == RACE_ANY)
@@ -343,9 +306,9 @@ static uint32_t look_stretch(struct race_model *m, struct race_pend *p, uint32_t
 	/* What was seen counts from here on, so that one loss is told once. Not so zeros through a
 	 * mapping: they may be a page that lingers there, and whether the data is lost is for the
 	 * next look to say. */
-	if (!ok && !race_contended(f->cells[lo]) &&
+	if (!ok && !race_contended(race_at(f, lo)) &&
 	    (saw || p->rec->what != PF_VIEW_MMAP || is == RACE_ANY))
-		race_fill(f->cells + lo, hi - lo, saw, race_steps(saw));
+		race_fill(f, lo, hi, saw);
 	return hi;
 }
 
@@ -355,13 +318,13 @@ static void look_odd(struct race_model *m, struct race_pend *p, uint32_t cell,
 	struct race_file *f = &m->f[p->rec->file];
 	struct race_violation v = { .bad = RACE_BAD_READ, .rec = p->rec, .file = p->rec->file,
 				    .cell = cell, .nr = 1, .saw = run->value,
-				    .want = race_one_of(m, f->cells[cell], cell),
+				    .want = race_one_of(m, f, cell),
 				    .run_kind = run->kind };
 	bool excused = false;
 
 	if (run->kind == PF_RUN_TORN)
-		excused = f->cells[cell] == RACE_ANY || changing(m, p, cell) ||
-			  race_contended(f->cells[cell]);
+		excused = race_at(f, cell) == RACE_ANY || changing(m, p, cell) ||
+			  race_contended(race_at(f, cell));
 	else if (run->kind == PF_RUN_ERROR && run->value == EIO)
 		excused = p->rec->what == PF_VIEW_DIRECT && file_changing(m, p);
 	else if (run->kind == PF_RUN_ERROR)
@@ -377,8 +340,7 @@ static void look_run(struct race_model *m, struct race_pend *p, uint32_t lo, uin
 		     const struct pf_race_run *run, struct race_violation *bad)
 {
 	struct race_file *f = &m->f[p->rec->file];
-	bool steps = run->kind == PF_RUN_CELLS;
-	pf_value v = steps ? run->value : PF_VALUE_ZERO;
+	pf_value v = run->kind == PF_RUN_CELLS ? run->value : PF_VALUE_ZERO;
 
 	if (run->kind != PF_RUN_CELLS && run->kind != PF_RUN_ZERO) {
 		for (uint32_t c = lo; c < hi; c++)
@@ -387,15 +349,15 @@ static void look_run(struct race_model *m, struct race_pend *p, uint32_t lo, uin
 	}
 	for (uint32_t c = lo; c < hi && !m->out_of_memory;) {
 		pf_value saw = race_value_on(v, c - lo);
-		uint32_t same;
+		uint32_t to;
 
-		if (f->cells[c] != saw) {
+		if (race_at(f, c) != saw) {
 			c = look_stretch(m, p, c, hi, saw, bad);
 			continue;
 		}
-		same = race_same(f->cells + c, hi - c, saw, steps);
-		memset(f->seen + c, p->rec->what + 1, same);
-		c += same;
+		to = race_end_of(f, c, hi);
+		memset(f->seen + c, p->rec->what + 1, to - c);
+		c = to;
 	}
 }
 

@@ -37,14 +37,21 @@ struct race_set {
 struct race_file {
 	uint32_t id;
 	uint32_t nr_cells; /* allocated; those behind are zero */
-	uint8_t *busy; /* how many cells of each page are contended */
 	uint32_t nr_sets;  /* without any nothing is contended */
-	pf_value *cells;
+	pf_value *cells;   /* where an extent begins: of its first cell */
+	uint64_t *begins;  /* a bit for each cell */
+	uint64_t *words;   /* a bit for each word of those that is not 0 */
 	uint8_t *seen; /* view + 1 that last saw the cell as it is; 0: nobody */
 	uint32_t limit; /* it was never longer, cells: behind that all is zero */
 	/* The size is a register too. nr > RACE_SIZES_MAX: any. */
 	uint32_t nr_sizes;
 	struct race_state size[RACE_SIZES_MAX];
+};
+
+/* On its way from one place to another: so far behind the first cell. */
+struct race_extent {
+	uint32_t at;
+	pf_value v;
 };
 
 /* An operation under way. */
@@ -85,6 +92,8 @@ struct race_model {
 	struct race_pend p[PF_RACE_THREADS_MAX];
 	struct race_set *pool;
 	uint32_t pool_nr, pool_max, pool_free;
+	struct race_extent *taken;
+	uint32_t nr_taken, taken_max;
 	uint64_t operations, checked, undecided, nr_violations;
 	bool out_of_memory;
 	/* Told of every contradiction, at once. */

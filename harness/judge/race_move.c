@@ -94,7 +94,7 @@ static void lose(struct race_model *m, struct race_file *f, uint32_t lo, uint32_
 	if (lo >= hi)
 		return;
 	race_drop_sets(m, f, lo, hi);
-	race_fill(f->cells + lo, hi - lo, RACE_ANY, false);
+	race_fill(f, lo, hi, RACE_ANY);
 	memset(f->seen + lo, 0, hi - lo);
 }
 
@@ -134,13 +134,17 @@ static void shift(struct race_model *m, const struct race_pend *p)
 	end = f->limit > first ? f->limit : first;
 	if (!race_room(m, f, plus(end, nr)))
 		return;
-	race_drop_sets(m, f, first, end + nr); /* sets do not travel */
+	race_drop_sets(m, f, first, end + nr);
 	if (p->rec->what == PF_PRIM_INSERT) {
-		memmove(f->cells + first + nr, f->cells + first, (end - first) * sizeof(pf_value));
-		memset(f->cells + first, 0, nr * sizeof(pf_value));
+		if (!race_take(m, f, first, end))
+			return;
+		race_put(m, f, first + nr, end + nr);
+		race_fill(f, first, first + nr, PF_VALUE_ZERO);
 	} else {
-		memmove(f->cells + first, f->cells + first + nr, (end - first) * sizeof(pf_value));
-		memset(f->cells + end, 0, nr * sizeof(pf_value));
+		if (!race_take(m, f, first + nr, end + nr))
+			return;
+		race_put(m, f, first, end);
+		race_fill(f, end, end + nr, PF_VALUE_ZERO);
 	}
 	memset(f->seen + first, 0, end + nr - first);
 }
@@ -153,10 +157,9 @@ static void copy(struct race_model *m, const struct race_pend *p)
 	if (!end || !race_room(m, from, end) || !race_room(m, to, end))
 		return;
 	race_drop_sets(m, to, 0, end);
-	memmove(to->cells, from->cells, end * sizeof(pf_value));
-	for (uint32_t c = race_certain(to->cells, end); c < end;
-	     c += race_certain(to->cells + c, end - c))
-		to->cells[c] = RACE_ANY; /* the set is the source's */
+	if (!race_take(m, from, 0, end))
+		return;
+	race_put(m, to, 0, end);
 	memset(to->seen, 0, end);
 }
 
@@ -365,6 +368,28 @@ void race_sizes_begin(struct race_model *m, struct race_pend *p)
 		all_learn(m);
 }
 
+/* What is certain from @lo on is zero, and what is not but where @look looks. */
+static void zero_behind(struct race_file *f, uint32_t lo, const struct race_pend *look)
+{
+	uint32_t hi = f->limit < f->nr_cells ? f->limit : f->nr_cells;
+
+	for (uint32_t c = lo, to; c < hi; c = to) {
+		pf_value v = race_at(f, c);
+
+		to = race_end_of(f, c, hi);
+		if (!v || race_contended(v))
+			continue;
+		if (v != RACE_ANY || !look || c >= look->hi || to <= look->lo) {
+			race_fill(f, c, to, PF_VALUE_ZERO);
+			continue;
+		}
+		if (c < look->lo)
+			race_fill(f, c, look->lo, PF_VALUE_ZERO);
+		if (to > look->hi)
+			race_fill(f, look->hi, to, PF_VALUE_ZERO);
+	}
+}
+
 /*
  * The size is known again: what was lost track of behind it is zero when the file grows. But what
  * @look (or NULL) itself sees behind the end, in the last page, may be what a write left there while
@@ -376,10 +401,7 @@ static void size_is(struct race_file *f, pf_value size, const struct race_pend *
 		return;
 	f->nr_sizes = 1;
 	f->size[0] = (struct race_state){ size, 0 };
-	for (uint32_t c = (uint32_t)size; c < f->limit && c < f->nr_cells; c++)
-		if (!race_contended(f->cells[c]) &&
-		    (f->cells[c] != RACE_ANY || !look || c < look->lo || c >= look->hi))
-			f->cells[c] = PF_VALUE_ZERO;
+	zero_behind(f, (uint32_t)size, look);
 	f->limit = (uint32_t)size;
 }
 

@@ -38,7 +38,7 @@ static struct race_set *set_new(struct race_model *m, struct race_file *f, uint3
 			more = realloc(m->pool, max * sizeof(*more));
 			if (!more) {
 				m->out_of_memory = true;
-				race_fill(f->cells + lo, hi - lo, RACE_ANY, 0);
+				race_fill(f, lo, hi, RACE_ANY);
 				return NULL;
 			}
 			m->pool = more;
@@ -51,32 +51,17 @@ static struct race_set *set_new(struct race_model *m, struct race_file *f, uint3
 	s->lo = lo;
 	s->hi = hi;
 	s->nr = 0;
-	race_fill(f->cells + lo, hi - lo, RACE_MARK << 32 | at, 0);
+	race_fill(f, lo, hi, RACE_MARK << 32 | at);
 	return s;
-}
-
-/* These cells, all of them certain before, are contended now; or none is any more, and all were. */
-static void count(struct race_file *f, uint32_t lo, uint32_t hi, bool more)
-{
-	for (uint32_t c = lo, to; c < hi; c = to) {
-		to = (c / RACE_PAGE_CELLS + 1) * RACE_PAGE_CELLS;
-		to = to < hi ? to : hi;
-		f->busy[c / RACE_PAGE_CELLS] += (uint8_t)(more ? to - c : c - to);
-	}
 }
 
 uint32_t race_first_contended(const struct race_file *f, uint32_t lo, uint32_t hi)
 {
-	for (uint32_t to; f->nr_sets && lo < hi; lo = to) {
-		to = (lo / RACE_PAGE_CELLS + 1) * RACE_PAGE_CELLS;
-		to = to < hi ? to : hi;
-		if (!f->busy[lo / RACE_PAGE_CELLS])
-			continue;
-		lo += race_certain(f->cells + lo, to - lo);
-		if (lo < to)
-			return lo;
-	}
-	return hi;
+	if (!f->nr_sets)
+		return hi;
+	while (lo < hi && !race_contended(race_at(f, lo)))
+		lo = race_end_of(f, lo, hi);
+	return lo;
 }
 
 /* Its cells are the caller's to fill. */
@@ -99,10 +84,9 @@ static bool set_add(struct race_set *s, pf_value v, uint32_t mask)
 	return true;
 }
 
-/* From @c on, which is inside a set, another one. */
-static void cut(struct race_model *m, struct race_file *f, uint32_t c)
+/* From @c on, which is inside set @at, another one. */
+static void cut(struct race_model *m, struct race_file *f, uint32_t at, uint32_t c)
 {
-	uint32_t at = (uint32_t)f->cells[c];
 	struct race_set *s, *behind;
 
 	if (m->pool[at].lo == c)
@@ -121,41 +105,28 @@ static void cut(struct race_model *m, struct race_file *f, uint32_t c)
 /* The set at @c ends before it, or at it. */
 static void cut_at(struct race_model *m, struct race_file *f, uint32_t c)
 {
-	if (c < f->nr_cells && race_contended(f->cells[c]))
-		cut(m, f, c);
-}
-
-pf_value race_one_of(const struct race_model *m, pf_value cell, uint32_t at)
-{
-	const struct race_set *s;
-
-	if (!race_contended(cell))
-		return cell;
-	s = set_of(m, cell);
-	return race_value_on(s->s[0].v, at - s->lo);
-}
-
-uint32_t race_stretch(const struct race_model *m, const struct race_file *f, uint32_t c, uint32_t hi)
-{
-	pf_value v = f->cells[c];
+	pf_value v = c < f->nr_cells && f->nr_sets ? race_at(f, c) : PF_VALUE_ZERO;
 
 	if (race_contended(v))
-		return set_of(m, v)->hi < hi ? set_of(m, v)->hi : hi;
-	return c + race_same(f->cells + c, hi - c, v, race_steps(v));
+		cut(m, f, (uint32_t)v, c);
+}
+
+pf_value race_one_of(const struct race_model *m, const struct race_file *f, uint32_t c)
+{
+	pf_value v = race_at(f, c);
+
+	return race_contended(v) ? race_value_on(set_of(m, v)->s[0].v, c - set_of(m, v)->lo) : v;
 }
 
 void race_contend(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi)
 {
 	hi = hi < f->nr_cells ? hi : f->nr_cells;
 	for (uint32_t c = lo, to; c < hi; c = to) {
-		pf_value v = f->cells[c];
+		pf_value v = race_at(f, c);
 		struct race_set *s;
 
-		to = race_stretch(m, f, c, hi);
-		if (race_contended(v))
-			continue;
-		count(f, c, to, true);
-		s = set_new(m, f, c, to);
+		to = race_end_of(f, c, hi);
+		s = race_contended(v) ? NULL : set_new(m, f, c, to);
 		if (s)
 			set_add(s, v, 0);
 	}
@@ -164,14 +135,11 @@ void race_contend(struct race_model *m, struct race_file *f, uint32_t lo, uint32
 void race_either(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)
 {
 	for (uint32_t c = lo, to; c < hi; c = to) {
-		pf_value was = f->cells[c], is = race_value_on(v, c - lo);
+		pf_value was = race_at(f, c), is = race_value_on(v, c - lo);
 		struct race_set *s;
 
-		to = race_stretch(m, f, c, hi);
-		if (was == is)
-			continue;
-		count(f, c, to, true);
-		s = set_new(m, f, c, to);
+		to = race_end_of(f, c, hi);
+		s = was == is ? NULL : set_new(m, f, c, to);
 		if (s) {
 			set_add(s, was, 0);
 			set_add(s, is, 0);
@@ -188,12 +156,12 @@ void race_drop_sets(struct race_model *m, struct race_file *f, uint32_t lo, uint
 	cut_at(m, f, hi);
 	for (uint32_t c = race_first_contended(f, lo, hi); c < hi;
 	     c = race_first_contended(f, c, hi)) {
-		struct race_set *s = set_of(m, f->cells[c]);
+		struct race_set *s = set_of(m, race_at(f, c));
+		uint32_t to = s->hi;
 
-		count(f, c, s->hi, false);
-		race_fill(f->cells + c, s->hi - c, RACE_ANY, 0);
-		c = s->hi;
 		set_free(m, f, s);
+		race_fill(f, c, to, RACE_ANY);
+		c = to;
 	}
 }
 
@@ -226,55 +194,54 @@ static bool reaches(const struct race_pend *p, uint32_t cell)
 	return !p->writes || p->rec->verb == PF_RACE_PWRITE || cell < p->size_hi;
 }
 
-/* Looks change nothing: what explains one is taken as soon as it is there, before it can go. */
-static void see(struct race_model *m, struct race_state *s, uint32_t cell, uint32_t looks)
-{
-	uint32_t to;
-	pf_value v;
-
-	for (uint32_t left = looks & ~s->mask; left; left &= left - 1) {
-		int t = __builtin_ctz(left);
-
-		if (seen_value(&m->p[t], cell, &v, &to) && (s->v == v || s->v == RACE_ANY))
-			s->mask |= 1u << t;
-	}
-}
-
-/* All that may be by now. False when it is too much. */
-static bool close_set(struct race_model *m, struct race_set *s, uint32_t changes, uint32_t looks)
-{
-	for (uint32_t i = 0; i < s->nr; i++) {
-		see(m, &s->s[i], s->lo, looks);
-		for (uint32_t left = changes & ~s->s[i].mask; left; left &= left - 1) {
-			int t = __builtin_ctz(left);
-			const struct race_pend *p = &m->p[t];
-			struct race_state n = { race_effect(m, p, s->lo), s->s[i].mask | 1u << t };
-
-			if (!reaches(p, s->lo))
-				continue;
-			if (s->lo >= p->moved_lo)
-				n.v = RACE_ANY; /* it may have been shifted away, and what is here
-						   came */
-			see(m, &n, s->lo, looks);
-			if (!set_add(s, n.v, n.mask))
-				return false;
-		}
-	}
-	return true;
-}
+/* Who acts on a cell, and what each would make of it, or has seen there. */
+struct acting {
+	uint32_t all, changes; /* threads */
+	uint32_t nr_changes, nr_looks;
+	struct act {
+		uint32_t bit;
+		pf_value v;
+	} change[PF_RACE_THREADS_MAX], look[PF_RACE_THREADS_MAX];
+};
 
 static uint32_t before(uint32_t hi, uint32_t border, uint32_t lo)
 {
 	return border > lo && border < hi ? border : hi;
 }
 
-/* Who acts on @lo, and on all cells up to @to (at most @hi) in the same way. */
-static uint32_t acting_from(struct race_model *m, uint32_t file, uint32_t lo, uint32_t hi,
-			    uint32_t *looks, uint32_t *to)
+/* A change under way that acts at @lo. Returns up to where it acts in the same way, at most @hi. */
+static uint32_t act_change(const struct race_model *m, const struct race_pend *p, uint32_t lo,
+			   uint32_t hi, struct acting *a)
 {
-	uint32_t mask = 0;
+	struct act act = { 1u << (p - m->p), race_effect(m, p, lo) };
 
-	*looks = 0;
+	if (lo >= p->moved_lo)
+		act.v = RACE_ANY; /* it may have been shifted away, and what is here came */
+	if (reaches(p, lo))
+		a->change[a->nr_changes++] = act;
+	a->changes |= act.bit;
+	hi = before(hi, p->moved_lo, lo);
+	return p->writes ? before(hi, p->size_hi, lo) : hi;
+}
+
+/* The same for a look that not every state explains. */
+static uint32_t act_look(const struct race_model *m, struct race_pend *p, uint32_t lo, uint32_t hi,
+			 struct acting *a)
+{
+	struct act act = { .bit = 1u << (p - m->p) };
+	uint32_t to = hi;
+
+	if (seen_value(p, lo, &act.v, &to))
+		a->look[a->nr_looks++] = act;
+	return to < hi ? to : hi;
+}
+
+/* Who acts on @lo, and on all cells up to what is returned, at most @hi, in the same way. Looks in
+ * @explained need nothing any more. */
+static uint32_t who_acts(struct race_model *m, uint32_t file, uint32_t lo, uint32_t hi,
+			 uint32_t explained, struct acting *a)
+{
+	a->all = a->changes = a->nr_changes = a->nr_looks = 0;
 	for (uint32_t i = 0; i < m->nr_threads; i++) {
 		struct race_pend *p = &m->p[i];
 
@@ -285,35 +252,47 @@ static uint32_t acting_from(struct race_model *m, uint32_t file, uint32_t lo, ui
 			continue;
 		}
 		hi = p->hi < hi ? p->hi : hi;
-		mask |= 1u << i;
-		if (p->looks) {
-			*looks |= 1u << i;
-			continue;
-		}
-		hi = before(hi, p->moved_lo, lo);
-		if (p->writes)
-			hi = before(hi, p->size_hi, lo);
+		a->all |= 1u << i;
+		if (!p->looks)
+			hi = act_change(m, p, lo, hi, a);
+		else if (!(explained >> i & 1))
+			hi = act_look(m, p, lo, hi, a);
 	}
-	*to = hi;
+	return hi;
+}
+
+/* Looks change nothing: what explains one is taken as soon as it is there, before it can go. */
+static uint32_t see(const struct acting *a, pf_value v, uint32_t mask)
+{
+	for (uint32_t i = 0; i < a->nr_looks; i++)
+		if (a->look[i].v == v || v == RACE_ANY)
+			mask |= a->look[i].bit;
 	return mask;
 }
 
-/* The looks in @looks that some state has still to explain see the same up to here. */
-static uint32_t looks_to(struct race_model *m, const struct race_set *s, uint32_t lo, uint32_t looks,
-			 uint32_t hi)
+/* All that may be by now. False when it is too much. */
+static bool close_set(struct race_set *s, const struct acting *a)
 {
-	uint32_t explained = UINT32_MAX;
+	for (uint32_t i = 0; i < s->nr; i++) {
+		s->s[i].mask = see(a, s->s[i].v, s->s[i].mask);
+		for (uint32_t k = 0; k < a->nr_changes; k++) {
+			const struct act *c = &a->change[k];
+
+			if (!(s->s[i].mask & c->bit) &&
+			    !set_add(s, c->v, see(a, c->v, s->s[i].mask | c->bit)))
+				return false;
+		}
+	}
+	return true;
+}
+
+static uint32_t explained_by_all(const struct race_set *s)
+{
+	uint32_t mask = UINT32_MAX;
 
 	for (uint32_t i = 0; i < s->nr; i++)
-		explained &= s->s[i].mask;
-	for (uint32_t left = looks & ~explained; left; left &= left - 1) {
-		uint32_t to = hi;
-		pf_value v;
-
-		seen_value(&m->p[__builtin_ctz(left)], lo, &v, &to);
-		hi = to < hi ? to : hi;
-	}
-	return hi;
+		mask &= s->s[i].mask;
+	return mask;
 }
 
 /*
@@ -334,13 +313,14 @@ static void lose_track(struct race_set *s, uint32_t acting)
 
 /* Certain again when nothing that is left can make a difference. */
 static bool unset_if_certain(struct race_model *m, struct race_file *f, struct race_set *s,
-			     uint32_t others, uint32_t looks)
+			     uint32_t others, uint32_t changes)
 {
-	if (s->nr != 1 || s->s[0].mask || ((others & ~looks) && (others & (others - 1))))
+	uint32_t lo = s->lo, hi = s->hi;
+
+	if (s->nr != 1 || s->s[0].mask || (changes && (others & (others - 1))))
 		return false;
-	count(f, s->lo, s->hi, false);
-	race_fill(f->cells + s->lo, s->hi - s->lo, s->s[0].v, race_steps(s->s[0].v));
 	set_free(m, f, s);
+	race_fill(f, lo, hi, s->s[0].v);
 	return true;
 }
 
@@ -348,83 +328,78 @@ static bool unset_if_certain(struct race_model *m, struct race_file *f, struct r
 static void grow_together(struct race_model *m, struct race_file *f, struct race_set *s)
 {
 	struct race_set *b;
+	pf_value v = s->lo ? race_at(f, s->lo - 1) : PF_VALUE_ZERO;
 
-	if (!s->lo || !race_contended(f->cells[s->lo - 1]))
+	if (!race_contended(v))
 		return;
-	b = set_of(m, f->cells[s->lo - 1]);
+	b = set_of(m, v);
 	if (b->nr != s->nr)
 		return;
 	for (uint32_t i = 0; i < s->nr; i++)
 		if (b->s[i].mask != s->s[i].mask ||
 		    race_value_on(b->s[i].v, s->lo - b->lo) != s->s[i].v)
 			return;
-	race_fill(f->cells + s->lo, s->hi - s->lo, f->cells[b->lo], 0);
+	race_join(f, s->lo);
 	b->hi = s->hi;
 	set_free(m, f, s);
 }
 
-/* Only states stay in which the operation has happened; false when there is none, and all stay. */
-static bool insist(struct race_set *s, uint32_t bit)
+/*
+ * The operation has ended: only states stay in which it has happened, if it must have (false when
+ * there is none, and all stay); and whether it has makes no difference any more.
+ */
+static bool strike(struct race_set *s, uint32_t bit, bool must)
 {
 	uint32_t nr = 0;
+	bool any = !must;
 
-	for (uint32_t i = 0; i < s->nr; i++)
-		nr += (s->s[i].mask & bit) != 0;
-	if (!nr)
-		return false;
-	nr = 0;
-	for (uint32_t i = 0; i < s->nr; i++)
-		if (s->s[i].mask & bit)
-			s->s[nr++] = s->s[i];
-	s->nr = nr;
-	return true;
-}
-
-/* Whether it has happened makes no difference any more. */
-static void strike(struct race_set *s, uint32_t bit)
-{
-	uint32_t nr = 0;
-
+	for (uint32_t i = 0; i < s->nr && !any; i++)
+		any = s->s[i].mask & bit;
 	for (uint32_t i = 0; i < s->nr; i++) {
 		struct race_state t = { s->s[i].v, s->s[i].mask & ~bit };
 		uint32_t k = 0;
 
+		if (must && any && !(s->s[i].mask & bit))
+			continue;
 		while (k < nr && (s->s[k].v != t.v || s->s[k].mask != t.mask))
 			k++;
-		if (k == nr)
-			s->s[nr++] = t;
+		s->s[k] = t;
+		nr += k == nr;
 	}
 	s->nr = nr;
+	return any;
 }
 
 uint32_t race_settle(struct race_model *m, struct race_pend *p, uint32_t lo, uint32_t hi, bool must,
 		     bool *ok)
 {
 	struct race_file *f = &m->f[p->rec->file];
-	uint32_t bit = 1u << (p - m->p), looks, acting;
+	uint32_t bit = 1u << (p - m->p), at = (uint32_t)race_at(f, lo);
 	struct race_set *s;
+	struct acting a;
 
 	*ok = true;
-	cut(m, f, lo);
-	if (m->out_of_memory)
-		return hi;
-	s = set_of(m, f->cells[lo]);
-	acting = acting_from(m, p->rec->file, lo, hi < s->hi ? hi : s->hi, &looks, &hi);
-	if (!is_lost(s))
-		hi = looks_to(m, s, lo, looks, hi);
-	cut_at(m, f, hi);
-	if (m->out_of_memory)
-		return hi;
-	s = set_of(m, f->cells[lo]);
-	if (is_lost(s)) {
-		s->s[0].mask = (s->s[0].mask | acting) & ~bit;
-	} else if (!close_set(m, s, acting & ~looks, looks)) {
-		lose_track(s, acting & ~bit);
-	} else {
-		*ok = !must || insist(s, bit);
-		strike(s, bit);
+	if (m->pool[at].lo != lo) {
+		cut(m, f, at, lo);
+		at = (uint32_t)race_at(f, lo);
 	}
-	if (!unset_if_certain(m, f, s, acting & ~bit, looks & ~bit))
+	if (m->out_of_memory)
+		return hi;
+	s = &m->pool[at];
+	hi = who_acts(m, p->rec->file, lo, hi < s->hi ? hi : s->hi,
+		      is_lost(s) ? UINT32_MAX : explained_by_all(s), &a);
+	if (hi < s->hi)
+		cut(m, f, at, hi);
+	if (m->out_of_memory)
+		return hi;
+	s = &m->pool[at];
+	if (is_lost(s))
+		s->s[0].mask = (s->s[0].mask | a.all) & ~bit;
+	else if (!close_set(s, &a))
+		lose_track(s, a.all & ~bit);
+	else
+		*ok = strike(s, bit, must);
+	if (!unset_if_certain(m, f, s, a.all & ~bit, a.changes & ~bit))
 		grow_together(m, f, s);
 	return hi;
 }
@@ -435,22 +410,23 @@ void race_forget(struct race_model *m, struct race_pend *p)
 	uint32_t bit = 1u << (p - m->p), hi = p->hi < f->nr_cells ? p->hi : f->nr_cells;
 
 	for (uint32_t c = p->lo, to; f->nr_sets && c < hi && !m->out_of_memory; c = to) {
+		pf_value v = race_at(f, c);
 		struct race_set *s;
 		uint32_t nr = 0;
 		bool ok;
 
-		to = race_stretch(m, f, c, hi);
-		if (!race_contended(f->cells[c]))
+		to = race_end_of(f, c, hi);
+		if (!race_contended(v))
 			continue;
-		if (is_lost(set_of(m, f->cells[c]))) {
+		if (is_lost(set_of(m, v))) {
 			to = race_settle(m, p, c, to, false, &ok);
 			continue;
 		}
-		cut(m, f, c);
+		cut_at(m, f, c);
 		cut_at(m, f, to);
 		if (m->out_of_memory)
 			return;
-		s = set_of(m, f->cells[c]);
+		s = set_of(m, race_at(f, c));
 		for (uint32_t i = 0; i < s->nr; i++)
 			if (!(s->s[i].mask & bit))
 				s->s[nr++] = s->s[i];

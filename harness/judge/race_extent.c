@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * race_extent.c - the content of a file as extents: neighbours that were written together.
+ *
+ * A bit for each cell says where an extent begins, and only there a value is kept; what a cell
+ * holds follows from how far it is from the beginning. So an operation costs what there is to
+ * tell apart in its range, and not what it has of cells. A second bitmap says which words of the
+ * first have any bit, to find the beginning of a long extent without reading all of it.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "race_int.h"
+
+#ifdef PF_FUZZ /* most inputs are small, and clearing what they do not use takes longer than judging */
+#define ROOM_MIN 64u
+#else
+#define ROOM_MIN 1024u
+#endif
+
+#define BITS 64u
+
+static bool begins_at(const struct race_file *f, uint32_t c)
+{
+	return f->begins[c / BITS] >> c % BITS & 1;
+}
+
+static void begin_at(struct race_file *f, uint32_t c)
+{
+	f->begins[c / BITS] |= 1ull << c % BITS;
+	f->words[c / BITS / BITS] |= 1ull << c / BITS % BITS;
+}
+
+/* No extent begins in this part of a word. */
+static void clear_bits(struct race_file *f, uint32_t word, uint64_t bits)
+{
+	f->begins[word] &= ~bits;
+	if (!f->begins[word])
+		f->words[word / BITS] &= ~(1ull << word % BITS);
+}
+
+static void clear_range(struct race_file *f, uint32_t lo, uint32_t hi)
+{
+	uint32_t first = lo / BITS, last = (hi - 1) / BITS;
+	uint64_t from = UINT64_MAX << lo % BITS, to = UINT64_MAX >> (BITS - 1 - (hi - 1) % BITS);
+
+	if (first == last) {
+		clear_bits(f, first, from & to);
+		return;
+	}
+	clear_bits(f, first, from);
+	for (uint32_t w = first + 1; w < last; w++)
+		if (f->begins[w])
+			clear_bits(f, w, UINT64_MAX);
+	clear_bits(f, last, to);
+}
+
+static uint32_t highest(uint64_t bits)
+{
+	return BITS - 1 - (uint32_t)__builtin_clzll(bits);
+}
+
+/* The last word before @word in which an extent begins. The first one begins at cell 0. */
+static uint32_t word_before(const struct race_file *f, uint32_t word)
+{
+	uint32_t at = word / BITS;
+	uint64_t bits = f->words[at] & ((1ull << word % BITS) - 1);
+
+	while (!bits)
+		bits = f->words[--at];
+	return at * BITS + highest(bits);
+}
+
+uint32_t race_begin_of(const struct race_file *f, uint32_t c)
+{
+	uint32_t word = c / BITS;
+	uint64_t bits = f->begins[word] & UINT64_MAX >> (BITS - 1 - c % BITS);
+
+	if (!bits) {
+		word = word_before(f, word);
+		bits = f->begins[word];
+	}
+	return word * BITS + highest(bits);
+}
+
+uint32_t race_end_of(const struct race_file *f, uint32_t c, uint32_t hi)
+{
+	uint32_t word = c / BITS, last = (hi - 1) / BITS;
+	uint64_t bits = f->begins[word] & UINT64_MAX << c % BITS & ~(1ull << c % BITS);
+
+	while (!bits) {
+		if (++word > last)
+			return hi;
+		bits = f->begins[word];
+	}
+	word = word * BITS + (uint32_t)__builtin_ctzll(bits);
+	return word < hi ? word : hi;
+}
+
+pf_value race_at(const struct race_file *f, uint32_t c)
+{
+	uint32_t lo = race_begin_of(f, c);
+
+	return race_value_on(f->cells[lo], c - lo);
+}
+
+void race_fill(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)
+{
+	if (lo >= hi)
+		return;
+	if (hi < f->nr_cells && !begins_at(f, hi)) {
+		f->cells[hi] = race_at(f, hi);
+		begin_at(f, hi);
+	}
+	clear_range(f, lo, hi);
+	if (lo && !race_contended(v) && race_at(f, lo - 1) == race_value_before(v)) {
+		/* It goes on as it was before, */
+	} else {
+		f->cells[lo] = v;
+		begin_at(f, lo);
+	}
+	if (hi < f->nr_cells && !race_contended(v) && f->cells[hi] == race_value_on(v, hi - lo))
+		clear_range(f, hi, hi + 1); /* and behind as here. */
+}
+
+void race_join(struct race_file *f, uint32_t c)
+{
+	clear_range(f, c, c + 1);
+}
+
+bool race_room(struct race_model *m, struct race_file *f, uint32_t cells)
+{
+	uint32_t was = f->nr_cells, nr = was ? was : ROOM_MIN;
+	uint32_t had = (was / BITS + BITS - 1) / BITS, words;
+	void *more[4];
+
+	if (cells <= was)
+		return true;
+	while (nr < cells)
+		nr *= 2;
+	words = (nr / BITS + BITS - 1) / BITS;
+	more[0] = realloc(f->cells, nr * sizeof(*f->cells));
+	f->cells = more[0] ? more[0] : f->cells;
+	more[1] = realloc(f->seen, nr);
+	f->seen = more[1] ? more[1] : f->seen;
+	more[2] = realloc(f->begins, nr / BITS * sizeof(*f->begins));
+	f->begins = more[2] ? more[2] : f->begins;
+	more[3] = realloc(f->words, words * sizeof(*f->words));
+	f->words = more[3] ? more[3] : f->words;
+	if (!more[0] || !more[1] || !more[2] || !more[3]) {
+		m->out_of_memory = true;
+		return false;
+	}
+	memset(f->seen + was, 0, nr - was);
+	memset(f->begins + was / BITS, 0, (nr - was) / BITS * sizeof(*f->begins));
+	memset(f->words + had, 0, (words - had) * sizeof(*f->words));
+	f->nr_cells = nr;
+	f->cells[was] = PF_VALUE_ZERO;
+	begin_at(f, was);
+	return true;
+}
+
+/* Extents on their way elsewhere. */
+
+bool race_take(struct race_model *m, const struct race_file *f, uint32_t lo, uint32_t hi)
+{
+	m->nr_taken = 0;
+	for (uint32_t c = lo; c < hi; c = race_end_of(f, c, hi)) {
+		pf_value v = race_at(f, c);
+
+		if (m->nr_taken == m->taken_max) {
+			uint32_t max = m->taken_max ? 2 * m->taken_max : ROOM_MIN;
+			struct race_extent *more = realloc(m->taken, max * sizeof(*more));
+
+			if (!more) {
+				m->out_of_memory = true;
+				return false;
+			}
+			m->taken = more;
+			m->taken_max = max;
+		}
+		/* A set does not travel: what it holds is not known where it comes. */
+		m->taken[m->nr_taken++] =
+			(struct race_extent){ c - lo, race_contended(v) ? RACE_ANY : v };
+	}
+	return true;
+}
+
+void race_put(const struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi)
+{
+	for (uint32_t i = 0; i < m->nr_taken; i++)
+		race_fill(f, lo + m->taken[i].at,
+			  i + 1 < m->nr_taken ? lo + m->taken[i + 1].at : hi, m->taken[i].v);
+}
