@@ -55,53 +55,15 @@ static void clear_range(struct race_file *f, uint32_t lo, uint32_t hi)
 	clear_bits(f, last, to);
 }
 
-static uint32_t highest(uint64_t bits)
-{
-	return BITS - 1 - (uint32_t)__builtin_clzll(bits);
-}
-
-/* The last word before @word in which an extent begins. The first one begins at cell 0. */
-static uint32_t word_before(const struct race_file *f, uint32_t word)
+/* The first extent begins at cell 0. */
+uint32_t race_word_before(const struct race_file *f, uint32_t word)
 {
 	uint32_t at = word / BITS;
 	uint64_t bits = f->words[at] & ((1ull << word % BITS) - 1);
 
 	while (!bits)
 		bits = f->words[--at];
-	return at * BITS + highest(bits);
-}
-
-uint32_t race_begin_of(const struct race_file *f, uint32_t c)
-{
-	uint32_t word = c / BITS;
-	uint64_t bits = f->begins[word] & UINT64_MAX >> (BITS - 1 - c % BITS);
-
-	if (!bits) {
-		word = word_before(f, word);
-		bits = f->begins[word];
-	}
-	return word * BITS + highest(bits);
-}
-
-uint32_t race_end_of(const struct race_file *f, uint32_t c, uint32_t hi)
-{
-	uint32_t word = c / BITS, last = (hi - 1) / BITS;
-	uint64_t bits = f->begins[word] & UINT64_MAX << c % BITS & ~(1ull << c % BITS);
-
-	while (!bits) {
-		if (++word > last)
-			return hi;
-		bits = f->begins[word];
-	}
-	word = word * BITS + (uint32_t)__builtin_ctzll(bits);
-	return word < hi ? word : hi;
-}
-
-pf_value race_at(const struct race_file *f, uint32_t c)
-{
-	uint32_t lo = race_begin_of(f, c);
-
-	return race_value_on(f->cells[lo], c - lo);
+	return at * BITS + BITS - 1 - (uint32_t)__builtin_clzll(bits);
 }
 
 void race_fill(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)

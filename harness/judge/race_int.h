@@ -23,11 +23,45 @@ static inline pf_value race_value_before(pf_value v)
 
 /* Extents (race_extent.c). @c is below f->nr_cells, @hi at most that. */
 bool race_room(struct race_model *m, struct race_file *f, uint32_t cells);
-/* Where the extent begins that @c is in, and where it ends; at most @hi. */
-uint32_t race_begin_of(const struct race_file *f, uint32_t c);
-uint32_t race_end_of(const struct race_file *f, uint32_t c, uint32_t hi);
+/* The last word before @word in which an extent begins. */
+uint32_t race_word_before(const struct race_file *f, uint32_t word);
+
+/* Where the extent begins that @c is in. */
+static inline uint32_t race_begin_of(const struct race_file *f, uint32_t c)
+{
+	uint32_t word = c / 64;
+	uint64_t bits = f->begins[word] & UINT64_MAX >> (63 - c % 64);
+
+	if (__builtin_expect(!bits, 0)) {
+		word = race_word_before(f, word);
+		bits = f->begins[word];
+	}
+	return word * 64 + 63 - (uint32_t)__builtin_clzll(bits);
+}
+
+/* Where it ends, at most @hi. There f->cells has what is in the next one. */
+static inline uint32_t race_end_of(const struct race_file *f, uint32_t c, uint32_t hi)
+{
+	uint32_t word = c / 64, last = (hi - 1) / 64;
+	uint64_t bits = f->begins[word] & ~1ull << c % 64;
+
+	while (!bits) {
+		if (++word > last)
+			return hi;
+		bits = f->begins[word];
+	}
+	word = word * 64 + (uint32_t)__builtin_ctzll(bits);
+	return word < hi ? word : hi;
+}
+
 /* What is there: a value, RACE_ANY, or what race_contended() knows. */
-pf_value race_at(const struct race_file *f, uint32_t c);
+static inline pf_value race_at(const struct race_file *f, uint32_t c)
+{
+	uint32_t lo = race_begin_of(f, c);
+
+	return race_value_on(f->cells[lo], c - lo);
+}
+
 /* @v, v + 1 ... from @lo on. What is contended behind @hi begins there. */
 void race_fill(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v);
 /* The extent that begins at @c is the one before it. */
@@ -39,6 +73,18 @@ void race_put(const struct race_model *m, struct race_file *f, uint32_t lo, uint
 /* A refusal at the door: the kernel says that it did nothing. */
 bool race_refused(const struct pf_race_rec *r);
 
+/* The thread of an operation, as a bit. */
+static inline uint32_t race_bit(const struct race_model *m, const struct race_pend *p)
+{
+	return 1u << (p - m->p);
+}
+
+/* The least thread of a mask that is not empty. */
+static inline struct race_pend *race_first(struct race_model *m, uint32_t threads)
+{
+	return &m->p[__builtin_ctz(threads)];
+}
+
 /* Contended cells (race_set.c). */
 /* The first one from @lo on, @hi if there is none before it. @hi: at most f->nr_cells. */
 uint32_t race_first_contended(const struct race_file *f, uint32_t lo, uint32_t hi);
@@ -49,11 +95,11 @@ void race_either(struct race_model *m, struct race_file *f, uint32_t lo, uint32_
 /* What is contended becomes RACE_ANY. */
 void race_drop_sets(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi);
 /*
- * Operation @p ends at contended cell @lo and those after it for which the same is true, at most up
+ * Operation @p ends at contended cell @lo, which holds @is, and those after it for which the same is true, at most up
  * to @hi. Returns up to where. @ok is false when it must have happened there and cannot have.
  */
-uint32_t race_settle(struct race_model *m, struct race_pend *p, uint32_t lo, uint32_t hi, bool must,
-		     bool *ok);
+uint32_t race_settle(struct race_model *m, struct race_pend *p, pf_value is, uint32_t lo,
+		     uint32_t hi, bool must, bool *ok);
 /* It did nothing: where it was thought to act, only states stay in which it did not. */
 void race_forget(struct race_model *m, struct race_pend *p);
 /* What the operation leaves there. */
@@ -62,7 +108,7 @@ pf_value race_effect(const struct race_model *m, const struct race_pend *p, uint
 pf_value race_one_of(const struct race_model *m, const struct race_file *f, uint32_t c);
 
 /* Two operations overlap in time and at least one is a shift or clone. */
-void race_overlap_move(struct race_model *m, struct race_pend *a, struct race_pend *b);
+void race_overlap_move(struct race_pend *a, struct race_pend *b);
 void race_end_move(struct race_model *m, struct race_pend *p);
 
 /* The size register. _end: false when the operation or the look contradicts it; @want: what it

@@ -42,16 +42,15 @@ void race_model_exit(struct race_model *m)
 
 /* Beginnings. */
 
-static bool acts_at(const struct race_pend *p, uint32_t file, uint32_t cell)
-{
-	return p->rec && !p->moves && p->rec->file == file && cell >= p->lo && cell < p->hi;
-}
-
 static void meet(struct race_model *m, struct race_pend *a, struct race_pend *b)
 {
 	uint32_t lo = a->lo > b->lo ? a->lo : b->lo, hi = a->hi < b->hi ? a->hi : b->hi;
 
-	if (a->rec->file != b->rec->file || lo >= hi || (a->looks && b->looks))
+	if (a->rec->file != b->rec->file || lo >= hi)
+		return;
+	a->meets |= race_bit(m, b);
+	b->meets |= race_bit(m, a);
+	if (a->looks && b->looks)
 		return;
 	/* Behind the limit there is nothing to zero. */
 	if (!a->writes && !b->writes && hi > m->f[a->rec->file].limit)
@@ -63,6 +62,7 @@ static void begin(struct race_model *m, const struct race_event *ev)
 {
 	struct race_pend *p = &m->p[ev->thread];
 	const struct pf_race_rec *r = ev->rec;
+	uint32_t bit = 1u << ev->thread, others;
 
 	memset(p, 0, offsetof(struct race_pend, over));
 	p->rec = r;
@@ -96,17 +96,20 @@ static void begin(struct race_model *m, const struct race_event *ev)
 	}
 	if (p->writes && !race_room(m, &m->f[r->file], p->hi))
 		return;
-	for (uint32_t i = 0; i < m->nr_threads; i++) {
-		struct race_pend *q = &m->p[i];
+	p->target = r->what == PF_PRIM_COPY && p->moves ? r->file2 : r->file;
+	others = m->f[r->file].pending | m->f[p->target].pending;
+	for (uint32_t left = others; left; left &= left - 1) {
+		struct race_pend *q = race_first(m, left);
 
-		if (q == p || !q->rec)
-			continue;
 		if (p->moves || q->moves)
-			race_overlap_move(m, p, q);
+			race_overlap_move(p, q);
 		else
 			meet(m, p, q);
 	}
 	race_sizes_begin(m, p);
+	m->f[r->file].pending |= bit;
+	m->f[p->target].pending |= bit;
+	m->f[r->file].looking |= p->looks ? bit : 0;
 }
 
 /* Ends. */
@@ -150,8 +153,13 @@ static uint32_t settle_all(struct race_model *m, struct race_pend *p, uint32_t l
 	const struct race_file *f = &m->f[p->rec->file];
 	bool ok;
 
-	while (lo < hi && race_contended(race_at(f, lo)))
-		lo = race_settle(m, p, lo, hi, must, &ok);
+	while (lo < hi) {
+		pf_value is = race_at(f, lo);
+
+		if (!race_contended(is))
+			break;
+		lo = race_settle(m, p, is, lo, hi, must, &ok);
+	}
 	return lo;
 }
 
@@ -247,13 +255,16 @@ static void end_change(struct race_model *m, struct race_pend *p)
 }
 
 /* Is something under way that changes the cell, or was while this look looked? */
-static bool changing(const struct race_model *m, const struct race_pend *p, uint32_t cell)
+static bool changing(struct race_model *m, const struct race_pend *p, uint32_t cell)
 {
 	if (cell >= p->moved_lo || race_was_changed(p, cell))
 		return true;
-	for (uint32_t i = 0; i < m->nr_threads; i++)
-		if (&m->p[i] != p && !m->p[i].looks && acts_at(&m->p[i], p->rec->file, cell))
+	for (uint32_t left = p->meets; left; left &= left - 1) {
+		const struct race_pend *q = race_first(m, left);
+
+		if (!q->looks && cell >= q->lo && cell < q->hi)
 			return true;
+	}
 	return false;
 }
 
@@ -266,10 +277,7 @@ static bool file_changing(const struct race_model *m, const struct race_pend *p)
 {
 	if (p->nr_over || p->moved_lo != UINT32_MAX)
 		return true;
-	for (uint32_t i = 0; i < m->nr_threads; i++)
-		if (m->p[i].rec && !m->p[i].looks && m->p[i].rec->file == p->rec->file)
-			return true;
-	return false;
+	return m->f[p->rec->file].pending & ~m->f[p->rec->file].looking;
 }
 
 /* Cells from @lo on that hold the same, and of which the plain comparison did not explain the first.
@@ -290,7 +298,7 @@ static uint32_t look_stretch(struct race_model *m, struct race_pend *p, uint32_t
 
 	hi = moved ? hi : before(hi, p->moved_lo, lo);
 	if (race_contended(is))
-		hi = race_settle(m, p, lo, hi, !moved, &ok);
+		hi = race_settle(m, p, is, lo, hi, !moved, &ok);
 	else
 		hi = race_end_of(f, lo, hi);
 	/* A shift or clone overlaps: it may have seen the cell before it or after, so it says
@@ -347,17 +355,15 @@ static void look_run(struct race_model *m, struct race_pend *p, uint32_t lo, uin
 			look_odd(m, p, c, run, bad);
 		return;
 	}
-	for (uint32_t c = lo; c < hi && !m->out_of_memory;) {
+	for (uint32_t c = lo, to; c < hi && !m->out_of_memory; c = to) {
 		pf_value saw = race_value_on(v, c - lo);
-		uint32_t to;
 
 		if (race_at(f, c) != saw) {
-			c = look_stretch(m, p, c, hi, saw, bad);
+			to = look_stretch(m, p, c, hi, saw, bad);
 			continue;
 		}
 		to = race_end_of(f, c, hi);
 		memset(f->seen + c, p->rec->what + 1, to - c);
-		c = to;
 	}
 }
 
@@ -374,6 +380,20 @@ static void end_look(struct race_model *m, struct race_pend *p)
 		cell += p->runs[i].count;
 	}
 	tell(m, &bad);
+}
+
+static void leave(struct race_model *m, struct race_pend *p)
+{
+	struct race_file *f = &m->f[p->rec->file], *to = &m->f[p->target];
+	uint32_t others = ~race_bit(m, p);
+
+	for (uint32_t left = p->meets; left; left &= left - 1)
+		race_first(m, left)->meets &= others;
+	f->pending &= others;
+	f->looking &= others;
+	to->pending &= others;
+	to->sizing &= others;
+	p->rec = NULL;
 }
 
 static void end(struct race_model *m, const struct race_event *ev)
@@ -396,7 +416,7 @@ static void end(struct race_model *m, const struct race_event *ev)
 	else if (!p->moves)
 		end_change(m, p);
 	race_note_change(m, p);
-	p->rec = NULL;
+	leave(m, p);
 }
 
 void race_model_event(struct race_model *m, const struct race_event *ev)

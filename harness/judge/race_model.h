@@ -42,6 +42,9 @@ struct race_file {
 	uint64_t *begins;  /* a bit for each cell */
 	uint64_t *words;   /* a bit for each word of those that is not 0 */
 	uint8_t *seen; /* view + 1 that last saw the cell as it is; 0: nobody */
+	/* Threads whose operation under way acts on it; the looks among them; and those that may
+	 * change its size. A clone acts on its target. */
+	uint32_t pending, looking, sizing;
 	uint32_t limit; /* it was never longer, cells: behind that all is zero */
 	/* The size is a register too. nr > RACE_SIZES_MAX: any. */
 	uint32_t nr_sizes;
@@ -61,6 +64,8 @@ struct race_pend {
 	uint32_t lo, hi;      /* cells of file that it acts on or looks at */
 	uint32_t run, run_cell; /* looks: the run that was asked for last, and its first cell */
 	bool writes, zeroes, moves, looks, sizes; /* what it does */
+	uint8_t target;	      /* of m->f: the one that it acts on */
+	uint32_t meets;	      /* threads that act on some of its cells, or look there, or did */
 	uint32_t moved_lo; /* from this cell on a shift or clone overlaps it; UINT32_MAX: nowhere */
 	uint32_t size_lo, size_hi; /* its file may have had meanwhile, cells */
 	bool size_seen;		   /* looks: explained */

@@ -22,11 +22,6 @@ bool race_refused(const struct pf_race_rec *r)
 	}
 }
 
-static uint8_t target_of(const struct race_pend *p)
-{
-	return p->moves && p->rec->what == PF_PRIM_COPY ? p->rec->file2 : p->rec->file;
-}
-
 static void span_add(struct race_pend *p, uint8_t file, uint32_t lo, uint32_t hi)
 {
 	if (p->nr_over == sizeof(p->over) / sizeof(p->over[0])) {
@@ -41,7 +36,7 @@ static void span_add(struct race_pend *p, uint8_t file, uint32_t lo, uint32_t hi
 /* @other acts where move @p reads or writes. */
 static void overlapped_by(struct race_pend *p, struct race_pend *other)
 {
-	uint8_t to = target_of(p), file = target_of(other);
+	uint8_t to = p->target, file = other->target;
 
 	if (other->looks) {
 		file = other->rec->file;
@@ -55,9 +50,8 @@ static void overlapped_by(struct race_pend *p, struct race_pend *other)
 		other->moved_lo = p->lo;
 }
 
-void race_overlap_move(struct race_model *m, struct race_pend *a, struct race_pend *b)
+void race_overlap_move(struct race_pend *a, struct race_pend *b)
 {
-	(void)m;
 	if (a->moves)
 		overlapped_by(a, b);
 	if (b->moves)
@@ -68,12 +62,8 @@ void race_note_change(struct race_model *m, const struct race_pend *p)
 {
 	if (p->looks)
 		return;
-	for (uint32_t i = 0; i < m->nr_threads; i++) {
-		struct race_pend *q = &m->p[i];
-
-		if (q->rec && q->looks && q->rec->file == target_of(p))
-			span_add(q, q->rec->file, p->lo, p->hi);
-	}
+	for (uint32_t left = m->f[p->target].looking; left; left &= left - 1)
+		span_add(race_first(m, left), p->target, p->lo, p->hi);
 }
 
 bool race_was_changed(const struct race_pend *look, uint32_t cell)
@@ -165,7 +155,7 @@ static void copy(struct race_model *m, const struct race_pend *p)
 
 void race_end_move(struct race_model *m, struct race_pend *p)
 {
-	struct race_file *to = &m->f[target_of(p)];
+	struct race_file *to = &m->f[p->target];
 
 	if (race_refused(p->rec))
 		return;
@@ -218,7 +208,7 @@ static pf_value size_after(const struct race_pend *p, pf_value size)
 static bool grow_sizes(struct race_model *m, const struct race_pend *p, uint32_t bit,
 		       uint64_t bound)
 {
-	struct race_file *f = &m->f[target_of(p)];
+	struct race_file *f = &m->f[p->target];
 	const struct race_file *from = &m->f[p->rec->file];
 	uint32_t nr = f->nr_sizes;
 	bool more = false;
@@ -298,7 +288,7 @@ static bool extending(const struct race_model *m, const struct race_pend *look)
 		const struct race_pend *q = &m->p[i];
 
 		if (q->rec && q->moves && q->rec->what == PF_PRIM_COPY &&
-		    target_of(q) == look->rec->file &&
+		    q->target == look->rec->file &&
 		    clone_passes(&m->f[q->rec->file], &m->f[look->rec->file],
 				 look->rec->size_cells))
 			return true;
@@ -326,7 +316,7 @@ static void learn_sizes(const struct race_model *m, struct race_pend *p)
 		p->size_hi = s > p->size_hi ? s : p->size_hi;
 		p->size_seen |= s == p->rec->size_cells;
 	}
-	p->size_seen |= p->looks && extending(m, p);
+	p->size_seen = p->size_seen || (p->looks && extending(m, p));
 }
 
 static void all_learn(struct race_model *m)
@@ -337,14 +327,10 @@ static void all_learn(struct race_model *m)
 			learn_sizes(m, &m->p[i]);
 }
 
-static bool resizes(const struct race_pend *p, uint8_t file)
-{
-	return p->rec && p->sizes && target_of(p) == file;
-}
-
 void race_sizes_begin(struct race_model *m, struct race_pend *p)
 {
-	uint8_t file = target_of(p);
+	struct race_file *f = &m->f[p->target];
+	uint32_t bit = race_bit(m, p);
 
 	p->size_lo = UINT32_MAX;
 	p->size_hi = 0;
@@ -352,20 +338,24 @@ void race_sizes_begin(struct race_model *m, struct race_pend *p)
 	learn_sizes(m, p);
 	if (p->writes && p->rec->verb == PF_RACE_PWRITE && p->hi > p->size_lo)
 		p->sizes = true;
-	p->alone = true;
-	for (uint32_t i = 0; i < m->nr_threads; i++) {
-		struct race_pend *q = &m->p[i];
+	p->alone = !f->sizing;
+	if (!p->sizes)
+		return;
+	f->sizing |= bit;
+	for (uint32_t left = f->pending; left; left &= left - 1) {
+		struct race_pend *q = race_first(m, left);
 
-		if (q == p || !q->rec || target_of(q) != file)
+		if (q->target != p->target)
 			continue;
+		q->alone = false;
 		/* A pwrite under way that was inside may now be behind the end, and extend. */
-		if (p->sizes && q->rec->verb == PF_RACE_PWRITE)
-			q->sizes = true;
-		p->alone &= !resizes(q, file);
-		q->alone &= !p->sizes;
+		if (q->rec->verb != PF_RACE_PWRITE)
+			continue;
+		q->sizes = true;
+		f->sizing |= race_bit(m, q);
+		p->alone = false;
 	}
-	if (p->sizes)
-		all_learn(m);
+	all_learn(m);
 }
 
 /* What is certain from @lo on is zero, and what is not but where @look looks. */
@@ -407,7 +397,7 @@ static void size_is(struct race_file *f, pf_value size, const struct race_pend *
 
 bool race_sizes_end(struct race_model *m, struct race_pend *p, pf_value *want)
 {
-	struct race_file *f = &m->f[target_of(p)];
+	struct race_file *f = &m->f[p->target];
 	uint32_t bit = 1u << (p - m->p), nr = 0;
 	bool must = p->rec->result >= 0;
 

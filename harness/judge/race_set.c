@@ -57,10 +57,15 @@ static struct race_set *set_new(struct race_model *m, struct race_file *f, uint3
 
 uint32_t race_first_contended(const struct race_file *f, uint32_t lo, uint32_t hi)
 {
-	if (!f->nr_sets)
+	pf_value v;
+
+	if (!f->nr_sets || lo >= hi)
 		return hi;
-	while (lo < hi && !race_contended(race_at(f, lo)))
+	for (v = race_at(f, lo); !race_contended(v); v = f->cells[lo]) {
 		lo = race_end_of(f, lo, hi);
+		if (lo == hi)
+			break;
+	}
 	return lo;
 }
 
@@ -213,7 +218,7 @@ static uint32_t before(uint32_t hi, uint32_t border, uint32_t lo)
 static uint32_t act_change(const struct race_model *m, const struct race_pend *p, uint32_t lo,
 			   uint32_t hi, struct acting *a)
 {
-	struct act act = { 1u << (p - m->p), race_effect(m, p, lo) };
+	struct act act = { race_bit(m, p), race_effect(m, p, lo) };
 
 	if (lo >= p->moved_lo)
 		act.v = RACE_ANY; /* it may have been shifted away, and what is here came */
@@ -228,7 +233,7 @@ static uint32_t act_change(const struct race_model *m, const struct race_pend *p
 static uint32_t act_look(const struct race_model *m, struct race_pend *p, uint32_t lo, uint32_t hi,
 			 struct acting *a)
 {
-	struct act act = { .bit = 1u << (p - m->p) };
+	struct act act = { .bit = race_bit(m, p) };
 	uint32_t to = hi;
 
 	if (seen_value(p, lo, &act.v, &to))
@@ -236,26 +241,27 @@ static uint32_t act_look(const struct race_model *m, struct race_pend *p, uint32
 	return to < hi ? to : hi;
 }
 
-/* Who acts on @lo, and on all cells up to what is returned, at most @hi, in the same way. Looks in
- * @explained need nothing any more. */
-static uint32_t who_acts(struct race_model *m, uint32_t file, uint32_t lo, uint32_t hi,
+/* Who of @threads acts on @lo, and on all cells up to what is returned, at most @hi, in the same
+ * way. Looks in @explained need nothing any more. */
+static uint32_t who_acts(struct race_model *m, uint32_t threads, uint32_t lo, uint32_t hi,
 			 uint32_t explained, struct acting *a)
 {
 	a->all = a->changes = a->nr_changes = a->nr_looks = 0;
-	for (uint32_t i = 0; i < m->nr_threads; i++) {
-		struct race_pend *p = &m->p[i];
+	for (; threads; threads &= threads - 1) {
+		struct race_pend *p = race_first(m, threads);
+		uint32_t bit = threads & -threads;
 
-		if (!p->rec || p->moves || p->rec->file != file || p->hi <= lo || p->lo >= hi)
+		if (p->hi <= lo || p->lo >= hi)
 			continue;
 		if (p->lo > lo) {
 			hi = p->lo;
 			continue;
 		}
 		hi = p->hi < hi ? p->hi : hi;
-		a->all |= 1u << i;
+		a->all |= bit;
 		if (!p->looks)
 			hi = act_change(m, p, lo, hi, a);
-		else if (!(explained >> i & 1))
+		else if (!(explained & bit))
 			hi = act_look(m, p, lo, hi, a);
 	}
 	return hi;
@@ -370,23 +376,23 @@ static bool strike(struct race_set *s, uint32_t bit, bool must)
 	return any;
 }
 
-uint32_t race_settle(struct race_model *m, struct race_pend *p, uint32_t lo, uint32_t hi, bool must,
-		     bool *ok)
+uint32_t race_settle(struct race_model *m, struct race_pend *p, pf_value is, uint32_t lo,
+		     uint32_t hi, bool must, bool *ok)
 {
 	struct race_file *f = &m->f[p->rec->file];
-	uint32_t bit = 1u << (p - m->p), at = (uint32_t)race_at(f, lo);
+	uint32_t bit = race_bit(m, p), at = (uint32_t)is;
 	struct race_set *s;
 	struct acting a;
 
 	*ok = true;
 	if (m->pool[at].lo != lo) {
 		cut(m, f, at, lo);
-		at = (uint32_t)race_at(f, lo);
+		at = (uint32_t)f->cells[lo];
 	}
 	if (m->out_of_memory)
 		return hi;
 	s = &m->pool[at];
-	hi = who_acts(m, p->rec->file, lo, hi < s->hi ? hi : s->hi,
+	hi = who_acts(m, p->meets | bit, lo, hi < s->hi ? hi : s->hi,
 		      is_lost(s) ? UINT32_MAX : explained_by_all(s), &a);
 	if (hi < s->hi)
 		cut(m, f, at, hi);
@@ -407,7 +413,7 @@ uint32_t race_settle(struct race_model *m, struct race_pend *p, uint32_t lo, uin
 void race_forget(struct race_model *m, struct race_pend *p)
 {
 	struct race_file *f = &m->f[p->rec->file];
-	uint32_t bit = 1u << (p - m->p), hi = p->hi < f->nr_cells ? p->hi : f->nr_cells;
+	uint32_t bit = race_bit(m, p), hi = p->hi < f->nr_cells ? p->hi : f->nr_cells;
 
 	for (uint32_t c = p->lo, to; f->nr_sets && c < hi && !m->out_of_memory; c = to) {
 		pf_value v = race_at(f, c);
@@ -419,7 +425,7 @@ void race_forget(struct race_model *m, struct race_pend *p)
 		if (!race_contended(v))
 			continue;
 		if (is_lost(set_of(m, v))) {
-			to = race_settle(m, p, c, to, false, &ok);
+			to = race_settle(m, p, v, c, to, false, &ok);
 			continue;
 		}
 		cut_at(m, f, c);
