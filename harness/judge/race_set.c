@@ -201,7 +201,7 @@ static bool reaches(const struct race_pend *p, uint32_t cell)
 
 /* Who acts on a cell, and what each would make of it, or has seen there. */
 struct acting {
-	uint32_t all, changes; /* threads */
+	uint32_t changes; /* threads */
 	uint32_t nr_changes, nr_looks;
 	struct act {
 		uint32_t bit;
@@ -214,57 +214,77 @@ static uint32_t before(uint32_t hi, uint32_t border, uint32_t lo)
 	return border > lo && border < hi ? border : hi;
 }
 
-/* A change under way that acts at @lo. Returns up to where it acts in the same way, at most @hi. */
-static uint32_t act_change(const struct race_model *m, const struct race_pend *p, uint32_t lo,
-			   uint32_t hi, struct acting *a)
+/* What @p leaves at @lo, if it gets there; *@hi: up to where that is so in the same way. */
+static bool leaves(const struct race_model *m, const struct race_pend *p, uint32_t lo,
+		   uint32_t *hi, pf_value *v)
 {
-	struct act act = { race_bit(m, p), race_effect(m, p, lo) };
-
-	if (lo >= p->moved_lo)
-		act.v = RACE_ANY; /* it may have been shifted away, and what is here came */
-	if (reaches(p, lo))
-		a->change[a->nr_changes++] = act;
-	a->changes |= act.bit;
-	hi = before(hi, p->moved_lo, lo);
-	return p->writes ? before(hi, p->size_hi, lo) : hi;
+	*hi = before(*hi, p->moved_lo, lo);
+	if (p->writes)
+		*hi = before(*hi, p->size_hi, lo);
+	/* It may have been shifted away, and what is here came. */
+	*v = lo >= p->moved_lo ? RACE_ANY : race_effect(m, p, lo);
+	return reaches(p, lo);
 }
 
-/* The same for a look that not every state explains. */
-static uint32_t act_look(const struct race_model *m, struct race_pend *p, uint32_t lo, uint32_t hi,
-			 struct acting *a)
+/* Who of @threads acts on @lo; *@hi: and on all cells up to there, or on none. */
+static uint32_t acting_on(struct race_model *m, uint32_t threads, uint32_t lo, uint32_t *hi)
 {
-	struct act act = { .bit = race_bit(m, p) };
-	uint32_t to = hi;
+	uint32_t all = 0;
 
-	if (seen_value(p, lo, &act.v, &to))
-		a->look[a->nr_looks++] = act;
-	return to < hi ? to : hi;
-}
-
-/* Who of @threads acts on @lo, and on all cells up to what is returned, at most @hi, in the same
- * way. Looks in @explained need nothing any more. */
-static uint32_t who_acts(struct race_model *m, uint32_t threads, uint32_t lo, uint32_t hi,
-			 uint32_t explained, struct acting *a)
-{
-	a->all = a->changes = a->nr_changes = a->nr_looks = 0;
 	for (; threads; threads &= threads - 1) {
-		struct race_pend *p = race_first(m, threads);
-		uint32_t bit = threads & -threads;
+		const struct race_pend *p = race_first(m, threads);
 
-		if (p->hi <= lo || p->lo >= hi)
-			continue;
-		if (p->lo > lo) {
-			hi = p->lo;
-			continue;
+		if (p->lo <= lo && p->hi > lo) {
+			all |= threads & -threads;
+			*hi = p->hi < *hi ? p->hi : *hi;
+		} else {
+			*hi = before(*hi, p->lo, lo);
 		}
-		hi = p->hi < hi ? p->hi : hi;
-		a->all |= bit;
-		if (!p->looks)
-			hi = act_change(m, p, lo, hi, a);
-		else if (!(explained & bit))
-			hi = act_look(m, p, lo, hi, a);
 	}
-	return hi;
+	return all;
+}
+
+static uint32_t changes_of(struct race_model *m, uint32_t threads)
+{
+	uint32_t changes = threads;
+
+	for (; threads; threads &= threads - 1)
+		if (race_first(m, threads)->looks)
+			changes &= ~(threads & -threads);
+	return changes;
+}
+
+static uint32_t explained_by_all(const struct race_set *s)
+{
+	uint32_t mask = UINT32_MAX;
+
+	for (uint32_t i = 0; i < s->nr; i++)
+		mask &= s->s[i].mask;
+	return mask;
+}
+
+/* What those in @all do at @lo. Looks that every state explains need nothing any more. */
+static void how_they_act(struct race_model *m, const struct race_set *s, uint32_t all, uint32_t lo,
+			 uint32_t *hi, struct acting *a)
+{
+	uint32_t explained = explained_by_all(s);
+
+	a->changes = a->nr_changes = a->nr_looks = 0;
+	for (; all; all &= all - 1) {
+		struct race_pend *p = race_first(m, all);
+		struct act act = { .bit = all & -all };
+		uint32_t to = *hi;
+
+		if (!p->looks) {
+			a->changes |= act.bit;
+			if (leaves(m, p, lo, hi, &act.v))
+				a->change[a->nr_changes++] = act;
+		} else if (!(explained & act.bit)) {
+			if (seen_value(p, lo, &act.v, &to))
+				a->look[a->nr_looks++] = act;
+			*hi = to < *hi ? to : *hi;
+		}
+	}
 }
 
 /* Looks change nothing: what explains one is taken as soon as it is there, before it can go. */
@@ -290,15 +310,6 @@ static bool close_set(struct race_set *s, const struct acting *a)
 		}
 	}
 	return true;
-}
-
-static uint32_t explained_by_all(const struct race_set *s)
-{
-	uint32_t mask = UINT32_MAX;
-
-	for (uint32_t i = 0; i < s->nr; i++)
-		mask &= s->s[i].mask;
-	return mask;
 }
 
 /*
@@ -376,38 +387,119 @@ static bool strike(struct race_set *s, uint32_t bit, bool must)
 	return any;
 }
 
+/* The same when nobody else acts there. */
+static bool strike_alone(struct race_set *s, const struct race_pend *p, uint32_t bit, bool acts,
+			 pf_value v, bool must)
+{
+	bool left_out = false, any = false;
+	uint32_t nr = s->nr;
+
+	for (uint32_t i = 0; i < nr; i++) {
+		bool done = (s->s[i].mask & bit) ||
+			    (p->looks && acts && (s->s[i].v == v || s->s[i].v == RACE_ANY));
+
+		s->s[i].mask = done ? s->s[i].mask | bit : s->s[i].mask;
+		any |= done;
+		left_out |= !done;
+	}
+	if (p->looks || !acts || !left_out)
+		return strike(s, bit, must);
+	if (must && !any) {
+		s->nr = 1;
+		s->s[0] = (struct race_state){ v, 0 };
+		return true;
+	}
+	if (!set_add(s, v, bit))
+		lose_track(s, 0);
+	else
+		strike(s, bit, must);
+	return true;
+}
+
+/* Set @at ends at @hi. NULL without memory. */
+static struct race_set *ends_at(struct race_model *m, struct race_file *f, uint32_t at, uint32_t hi)
+{
+	if (hi < m->pool[at].hi)
+		cut(m, f, at, hi);
+	return m->out_of_memory ? NULL : &m->pool[at];
+}
+
+static uint32_t settle_alone(struct race_model *m, struct race_pend *p, uint32_t at, uint32_t hi,
+			     bool must, bool *ok)
+{
+	struct race_file *f = &m->f[p->rec->file];
+	struct race_set *s = &m->pool[at];
+	uint32_t bit = race_bit(m, p), to = hi;
+	bool acts = false;
+	pf_value v = 0;
+
+	if (!p->looks)
+		acts = leaves(m, p, s->lo, &to, &v);
+	else if (!(explained_by_all(s) & bit))
+		acts = seen_value(p, s->lo, &v, &to);
+	hi = to < hi ? to : hi;
+	s = ends_at(m, f, at, hi);
+	if (!s)
+		return hi;
+	*ok = strike_alone(s, p, bit, acts, v, must);
+	if (!unset_if_certain(m, f, s, 0, 0))
+		grow_together(m, f, s);
+	return hi;
+}
+
+static uint32_t settle_among(struct race_model *m, struct race_pend *p, uint32_t others,
+			     uint32_t at, uint32_t hi, bool must, bool *ok)
+{
+	struct race_file *f = &m->f[p->rec->file];
+	struct race_set *s = &m->pool[at];
+	uint32_t bit = race_bit(m, p);
+	struct acting a;
+
+	how_they_act(m, s, others | bit, s->lo, &hi, &a);
+	s = ends_at(m, f, at, hi);
+	if (!s)
+		return hi;
+	if (close_set(s, &a))
+		*ok = strike(s, bit, must);
+	else
+		lose_track(s, others);
+	if (!unset_if_certain(m, f, s, others, a.changes & ~bit))
+		grow_together(m, f, s);
+	return hi;
+}
+
+static uint32_t settle_lost(struct race_model *m, struct race_pend *p, uint32_t others, uint32_t at,
+			    uint32_t hi)
+{
+	struct race_file *f = &m->f[p->rec->file];
+	struct race_set *s = ends_at(m, f, at, hi);
+
+	if (!s)
+		return hi;
+	s->s[0].mask = (s->s[0].mask | others) & ~race_bit(m, p);
+	if (!unset_if_certain(m, f, s, others, changes_of(m, others)))
+		grow_together(m, f, s);
+	return hi;
+}
+
 uint32_t race_settle(struct race_model *m, struct race_pend *p, pf_value is, uint32_t lo,
 		     uint32_t hi, bool must, bool *ok)
 {
-	struct race_file *f = &m->f[p->rec->file];
-	uint32_t bit = race_bit(m, p), at = (uint32_t)is;
-	struct race_set *s;
-	struct acting a;
+	uint32_t at = (uint32_t)is, others;
 
 	*ok = true;
 	if (m->pool[at].lo != lo) {
-		cut(m, f, at, lo);
-		at = (uint32_t)f->cells[lo];
+		cut(m, &m->f[p->rec->file], at, lo);
+		at = (uint32_t)m->f[p->rec->file].cells[lo];
 	}
 	if (m->out_of_memory)
 		return hi;
-	s = &m->pool[at];
-	hi = who_acts(m, p->meets | bit, lo, hi < s->hi ? hi : s->hi,
-		      is_lost(s) ? UINT32_MAX : explained_by_all(s), &a);
-	if (hi < s->hi)
-		cut(m, f, at, hi);
-	if (m->out_of_memory)
-		return hi;
-	s = &m->pool[at];
-	if (is_lost(s))
-		s->s[0].mask = (s->s[0].mask | a.all) & ~bit;
-	else if (!close_set(s, &a))
-		lose_track(s, a.all & ~bit);
-	else
-		*ok = strike(s, bit, must);
-	if (!unset_if_certain(m, f, s, a.all & ~bit, a.changes & ~bit))
-		grow_together(m, f, s);
-	return hi;
+	hi = hi < m->pool[at].hi ? hi : m->pool[at].hi;
+	others = acting_on(m, p->meets, lo, &hi);
+	if (is_lost(&m->pool[at]))
+		return settle_lost(m, p, others, at, hi);
+	return others ? settle_among(m, p, others, at, hi, must, ok) :
+			settle_alone(m, p, at, hi, must, ok);
 }
 
 void race_forget(struct race_model *m, struct race_pend *p)
