@@ -258,12 +258,11 @@ static void note(struct race *j, const struct race_event *ev)
 
 	if (!j->t0_ns)
 		j->t0_ns = r->inv_ns;
-	if (ev->begins) {
-		if (r->verb == PF_RACE_FAULT && r->what >= PF_PRIM_COLLAPSE &&
-		    r->what <= PF_PRIM_COPY)
-			j->moved[target(r)] = true;
+	if (ev->begins && r->verb == PF_RACE_FAULT && r->what >= PF_PRIM_COLLAPSE &&
+	    r->what <= PF_PRIM_COPY)
+		j->moved[target(r)] = true;
+	if (!ev->ends)
 		return;
-	}
 	j->writes += r->verb != PF_RACE_LOOK && r->verb != PF_RACE_FAULT && r->result > 0;
 	j->looks += r->verb == PF_RACE_LOOK;
 	if (r->verb != PF_RACE_LOOK)

@@ -42,27 +42,35 @@ void race_model_exit(struct race_model *m)
 
 /* Beginnings. */
 
-static void meet(struct race_model *m, struct race_pend *a, struct race_pend *b)
+/* Do they act on, or look at, the same cells? */
+static bool overlap(const struct race_pend *a, const struct race_pend *b, uint32_t *lo, uint32_t *hi)
 {
-	uint32_t lo = a->lo > b->lo ? a->lo : b->lo, hi = a->hi < b->hi ? a->hi : b->hi;
-
-	if (a->rec->file != b->rec->file || lo >= hi)
-		return;
-	a->meets |= race_bit(m, b);
-	b->meets |= race_bit(m, a);
-	if (a->looks && b->looks)
-		return;
-	/* Behind the limit there is nothing to zero. */
-	if (!a->writes && !b->writes && hi > m->f[a->rec->file].limit)
-		hi = m->f[a->rec->file].limit;
-	race_contend(m, &m->f[a->rec->file], lo, hi);
+	*lo = a->lo > b->lo ? a->lo : b->lo;
+	*hi = a->hi < b->hi ? a->hi : b->hi;
+	return a->rec->file == b->rec->file && *lo < *hi;
 }
 
-static void begin(struct race_model *m, const struct race_event *ev)
+/* Both change these cells, or one does and the other may see it: what they hold is followed. */
+static void contend(struct race_model *m, const struct race_pend *a, const struct race_pend *b,
+		    uint32_t from, uint32_t to)
 {
-	struct race_pend *p = &m->p[ev->thread];
+	struct race_file *f = &m->f[a->rec->file];
+	uint32_t lo, hi;
+
+	if (!overlap(a, b, &lo, &hi))
+		return;
+	lo = lo > from ? lo : from;
+	hi = hi < to ? hi : to;
+	/* Behind the limit there is nothing to zero. */
+	if (!a->writes && !b->writes && hi > f->limit)
+		hi = f->limit;
+	race_contend(m, f, lo, hi);
+}
+
+/* What does it do, and where? False: it changes nothing and sees nothing. */
+static bool describe(struct race_pend *p, const struct race_event *ev)
+{
 	const struct pf_race_rec *r = ev->rec;
-	uint32_t bit = 1u << ev->thread, others;
 
 	memset(p, 0, offsetof(struct race_pend, over));
 	p->rec = r;
@@ -70,13 +78,12 @@ static void begin(struct race_model *m, const struct race_event *ev)
 	p->lo = p->run_cell = r->first_cell;
 	p->hi = r->first_cell + r->nr_cells;
 	p->moved_lo = UINT32_MAX;
+	p->target = r->file;
 	if (r->verb == PF_RACE_LOOK) {
-		uint32_t cells = 0;
-
-		for (uint32_t i = 0; i < r->nr_runs; i++)
-			cells += ev->runs[i].count;
 		p->looks = true;
-		p->hi = p->lo + cells;
+		p->hi = p->lo;
+		for (uint32_t i = 0; i < r->nr_runs; i++)
+			p->hi += ev->runs[i].count;
 	} else if (r->verb != PF_RACE_FAULT) {
 		p->writes = true;
 	} else if (r->what == PF_PRIM_ZERO) {
@@ -84,32 +91,47 @@ static void begin(struct race_model *m, const struct race_event *ev)
 	} else if (r->what == PF_PRIM_RESIZE) {
 		p->zeroes = p->sizes = true;
 		p->hi = UINT32_MAX;
-	} else if (r->what == PF_PRIM_COLLAPSE || r->what == PF_PRIM_INSERT ||
-		   r->what == PF_PRIM_COPY) {
+	} else if (r->what == PF_PRIM_COLLAPSE || r->what == PF_PRIM_INSERT) {
 		p->moves = p->sizes = true;
 		p->hi = UINT32_MAX;
-		if (r->what == PF_PRIM_COPY)
-			p->lo = 0;
+	} else if (r->what == PF_PRIM_COPY) {
+		p->moves = p->sizes = true;
+		p->hi = UINT32_MAX;
+		p->lo = 0;
+		p->target = r->file2;
 	} else {
-		p->rec = NULL; /* it changes nothing and sees nothing */
-		return;
+		p->rec = NULL;
 	}
-	if (p->writes && !race_room(m, &m->f[r->file], p->hi))
-		return;
-	p->target = r->what == PF_PRIM_COPY && p->moves ? r->file2 : r->file;
-	others = m->f[r->file].pending | m->f[p->target].pending;
-	for (uint32_t left = others; left; left &= left - 1) {
-		struct race_pend *q = race_first(m, left);
+	return p->rec;
+}
 
-		if (p->moves || q->moves)
+/* @p begins. @alone: and ends, before any other does. */
+static void begin(struct race_model *m, struct race_pend *p, bool alone)
+{
+	struct race_file *from = &m->f[p->rec->file], *f = &m->f[p->target];
+	uint32_t bit = race_bit(m, p);
+
+	if (p->writes && !race_room(m, f, p->hi))
+		return;
+	for (uint32_t left = from->pending | f->pending; left; left &= left - 1) {
+		struct race_pend *q = race_first(m, left);
+		uint32_t lo, hi;
+
+		if (p->moves || q->moves) {
 			race_overlap_move(p, q);
-		else
-			meet(m, p, q);
+		} else if (overlap(p, q, &lo, &hi)) {
+			p->meets |= race_bit(m, q);
+			q->meets |= bit;
+			if (!p->looks && !q->looks)
+				contend(m, p, q, 0, UINT32_MAX);
+		}
 	}
 	race_sizes_begin(m, p);
-	m->f[r->file].pending |= bit;
-	m->f[p->target].pending |= bit;
-	m->f[r->file].looking |= p->looks ? bit : 0;
+	if (alone && !p->sizes)
+		return; /* nobody will ask for it */
+	from->pending |= bit;
+	f->pending |= bit;
+	f->looking |= p->looks ? bit : 0;
 }
 
 /* Ends. */
@@ -227,6 +249,15 @@ static void end_plain(struct race_model *m, struct race_pend *p, uint32_t easy)
 	}
 }
 
+/* Looks under way may have seen what it finds there. */
+static void end_seen(struct race_model *m, struct race_pend *p)
+{
+	uint32_t looks = p->meets & m->f[p->rec->file].looking;
+
+	for (; looks; looks &= looks - 1)
+		contend(m, p, race_first(m, looks), 0, UINT32_MAX);
+}
+
 static void end_change(struct race_model *m, struct race_pend *p)
 {
 	const struct pf_race_rec *r = p->rec;
@@ -297,6 +328,12 @@ static uint32_t look_stretch(struct race_model *m, struct race_pend *p, uint32_t
 	bool moved = lo >= p->moved_lo, ok = false;
 
 	hi = moved ? hi : before(hi, p->moved_lo, lo);
+	/* It saw something else than what was there before those that are under way. */
+	if (!race_contended(is) && p->meets & ~f->looking) {
+		for (uint32_t left = p->meets & ~f->looking; left; left &= left - 1)
+			contend(m, p, race_first(m, left), lo, race_end_of(f, lo, hi));
+		is = race_at(f, lo);
+	}
 	if (race_contended(is))
 		hi = race_settle(m, p, is, lo, hi, !moved, &ok);
 	else
@@ -396,17 +433,15 @@ static void leave(struct race_model *m, struct race_pend *p)
 	p->rec = NULL;
 }
 
-static void end(struct race_model *m, const struct race_event *ev)
+static void end(struct race_model *m, struct race_pend *p)
 {
-	struct race_pend *p = &m->p[ev->thread];
-	struct race_violation v = { .bad = RACE_BAD_SIZE, .rec = p->rec, .nr = 1 };
+	struct race_violation v = { .bad = RACE_BAD_SIZE, .rec = p->rec, .file = p->rec->file,
+				    .nr = 1 };
 
-	m->operations++;
-	if (!p->rec)
-		return;
-	v.file = p->rec->file;
 	if (p->moves)
 		race_end_move(m, p);
+	else if (!p->looks && !race_refused(p->rec))
+		end_seen(m, p); /* by the sizes there were */
 	if (!race_sizes_end(m, p, &v.want)) {
 		v.saw = p->rec->size_cells;
 		tell(m, &v);
@@ -421,8 +456,11 @@ static void end(struct race_model *m, const struct race_event *ev)
 
 void race_model_event(struct race_model *m, const struct race_event *ev)
 {
-	if (ev->begins)
-		begin(m, ev);
-	else
-		end(m, ev);
+	struct race_pend *p = &m->p[ev->thread];
+
+	if (ev->begins && describe(p, ev))
+		begin(m, p, ev->ends);
+	m->operations += ev->ends;
+	if (ev->ends && p->rec && !m->out_of_memory)
+		end(m, p);
 }

@@ -40,6 +40,8 @@ struct race_reader {
 	/* By thread: when its next event is, times four, and what it is. Beginnings come first. */
 	uint64_t key[PF_RACE_THREADS_MAX];
 	struct thread *ended; /* its last event was the end of a record */
+	uint32_t first;	      /* the thread that had the earliest event, */
+	uint64_t others;      /* and what its next one must come before to be that again */
 	bool eof;
 	uint64_t kept, kept_max;
 	char err[256];
@@ -349,39 +351,56 @@ static void leave_chunk(struct race_reader *r, struct thread *t)
 }
 
 /*
- * The thread with the earliest event. One that has none yet might have it when what it promised comes
- * first, and a beginning at the same time would have to come before an end.
+ * The thread with the earliest event, and when those of the others are. One that has none yet might
+ * have it when what it promised comes first, and a beginning at the same time would have to come
+ * before an end. Threads take turns seldom: mostly it is the same again.
  */
-static uint32_t earliest(const struct race_reader *r)
+static uint32_t earliest(struct race_reader *r)
 {
-	uint64_t first = r->key[0];
+	uint64_t first = r->key[0], others = NEVER;
 	uint32_t at = 0;
 
+	if (r->key[r->first] < r->others)
+		return r->first;
 	for (uint32_t i = 1; i < r->h.nr_threads; i++) {
 		bool less = r->key[i] < first;
+		uint64_t more = less ? first : r->key[i];
 
 		at = less ? i : at;
 		first = less ? r->key[i] : first;
+		others = more < others ? more : others;
 	}
+	r->first = at;
+	r->others = others;
 	return at;
 }
 
-static void hand_on(struct race_reader *r, uint32_t thread, struct race_event *ev)
+/* Its next record begins. */
+static void hand_on_begin(struct race_reader *r, struct thread *t, struct race_event *ev)
 {
-	struct thread *t = &r->t[thread];
-	bool begins = !t->pending;
-	const struct pf_race_rec *rec = begins ? next_record(t) : t->pending;
+	const struct pf_race_rec *rec = next_record(t);
 
-	*ev = (struct race_event){ .begins = begins, .thread = thread, .rec = rec,
-				   .runs = (const struct pf_race_run *)(rec + 1) };
-	if (begins) {
-		t->first->used += (uint32_t)(REC_BYTES + rec->nr_runs * RUN_BYTES);
+	ev->rec = rec;
+	ev->runs = (const struct pf_race_run *)(rec + 1);
+	ev->begins = true;
+	ev->ends = rec->ret_ns != PF_RACE_UNRETURNED && 4 * rec->ret_ns + KEY_END < r->others;
+	t->first->used += (uint32_t)(REC_BYTES + rec->nr_runs * RUN_BYTES);
+	if (ev->ends) {
+		r->ended = t;
+	} else {
 		t->pending = rec;
 		look_ahead(r, t);
-	} else {
-		t->pending = NULL;
-		r->ended = t;
 	}
+}
+
+static void hand_on_end(struct race_reader *r, struct thread *t, struct race_event *ev)
+{
+	ev->rec = t->pending;
+	ev->runs = (const struct pf_race_run *)(t->pending + 1);
+	ev->begins = false;
+	ev->ends = true;
+	t->pending = NULL;
+	r->ended = t;
 }
 
 int race_next(struct race_reader *r, struct race_event *ev)
@@ -400,9 +419,14 @@ int race_next(struct race_reader *r, struct race_event *ev)
 		int rc;
 
 		if (!wait && key != NEVER) {
-			hand_on(r, at, ev);
+			ev->thread = at;
+			if (r->t[at].pending)
+				hand_on_end(r, &r->t[at], ev);
+			else
+				hand_on_begin(r, &r->t[at], ev);
 			return 1;
 		}
+		r->others = 0; /* a chunk changes when they are */
 		if (r->eof)
 			return wait ? bad(r, "cut off: a thread promised more") : 0;
 		rc = read_chunk(r);

@@ -3,9 +3,9 @@
  * race_read.h - a race's stream, checked and merged by time.
  *
  * Records come thread by thread; what is handed on are beginnings and ends in one order of time. At
- * equal times beginnings come first: what cannot be told apart overlaps. Kept in memory is what
- * lies
- * between the slowest thread's promise and the rest.
+ * equal times beginnings come first: what cannot be told apart overlaps. Most operations end before
+ * anything else happens, and are handed on once. Kept in memory is what lies between the slowest
+ * thread's promise and the rest.
  */
 #ifndef PF_JUDGE_RACE_READ_H
 #define PF_JUDGE_RACE_READ_H
@@ -16,7 +16,7 @@
 #include "../core/racelog.h"
 
 struct race_event {
-	bool begins; /* else it ends */
+	bool begins, ends; /* both: nothing else begins or ends in between */
 	uint32_t thread;
 	/* Of a beginning valid until its end has been taken, of an end until the next call. */
 	const struct pf_race_rec *rec;

@@ -109,8 +109,9 @@ static void count(void *arg, const struct race_violation *v)
 	((struct told *)arg)->nr++;
 }
 
-/* Feed the events in their order; returns how many contradictions were told. */
-static uint64_t judge_it(const struct judge *j, struct race *q, uint64_t *undecided)
+/* Feed the events in their order; returns how many contradictions were told. @once: both events of
+ * an operation at once where nothing comes in between, as the reader of streams does. */
+static uint64_t judge_events(const struct judge *j, struct race *q, bool once, uint64_t *undecided)
 {
 	struct told told = { 0 };
 	static struct race_model m;
@@ -122,15 +123,17 @@ static uint64_t judge_it(const struct judge *j, struct race *q, uint64_t *undeci
 	for (uint32_t at = 1; at <= j->nr_events; at++)
 		for (int i = 0; i < q->nr; i++) {
 			struct record *r = &q->r[i];
-			struct race_event ev = { .begins = r->inv_at == at, .rec = &r->rec,
+			bool both = once && r->ret_at == r->inv_at + 1;
+			struct race_event ev = { .begins = r->inv_at == at,
+						 .ends = r->ret_at == at || both, .rec = &r->rec,
 						 .runs = r->runs };
 
-			if (!ev.begins && r->ret_at != at)
+			if (!ev.begins && (r->ret_at != at || both))
 				continue;
 			if (ev.begins)
 				for (r->thread = 0; busy[r->thread];)
 					r->thread++;
-			busy[r->thread] = ev.begins;
+			busy[r->thread] = !ev.ends;
 			ev.thread = r->thread;
 			r->rec.inv_ns = ev.begins ? at : r->rec.inv_ns;
 			r->rec.ret_ns = r->ret_at ? r->ret_at : PF_RACE_UNRETURNED;
@@ -140,6 +143,15 @@ static uint64_t judge_it(const struct judge *j, struct race *q, uint64_t *undeci
 	ck_assert(!m.out_of_memory);
 	race_model_exit(&m);
 	return told.nr;
+}
+
+static uint64_t judge_it(const struct judge *j, struct race *q, uint64_t *undecided)
+{
+	uint64_t once = judge_events(j, q, true, undecided), unsure;
+
+	ck_assert_uint_eq(judge_events(j, q, false, &unsure), once);
+	ck_assert_uint_eq(unsure, *undecided);
+	return once;
 }
 
 static bool moves_or_resizes(const struct judge *j)
