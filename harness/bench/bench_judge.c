@@ -2,11 +2,12 @@
 /*
  * bench_judge.c - how fast the judge of races judges, and what it keeps.
  *
- *	bench_judge [OPERATIONS | STREAM]...	default 1000000 10000000
+ *	bench_judge [--seed N] [OPERATIONS | STREAM]...	default 1000000 10000000
  *
  * A number: a child makes a race's stream (race_stream.c) and writes it into a pipe; this process
  * judges it as it comes. Once as threads follow each other in real races, and once with threads
- * changing at about every operation. A file: a recorded stream, judged again and again for a second
+ * changing at about every operation; what it is a stream of is coherent, and the judge must say
+ * so. A file: a recorded stream, judged again and again for a second
  * at least. Counted is the CPU time that judging takes, whatever the child takes.
  */
 #include <errno.h>
@@ -71,7 +72,7 @@ static double judge(int fd, char **text)
 	return status ? -1 : began;
 }
 
-static int bench_made(uint64_t operations, unsigned int alone)
+static int bench_made(uint64_t operations, unsigned int alone, uint64_t seed)
 {
 	char *text = NULL;
 	double seconds;
@@ -84,7 +85,7 @@ static int bench_made(uint64_t operations, unsigned int alone)
 	child = fork();
 	if (!child) {
 		close(fds[0]);
-		race_stream_make(fds[1], operations, alone);
+		race_stream_make(fds[1], operations, alone, seed);
 		_exit(0);
 	}
 	close(fds[1]);
@@ -92,7 +93,8 @@ static int bench_made(uint64_t operations, unsigned int alone)
 	close(fds[0]);
 	waitpid(child, NULL, 0);
 	if (seconds < 0 || !strstr(text, "verdict coherent")) {
-		fprintf(stderr, "bench_judge: the judge is wrong here:\n%s", text);
+		fprintf(stderr, "bench_judge: the judge is wrong here, seed %llu:\n%s",
+			(unsigned long long)seed, text);
 		return 1;
 	}
 	say(alone == ALONE_NEVER ? "all interrupted" : "as recorded    ", text, operations, seconds);
@@ -135,14 +137,20 @@ int main(int argc, char **argv)
 	static const char *const usual[] = { "1000000", "10000000" };
 	const char *const *args = argc > 1 ? (const char *const *)argv + 1 : usual;
 	int nr = argc > 1 ? argc - 1 : 2;
+	uint64_t seed = 1;
 
+	if (nr > 2 && !strcmp(args[0], "--seed")) {
+		seed = strtoull(args[1], NULL, 10);
+		args += 2;
+		nr -= 2;
+	}
 	for (int i = 0; i < nr; i++) {
 		char *end;
 		uint64_t operations = strtoull(args[i], &end, 10);
 
 		if (*end ? bench_recorded(args[i])
-			 : bench_made(operations, ALONE_RECORDED) ||
-				   bench_made(operations, ALONE_NEVER))
+			 : bench_made(operations, ALONE_RECORDED, seed) ||
+				   bench_made(operations, ALONE_NEVER, seed))
 			return 1;
 	}
 	return 0;

@@ -305,7 +305,7 @@ static void leave(uint32_t nr)
 	hand_over(nr, UINT64_MAX);
 }
 
-static void open_stream(void)
+static void open_stream(uint64_t seed)
 {
 	const struct race_params params = { .threads = THREADS, .files = FILES,
 					    .size_bytes = CELLS * 64 };
@@ -323,9 +323,9 @@ static void open_stream(void)
 		for (uint32_t i = 0; i < CELLS; i++)
 			s.cells[f][i] = pf_value_make(f + 1, f + 1, i);
 	}
-	pf_rng_init(&s.rng, 1, "bench", 0);
+	pf_rng_init(&s.rng, seed, "bench", 0);
 	for (uint32_t i = 0; i < THREADS; i++) {
-		pf_rng_init(&s.t[i].rng, 1, "thread", i);
+		pf_rng_init(&s.t[i].rng, seed, "thread", i);
 		s.t[i].chunk = malloc(PF_RACE_FULL_BYTES + sizeof(struct pf_race_rec) +
 				      CELLS_MAX * sizeof(struct pf_race_run));
 		if (!s.t[i].chunk)
@@ -335,12 +335,12 @@ static void open_stream(void)
 	put(&h, sizeof(h));
 }
 
-void race_stream_make(int fd, uint64_t operations, unsigned int alone)
+void race_stream_make(int fd, uint64_t operations, unsigned int alone, uint64_t seed)
 {
 	uint32_t nr = 0;
 
 	s.fd = fd;
-	open_stream();
+	open_stream(seed);
 	for (uint64_t n = 0; n < operations;) {
 		n += turn(nr, pf_rng_below(&s.rng, 2 * alone * MEAN_NS), operations - n);
 		nr = (nr + 1 + (uint32_t)pf_rng_below(&s.rng, THREADS - 1)) % THREADS;

@@ -10,6 +10,6 @@
  * operations take on the average, then another one goes on; what it was doing stays half done.
  * Ends the process where it cannot go on.
  */
-void race_stream_make(int fd, uint64_t operations, unsigned int alone);
+void race_stream_make(int fd, uint64_t operations, unsigned int alone, uint64_t seed);
 
 #endif

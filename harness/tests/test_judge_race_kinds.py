@@ -9,6 +9,7 @@ The operation's number is 10 and its line's number; SEEN is what a look saw: `ze
 
 import os
 import subprocess
+import time
 import unittest
 from pathlib import Path
 
@@ -117,6 +118,15 @@ class Kinds(unittest.TestCase):
                                             1 10 90 store - 8+8 8
                                             0 20 30 store - 16+48 48
                                             2 40 50 look mmap 16+48 0 zero"""), lost)
+
+
+class Silence(unittest.TestCase):
+    def test_a_long_coherent_race_is_coherent(self) -> None:
+        """Streams of the bench: what they show is done as it is written, by threads that interrupt each other."""
+        seed = time.time_ns() % 1_000_000_000
+        done = subprocess.run([JUDGE.with_name("bench_judge"), "--seed", str(seed), "300000"], capture_output=True,
+                              text=True, timeout=600, check=False)
+        self.assertEqual(done.returncode, 0, f"build/bench_judge --seed {seed} 300000: {done.stderr}")
 
 
 if __name__ == "__main__":
