@@ -25,34 +25,34 @@ static bool begins_at(const struct race_file *f, uint32_t c)
 	return f->begins[c / BITS] >> c % BITS & 1;
 }
 
+/* In this word of the bitmap extents begin where @bits says. */
+static void set_word(struct race_file *f, uint32_t word, uint64_t bits)
+{
+	if (!bits != !f->begins[word])
+		f->words[word / BITS] ^= 1ull << word % BITS;
+	f->begins[word] = bits;
+}
+
 static void begin_at(struct race_file *f, uint32_t c)
 {
-	f->begins[c / BITS] |= 1ull << c % BITS;
-	f->words[c / BITS / BITS] |= 1ull << c / BITS % BITS;
+	set_word(f, c / BITS, f->begins[c / BITS] | 1ull << c % BITS);
 }
 
-/* No extent begins in this part of a word. */
-static void clear_bits(struct race_file *f, uint32_t word, uint64_t bits)
+/* No extent begins from @lo on up to @hi, but at @lo if @first. */
+static void clear_range(struct race_file *f, uint32_t lo, uint32_t hi, bool first)
 {
-	f->begins[word] &= ~bits;
-	if (!f->begins[word])
-		f->words[word / BITS] &= ~(1ull << word % BITS);
-}
+	uint32_t word = lo / BITS, last = (hi - 1) / BITS;
+	uint64_t keep = ~(UINT64_MAX << lo % BITS), end = UINT64_MAX >> (BITS - 1 - (hi - 1) % BITS);
+	uint64_t begin = (uint64_t)first << lo % BITS;
 
-static void clear_range(struct race_file *f, uint32_t lo, uint32_t hi)
-{
-	uint32_t first = lo / BITS, last = (hi - 1) / BITS;
-	uint64_t from = UINT64_MAX << lo % BITS, to = UINT64_MAX >> (BITS - 1 - (hi - 1) % BITS);
-
-	if (first == last) {
-		clear_bits(f, first, from & to);
+	if (word == last) {
+		set_word(f, word, (f->begins[word] & (keep | ~end)) | begin);
 		return;
 	}
-	clear_bits(f, first, from);
-	for (uint32_t w = first + 1; w < last; w++)
-		if (f->begins[w])
-			clear_bits(f, w, UINT64_MAX);
-	clear_bits(f, last, to);
+	set_word(f, word, (f->begins[word] & keep) | begin);
+	while (++word < last)
+		set_word(f, word, 0);
+	set_word(f, last, f->begins[last] & ~end);
 }
 
 /* The first extent begins at cell 0. */
@@ -68,26 +68,31 @@ uint32_t race_word_before(const struct race_file *f, uint32_t word)
 
 void race_fill(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)
 {
+	bool joins;
+
 	if (lo >= hi)
 		return;
 	if (hi < f->nr_cells && !begins_at(f, hi)) {
 		f->cells[hi] = race_at(f, hi);
 		begin_at(f, hi);
 	}
-	clear_range(f, lo, hi);
-	if (lo && !race_contended(v) && race_at(f, lo - 1) == race_value_before(v)) {
-		/* It goes on as it was before, */
-	} else {
+	if (race_contended(v)) {
 		f->cells[lo] = v;
-		begin_at(f, lo);
+		clear_range(f, lo, hi, true);
+		return;
 	}
-	if (hi < f->nr_cells && !race_contended(v) && f->cells[hi] == race_value_on(v, hi - lo))
-		clear_range(f, hi, hi + 1); /* and behind as here. */
+	/* It may go on as it was before, and behind as here. */
+	joins = lo && race_at(f, lo - 1) == race_value_before(v);
+	if (!joins)
+		f->cells[lo] = v;
+	if (hi < f->nr_cells && f->cells[hi] == race_value_on(v, hi - lo))
+		hi++;
+	clear_range(f, lo, hi, !joins);
 }
 
 void race_join(struct race_file *f, uint32_t c)
 {
-	clear_range(f, c, c + 1);
+	clear_range(f, c, c + 1, false);
 }
 
 bool race_room(struct race_model *m, struct race_file *f, uint32_t cells)

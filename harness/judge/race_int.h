@@ -111,11 +111,11 @@ pf_value race_one_of(const struct race_model *m, const struct race_file *f, uint
 void race_overlap_move(struct race_pend *a, struct race_pend *b);
 void race_end_move(struct race_model *m, struct race_pend *p);
 
-/* The size register. _end: false when the operation or the look contradicts it; @want: what it
- * had to
- * be. */
+/* The size register: an operation begins, one that changes sizes ends, a look ends (false when no
+ * order explains the size that it saw). */
 void race_sizes_begin(struct race_model *m, struct race_pend *p);
-bool race_sizes_end(struct race_model *m, struct race_pend *p, pf_value *want);
+void race_sizes_end(struct race_model *m, struct race_pend *p);
+bool race_sizes_seen(struct race_model *m, struct race_pend *p);
 
 /* Looks remember where something changed beneath them. */
 void race_note_change(struct race_model *m, const struct race_pend *p);

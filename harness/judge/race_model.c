@@ -433,24 +433,33 @@ static void leave(struct race_model *m, struct race_pend *p)
 	p->rec = NULL;
 }
 
-static void end(struct race_model *m, struct race_pend *p)
+static void bad_size(struct race_model *m, const struct race_pend *p, pf_value want)
 {
 	struct race_violation v = { .bad = RACE_BAD_SIZE, .rec = p->rec, .file = p->rec->file,
-				    .nr = 1 };
+				    .nr = 1, .want = want, .saw = p->rec->size_cells };
 
-	if (p->moves)
-		race_end_move(m, p);
-	else if (!p->looks && !race_refused(p->rec))
-		end_seen(m, p); /* by the sizes there were */
-	if (!race_sizes_end(m, p, &v.want)) {
-		v.saw = p->rec->size_cells;
-		tell(m, &v);
-	}
-	if (p->looks)
+	tell(m, &v);
+}
+
+static void end(struct race_model *m, struct race_pend *p)
+{
+	pf_value size = m->f[p->rec->file].size[0].v;
+
+	if (p->looks) {
+		if (!race_sizes_seen(m, p))
+			bad_size(m, p, size);
 		end_look(m, p);
-	else if (!p->moves)
-		end_change(m, p);
-	race_note_change(m, p);
+	} else {
+		if (p->moves)
+			race_end_move(m, p);
+		else if (!race_refused(p->rec))
+			end_seen(m, p); /* by the sizes there were */
+		if (p->sizes)
+			race_sizes_end(m, p);
+		if (!p->moves)
+			end_change(m, p);
+		race_note_change(m, p);
+	}
 	leave(m, p);
 }
 

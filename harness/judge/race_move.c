@@ -60,8 +60,6 @@ void race_overlap_move(struct race_pend *a, struct race_pend *b)
 
 void race_note_change(struct race_model *m, const struct race_pend *p)
 {
-	if (p->looks)
-		return;
 	for (uint32_t left = m->f[p->target].looking; left; left &= left - 1)
 		span_add(race_first(m, left), p->target, p->lo, p->hi);
 }
@@ -332,10 +330,15 @@ void race_sizes_begin(struct race_model *m, struct race_pend *p)
 	struct race_file *f = &m->f[p->target];
 	uint32_t bit = race_bit(m, p);
 
-	p->size_lo = UINT32_MAX;
-	p->size_hi = 0;
 	p->size_seen = !p->looks || p->rec->size_cells == PF_RACE_NO_SIZE;
-	learn_sizes(m, p);
+	if (f->nr_sizes == 1 && f->size[0].v <= PF_RACE_CELLS_MAX && !f->sizing) {
+		p->size_lo = p->size_hi = (uint32_t)f->size[0].v;
+		p->size_seen |= p->size_lo == p->rec->size_cells;
+	} else {
+		p->size_lo = UINT32_MAX;
+		p->size_hi = 0;
+		learn_sizes(m, p);
+	}
 	if (p->writes && p->rec->verb == PF_RACE_PWRITE && p->hi > p->size_lo)
 		p->sizes = true;
 	p->alone = !f->sizing;
@@ -395,32 +398,32 @@ static void size_is(struct race_file *f, pf_value size, const struct race_pend *
 	f->limit = (uint32_t)size;
 }
 
-bool race_sizes_end(struct race_model *m, struct race_pend *p, pf_value *want)
+bool race_sizes_seen(struct race_model *m, struct race_pend *p)
+{
+	if (p->alone && p->size_seen && p->rec->size_cells != PF_RACE_NO_SIZE)
+		size_is(&m->f[p->target], p->rec->size_cells, p);
+	return p->size_seen;
+}
+
+void race_sizes_end(struct race_model *m, struct race_pend *p)
 {
 	struct race_file *f = &m->f[p->target];
-	uint32_t bit = 1u << (p - m->p), nr = 0;
+	uint32_t bit = race_bit(m, p), nr = 0;
 	bool must = p->rec->result >= 0;
 
-	*want = m->f[p->rec->file].size[0].v;
-	if (!p->sizes) {
-		if (p->looks && p->alone && p->size_seen &&
-		    p->rec->size_cells != PF_RACE_NO_SIZE)
-			size_is(f, p->rec->size_cells, p);
-		return p->size_seen;
-	}
 	close_sizes(m);
 	if (f->nr_sizes > RACE_SIZES_MAX) {
 		/* Too many: certain again by a size that depends on nothing. */
 		if (must && p->zeroes && p->alone)
 			size_is(f, p->rec->first_cell, NULL);
-		return true;
+		return;
 	}
 	if (race_refused(p->rec)) {
 		for (uint32_t i = 0; i < f->nr_sizes; i++)
 			if (!(f->size[i].mask & bit))
 				f->size[nr++] = f->size[i];
 		f->nr_sizes = nr;
-		return true;
+		return;
 	}
 	for (uint32_t i = 0; i < f->nr_sizes; i++) {
 		struct race_state s = f->size[i];
@@ -437,5 +440,4 @@ bool race_sizes_end(struct race_model *m, struct race_pend *p, pf_value *want)
 	f->nr_sizes = nr;
 	p->sizes = false;
 	all_learn(m);
-	return true;
 }

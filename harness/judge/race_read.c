@@ -31,8 +31,7 @@ struct thread {
 
 struct race_reader {
 	int fd;
-	const uint8_t *in; /* what was read ahead */
-	uint8_t *in_buffer; /* NULL: the whole stream is in memory, and borrowed */
+	const uint8_t *in; /* not NULL: the whole stream is in memory, and borrowed */
 	size_t in_at, in_end;
 	uint64_t byte, record;
 	struct pf_race_header h;
@@ -47,7 +46,6 @@ struct race_reader {
 	char err[256];
 };
 
-#define IN_BYTES (1u << 18)
 #define ERRNO_MAX 4095
 #define NS_MAX (1ull << 62) /* a century and a half */
 #define NEVER UINT64_MAX
@@ -76,26 +74,21 @@ static int take(struct race_reader *r, void *to, size_t bytes)
 {
 	size_t at = 0;
 
+	if (r->in) {
+		at = bytes < r->in_end - r->in_at ? bytes : r->in_end - r->in_at;
+		memcpy(to, r->in + r->in_at, at);
+		r->in_at += at;
+	}
 	while (at < bytes) {
-		size_t n = r->in_end - r->in_at;
-		ssize_t got;
+		ssize_t got = r->in ? 0 : read(r->fd, (uint8_t *)to + at, bytes - at);
 
-		if (n) {
-			n = n < bytes - at ? n : bytes - at;
-			memcpy((uint8_t *)to + at, r->in + r->in_at, n);
-			r->in_at += n;
-			at += n;
-			continue;
-		}
-		got = r->in_buffer ? read(r->fd, r->in_buffer, IN_BYTES) : 0;
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got < 0)
 			return bad(r, "%s", strerror(errno));
 		if (!got)
 			return at ? bad(r, "cut off") : 0;
-		r->in_at = 0;
-		r->in_end = (size_t)got;
+		at += (size_t)got;
 	}
 	return 1;
 }
@@ -131,11 +124,6 @@ struct race_reader *race_open(int fd)
 	if (!r)
 		return NULL;
 	r->fd = fd;
-	r->in = r->in_buffer = malloc(IN_BYTES);
-	if (!r->in) {
-		free(r);
-		return NULL;
-	}
 	read_header(r);
 	return r;
 }
@@ -164,7 +152,6 @@ void race_close(struct race_reader *r)
 			r->t[i].first = c->next;
 			free(c);
 		}
-	free(r->in_buffer);
 	free(r);
 }
 
