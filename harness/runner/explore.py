@@ -119,7 +119,8 @@ class ExploreKernel(KernelRun):
         self.boots_idle = 0
         p = run.progress
         rate = f", {p.ran / p.wall_s:.0f}/s" if p.wall_s else ""
-        self.context.say(f"{run.cell.id}: {p.ran} sequences, depth {p.depth}{rate}, {len(p.findings)} findings")
+        depth = f"all to depth {p.depth_done}" if p.finished else f"depth {p.depth}"
+        self.context.say(f"{run.cell.id}: {p.ran} sequences, {depth}{rate}, {len(p.findings)} findings")
 
     def tell_cell(self, cell: Cell, run: CellRun | None, not_covered: str = "") -> None:
         told: dict[str, Any] = {"kernel": cell.kernel, "fs": cell.fs, "channel": cell.channel,
