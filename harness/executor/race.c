@@ -462,6 +462,7 @@ void do_race(struct agent *a, char **words, int nr)
 		.faults = arg_find(words, nr, "faults"),
 		.without = arg_find(words, nr, "without"),
 		.views = arg_find(words, nr, "views"),
+		.verbs = arg_find(words, nr, "verbs"),
 		.judge = arg_find(words, nr, "judge"),
 		.record = arg_find(words, nr, "record"),
 		.record_max_bytes = arg_u64(words, nr, "record_max", 0),

@@ -35,6 +35,7 @@ struct race_params {
 	const char *dir, *mnt, *scratch, *channel;
 	const char *faults, *views;  /* comma lists, NULL: all suitable */
 	const char *without;	     /* comma list: faults that are not chosen, NULL: none */
+	const char *verbs;	     /* comma list: what is chosen at all, NULL: everything */
 	const char *judge, *record;  /* NULL: none */
 	uint64_t seed, size_bytes, ops, ms, record_max_bytes;
 	unsigned int threads, files, deadline_ms;
@@ -58,6 +59,7 @@ struct race_plan {
 	unsigned int nr_views;
 	struct race_fault faults[RACE_FAULTS_MAX];
 	unsigned int nr_faults, weight_sum;
+	unsigned int verb_weights[PF_RACE_VERBS_NR], verbs_sum;
 };
 
 /* One choice: a function of the plan and the thread's random numbers, of nothing else. */

@@ -18,11 +18,14 @@
 #define SHIFT_BLOCKS_MAX 4u /* of a collapse or insert */
 #define REPIN_ONE_IN 256u
 
-/* Of 100 choices. */
-static const unsigned int verb_weights[PF_RACE_VERBS_NR] = {
+/* Of 100 choices, when none is left out. */
+static const unsigned int all_verb_weights[PF_RACE_VERBS_NR] = {
 	[PF_RACE_WRITE] = 34, [PF_RACE_STORE] = 9, [PF_RACE_PWRITE] = 11,
 	[PF_RACE_LOOK] = 44,  [PF_RACE_FAULT] = 2,
 };
+
+static const char *const verb_names[PF_RACE_VERBS_NR] = { "write", "store", "pwrite", "look",
+							  "fault" };
 
 /* A direct read writes back what is dirty in its range, and waits for that. */
 static const unsigned int view_weights[PF_VIEWS_NR] = {
@@ -179,6 +182,38 @@ static int plan_faults(struct race_plan *p, const struct race_params *params, ch
 		       : 0;
 }
 
+/* Without looks a race has nothing to say. */
+static int plan_verbs(struct race_plan *p, const struct race_params *params, char *why,
+		      size_t why_bytes)
+{
+	const char *list = params->verbs;
+	char name[64];
+
+	while ((list = next_name(list, name, sizeof(name)))) {
+		bool found = false;
+
+		for (int v = 0; v < PF_RACE_VERBS_NR; v++)
+			found = found || !strcmp(verb_names[v], name);
+		if (!found) {
+			snprintf(why, why_bytes, "verbs: write, store, pwrite, look, fault");
+			return -EINVAL;
+		}
+	}
+	for (int v = 0; v < PF_RACE_VERBS_NR; v++) {
+		if (params->verbs && !listed(params->verbs, verb_names[v]))
+			continue;
+		p->verb_weights[v] = all_verb_weights[v];
+		p->verbs_sum += p->verb_weights[v];
+	}
+	if (!p->verb_weights[PF_RACE_LOOK] ||
+	    !(p->verb_weights[PF_RACE_WRITE] + p->verb_weights[PF_RACE_STORE] +
+	      p->verb_weights[PF_RACE_PWRITE])) {
+		snprintf(why, why_bytes, "verbs: look, and one that writes");
+		return -EINVAL;
+	}
+	return 0;
+}
+
 int race_plan_init(struct race_plan *p, const struct race_params *params, uint64_t block_bytes,
 		   char *why, size_t why_bytes)
 {
@@ -210,6 +245,8 @@ int race_plan_init(struct race_plan *p, const struct race_params *params, uint64
 		snprintf(why, why_bytes, "views: mmap, buffered, direct");
 		return -EINVAL;
 	}
+	if (plan_verbs(p, params, why, why_bytes))
+		return -EINVAL;
 	return plan_faults(p, params, why, why_bytes);
 }
 
@@ -308,7 +345,7 @@ static enum pf_view choose_view(const struct race_plan *p, struct pf_rng *r)
 void race_choose(struct race_plan *p, struct pf_rng *r, struct race_choice *c)
 {
 	memset(c, 0, sizeof(*c));
-	c->verb = pick(r, verb_weights, PF_RACE_VERBS_NR, 100);
+	c->verb = pick(r, p->verb_weights, PF_RACE_VERBS_NR, p->verbs_sum);
 	c->file = c->file2 = (unsigned int)pf_rng_below(r, p->nr_files);
 	if (c->verb == PF_RACE_FAULT && !p->nr_faults)
 		c->verb = PF_RACE_LOOK;
