@@ -419,10 +419,12 @@ class FsRun:
                                      deadline_ms=self.k.deadline_ms, grace_ms=self.k.grace_ms)
         # Whole memory is walked and disks are waited for, by several threads at once.
         deadline_ms = 5 * self.k.deadline_ms
+        if case.keep:
+            where.update(record=self._stream_path(case),
+                         record_max=GUEST_STREAM_MAX if self.k.machine.guest else NATIVE_STREAM_MAX)
         return self.k.agent.race(
             case.race.timeout_s(deadline_ms), **where, **case.keys(), deadline_ms=deadline_ms,
-            judge=str(self.k.machine.judge_path), record=self._stream_path(case),
-            record_max=GUEST_STREAM_MAX if self.k.machine.guest else NATIVE_STREAM_MAX)
+            judge=str(self.k.machine.judge_path))
 
     def _stream_path(self, case: Case) -> str:
         """Where the executor writes a race's stream: natively to where it may stay."""
@@ -437,6 +439,8 @@ class FsRun:
         running.answer = race_lines(reply)
         if running.forced is None:
             running.forced = judgement(reply)
+        if not case.keep:
+            return
         keep = "ops" in reply.env() and (case.race.record or
                                          running.forced.verdict in ("corrupt", "hung", "broken"))
         source, path = self._stream_path(case), self.k.store.stream_path(case.id)

@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from . import deps, explore, main as runs, report, repro, selftest
+from . import deps, explore, main as runs, reduce, report, repro, selftest
 from .errors import EXIT_BROKEN, EXIT_EXPECTED, EXIT_USAGE, EnvironmentFailed, UsageError, nearest
 from .plan import Filters
 from .race import SECONDS, Race
@@ -21,6 +21,7 @@ COMMANDS = {
     "race": "threads of channel writes, faults and reads run free, recorded and judged while they run",
     "explore": "every sequence of so many steps over an alphabet, shortest first",
     "repro": "run one recorded case again and say how often it fails, or export it as a program of its own",
+    "reduce": "cut a race that showed a violation down to a smaller one, and to a sequence that always shows it",
     "list": "what there is: kernels, filesystems, channels, faults, sequences",
     "report": "print a run's tables again",
     "compare": "what changed between two runs",
@@ -32,7 +33,7 @@ EPILOG = """exit: 0 everything as expected; 1 something differed from what was e
 
 _OPTIONS = ("kernel modules fs channel fault sequence seed out json resume no-install jobs device "
             "overwrite-device local-config section markdown help ops seconds threads files size record depth alphabet "
-            "budget shard repeats times export")
+            "budget shard repeats times export verb view kind")
 
 
 class Parser(argparse.ArgumentParser):
@@ -98,11 +99,31 @@ def _common(parser: argparse.ArgumentParser) -> None:
     add("--section", metavar="NAME", help="its section")
 
 
+def _reduce_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("result", metavar="RESULT", help="the folder of a race with its stream, or RUN:KERNEL/FS/CHANNEL/race-SEED")
+    add("--budget", type=_duration, default=reduce.BUDGET_S, metavar="TIME", help="of all of it, as 90s, 10m, 2h "
+        "(default 10m)")
+    add("--repeats", type=int, default=reduce.TIMES, metavar="K", help="races that a rate is measured with, and how often "
+        f"a sequence is run again (default {reduce.TIMES})")
+    add("--depth", type=int, default=reduce.DEPTH, metavar="N", help=f"steps of the longest sequences (default "
+        f"{reduce.DEPTH})")
+    add("--kind", action="append", default=[], metavar="NAME", help="of the race's kinds of violation, this one; may be "
+        "repeated (default: any of them)")
+    add("--kernel", action="append", default=[], metavar="NAME", help="instead of the recorded one")
+    add("--modules", type=_path, metavar="DIR", help="lib/modules/RELEASE (or its parents) for --kernel PATH")
+    add("--seed", type=lambda text: int(text, 0), help="of the run; printed, and random by default")
+    add("--out", type=_path, metavar="DIR", help="results folder (default: results/<time>)")
+    add("--json", action="store_true", help="reduce.json on stdout")
+    add("--no-install", action="store_true", help="never install packages")
+
+
 def parser() -> Parser:
     top = Parser(prog="run.sh", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
                  description="pinfault: who loses when pinned pages of a file meet a truncate?")
     sub = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    made = {name: sub.add_parser(name, help=text, description=text, epilog=repro.EPILOG if name == "repro" else EPILOG,
+    epilogs = {"repro": repro.EPILOG, "reduce": reduce.EPILOG}
+    made = {name: sub.add_parser(name, help=text, description=text, epilog=epilogs.get(name, EPILOG),
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
             for name, text in COMMANDS.items()}
     for name in ("run", "seq", "race", "explore", "repro", "selftest", "list"):
@@ -122,6 +143,9 @@ def parser() -> Parser:
     add("--threads", type=int, default=Race.threads, metavar="N", help=f"1 to 16 (default {Race.threads})")
     add("--files", type=int, default=Race.files, metavar="N", help=f"1 to 8 (default {Race.files})")
     add("--size", type=_size, default=Race.size, metavar="BYTES", help="of each file at the start (default 256K)")
+    add("--verb", action="append", default=[], metavar="NAME",
+        help="only these: write (the channel), store, pwrite, look, fault; may be repeated")
+    add("--view", action="append", default=[], metavar="NAME", help="looks only through mmap, buffered, direct")
     add("--record", action="store_true", help="keep every race's stream, not only those that show something")
     made["seq"].add_argument("file", type=_path, metavar="FILE")
     add = made["repro"].add_argument
@@ -129,6 +153,7 @@ def parser() -> Parser:
     add("--times", type=int, metavar="N", help="run it so often (default 1), in one boot")
     add("--export", choices=repro.EXPORTS, help="run nothing; write a standalone C file (--out FILE), or a test in "
         "xfstests' form (--out DIR)")
+    _reduce_options(made["reduce"])
     made["report"].add_argument("run", type=_path, metavar="RUN")
     made["report"].add_argument("--markdown", action="store_true", help="as results/reference wants it")
     made["report"].add_argument("--json", action="store_true")
@@ -152,7 +177,7 @@ def _options(args: argparse.Namespace) -> runs.Options:
         if args.sequence:
             raise UsageError("a race follows no sequence; --fault chooses what runs in it")
         race = Race(ops=args.ops, seconds=args.seconds, threads=args.threads, files=args.files, size=args.size,
-                    record=args.record)
+                    record=args.record, verbs=tuple(dict.fromkeys(args.verb)), views=tuple(dict.fromkeys(args.view)))
         race.check()
     return runs.Options(
         race=race,
@@ -180,6 +205,25 @@ def _repro(args: argparse.Namespace, options: runs.Options, argv: list[str]) -> 
     options.times = args.times or 1
     repro.aim(options, found, args.kernel)
     return repro.repeat(options, found, argv)
+
+
+def _reduce(args: argparse.Namespace, argv: list[str]) -> int:
+    if args.repeats < 1:
+        raise UsageError("--repeats wants a number from 1 up")
+    if not 1 <= args.depth <= explore.DEPTH_MAX:
+        raise UsageError(f"--depth wants 1 to {explore.DEPTH_MAX} steps, not {args.depth}")
+    if len(args.kernel) > 1:
+        raise UsageError("a race is reduced on one kernel")
+    found = repro.find(args.result, _path(args.result))
+    kinds = reduce.check(found, args.kind)
+    options = _options(parser().parse_args(found.result.repeat.split()[1:]))
+    assert options.race
+    asked = replace(options.race, seed=options.seed or 0, faults=tuple(options.filters.faults))
+    options = replace(options, seed=args.seed, out=args.out, json=args.json, install=not args.no_install, race=None,
+                      modules=args.modules)
+    repro.aim(options, found, args.kernel)
+    what = reduce.Reduce(found, asked, asked, kinds, args.budget, args.repeats, args.depth)
+    return reduce.run(options, what, argv)
 
 
 def _list(options: runs.Options) -> int:
@@ -222,6 +266,8 @@ def dispatch(argv: list[str]) -> int:
         return report.report(args.run, args.markdown, args.json)
     if args.command == "compare":
         return report.compare(args.a, args.b, args.json)
+    if args.command == "reduce":
+        return _reduce(args, argv)
     options = _options(args)
     if args.command == "list":
         return _list(options)

@@ -19,6 +19,7 @@ from .errors import UsageError, nearest
 from .fsconfig import FsConfig
 from .judge import Judgement, answer
 from .plan import Case, Filters, Sequence, _matching, default_filesystems
+from .racelog import VERBS, VIEWS
 
 SEQUENCE = "race"  # what expectations and tables know a race by
 SECONDS = 10.0     # of each race, when neither time nor number was asked for
@@ -43,6 +44,8 @@ class Race:
     size: int = 256 << 10
     faults: tuple[str, ...] = ()  # empty: all suitable ones
     record: bool = False
+    verbs: tuple[str, ...] = ()   # empty: all of VERBS
+    views: tuple[str, ...] = ()   # empty: all of VIEWS
 
     def check(self) -> None:
         """UsageError for what the executor would refuse."""
@@ -52,6 +55,12 @@ class Race:
             raise UsageError("--files wants 1 to 8")
         if self.ops < 0 or self.seconds < 0:
             raise UsageError("--ops and --seconds want a number from 0 up, and one of them above it")
+        for said, known, what in ((self.verbs, VERBS, "verb"), (self.views, VIEWS, "view")):
+            for name in said:
+                if name not in known:
+                    raise UsageError(nearest(name, list(known), what))
+        if self.verbs and ("look" not in self.verbs or not set(self.verbs) - {"look", "fault"}):
+            raise UsageError("--verb: a race needs look, and one that writes (write, store, pwrite)")
         if self.size % 8192 or not 32 << 10 <= self.size <= 256 << 20:
             raise UsageError("--size wants a multiple of 8192 from 32K to 256M")
 
@@ -64,6 +73,10 @@ class Race:
             keys["ms"] = int((self.seconds or SECONDS) * 1000)
         if self.faults:
             keys["faults"] = ",".join(self.faults)
+        if self.verbs:
+            keys["verbs"] = ",".join(self.verbs)
+        if self.views:
+            keys["views"] = ",".join(self.views)
         return keys
 
     def timeout_s(self, deadline_ms: int) -> float:
@@ -81,13 +94,15 @@ class Race:
         for name in ("threads", "files", "size"):
             if getattr(self, name) != getattr(plain, name):
                 out += f" --{name} {getattr(self, name)}"
-        return out + "".join(f" --fault {f}" for f in self.faults)
+        return out + "".join(f" --{what} {name}" for what, names in (
+            ("fault", self.faults), ("verb", self.verbs), ("view", self.views)) for name in names)
 
 
 @dataclass(frozen=True)
 class RaceCase(Case):
     race: Race = field(compare=False, default=Race())
     without: tuple[str, ...] = field(compare=False, default=())  # faults that this filesystem's races leave out
+    keep: bool = field(compare=False, default=True)  # the stream, when it shows something
 
     @property
     def id(self) -> str:

@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from . import explore_report, store, table
+from . import explore_report, reduce_report, store, table
 from .errors import EXIT_DIFFERS, EXIT_EXPECTED
 
 
@@ -17,6 +17,8 @@ def report(folder: Path, markdown: bool, as_json: bool) -> int:
         print()
     elif "explore" in meta:
         sys.stdout.write(explore_report.render(meta, results, str(folder), markdown))
+    elif meta.get("reduce"):
+        sys.stdout.write(reduce_report.render(meta["reduce"], str(folder)))
     else:
         sys.stdout.write(table.render(meta, results, str(folder), markdown))
     return EXIT_EXPECTED

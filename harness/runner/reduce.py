@@ -1,0 +1,364 @@
+# SPDX-License-Identifier: GPL-2.0
+"""`reduce RESULT`: from a race that showed a violation to a smaller race, and to a sequence that shows it each time.
+
+Four steps, each of which stands without the next: what can matter of the recorded stream (race_slice.py); how often
+the race shows it at all, and a smaller one that does (reduce_race.py); a sequence with holds (reduce_sequence.py);
+how often the smaller race shows it, counted with seeds that nothing was chosen by. reduce.json has all of it.
+"""
+
+import itertools
+import json
+import random
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from . import alphabet as alphabets, controls, deps, main as runs, native, reduce_report, store
+from .batch import CaseLost, FsRun, Mode
+from .errors import EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, AgentDied, AgentTimeout, EnvironmentFailed, UsageError, \
+    nearest
+from .execute import RunContext, run_kernels
+from .explore import Explore, ExploreKernel
+from .explore_cell import CellRun
+from .explore_state import Cell
+from .findings import Finding
+from .fsops import NotCovered
+from .machines import Machine
+from .progress import Progress as Lines
+from .race import SECONDS, SEQUENCE, Race, RaceCase, choose_faults, sequence as race_sequence
+from .race_slice import Slice, contradictions, cut_out
+from .racelog import Defect, Window
+from .reduce_race import Ran, Rate, Reducer
+from .reduce_sequence import SequenceRun, alphabet_text, channels_for
+from .repro import Found, fails
+from .store import CaseResult, write_atomic
+
+SECTION = "reduce"  # of run.json
+SCHEMA = 1
+BUDGET_S, TIMES, DEPTH = 600.0, 5, 5
+# Parts of the budget: up to when races are cut down, and sequences enumerated. Measuring ends it.
+_BASELINE_PART, _RACES_PART = 0.2, 0.45
+_BEFORE_IT_SHOWS = 4   # times as many races before it is given up
+# Kinds that only the checks around a case see: it must be unmounted for them.
+_AROUND = {"metadata", "mount", "umount", "unnoticed", "neighbour", "checksum", "kernel-log"}
+EPILOG = """exit: 0 nothing shows any more; 1 a race or a sequence was found that fails; 2 the harness or its environment
+      failed; 64 usage: also a case that is no race, did not fail, or has no stream"""
+
+
+@dataclass
+class Reduce:
+    """What the options say, and the recorded race."""
+
+    found: Found
+    race: Race              # as it was asked for, with all its faults by name
+    asked: Race             # as it was asked for
+    kinds: tuple[str, ...]  # one of these is to be shown
+    budget_s: float = BUDGET_S
+    times: int = TIMES
+    depth: int = DEPTH
+    slice: Slice | None = None
+
+
+def numbers(answer: str) -> dict[str, str]:
+    """The judge's and the executor's counters of a race's `answer` file."""
+    out = {}
+    for line in answer.splitlines():
+        key, _, value = line.removeprefix("env ").partition(" ")
+        out[key] = value.replace("%20", " ")
+    return out
+
+
+def kinds_of(result: CaseResult) -> list[str]:
+    return list(dict.fromkeys([*result.kinds, *(f["kind"] for f in result.findings)]))
+
+
+def check(found: Found, wanted: list[str]) -> tuple[str, ...]:
+    """UsageError for what cannot be reduced. Returns the kinds that are looked for."""
+    result = found.result
+    if not found.race:
+        raise UsageError(f"{result.id}: is no race; a sequence is cut down by explore, and this one runs as it is: "
+                         f"./run.sh repro {found.folder}")
+    if not fails(result):
+        raise UsageError(f"{result.id}: shows no violation ({result.verdict}): there is nothing to reduce")
+    if not (found.folder / "stream").exists() or not (found.folder / "answer").exists():
+        raise UsageError(f"{result.id}: its stream was not kept (no {found.folder}/stream); run it again with --record: "
+                         f"{result.repeat} --record")
+    kinds = kinds_of(result) or [result.verdict]
+    for kind in wanted:
+        if kind not in kinds:
+            raise UsageError(nearest(kind, kinds, "kind of this race"))
+    return tuple(wanted or kinds)
+
+
+def race_of(found: Found, asked: Race) -> Race:
+    """With a time of its own, and the faults by name that its filesystem had: so that some can be left out."""
+    said = numbers((found.folder / "answer").read_text())
+    # (`fault:ERRNO N` counts what faults failed with.)
+    had = [key.partition(":")[2] for key, value in said.items() if key.startswith("fault:") and " failed " in value]
+    dropped = {key.partition(":")[2] for key in said if key.startswith("dropped:")}
+    seconds = asked.seconds or float(said.get("seconds", "0")) or SECONDS
+    return replace(asked, ops=0, seconds=max(0.5, round(seconds, 1)), record=False,
+                   faults=asked.faults or tuple(f for f in had if f not in dropped))
+
+
+def slice_of(found: Found, kinds: tuple[str, ...], names: list[str]) -> Slice | None:
+    """Of the first contradiction of such a kind. None where the judge named none (a hang, a crash, fsck)."""
+    told = contradictions(found.result.evidence)
+    try:
+        return cut_out(Window(found.folder / "stream"), [t for t in told if t.kind in kinds] or told, names)
+    except (Defect, OSError, ValueError) as err:
+        raise UsageError(f"{found.folder}/stream: {err}") from None
+
+
+@dataclass
+class Outcome:
+    """What came of it, filled step by step."""
+
+    before: Rate = field(default_factory=Rate)
+    after: Rate | None = None
+    race: Race | None = None            # the smaller one
+    cuts: list[dict[str, Any]] = field(default_factory=list)
+    tried: int = 0
+    explored: list[dict[str, Any]] = field(default_factory=list)
+    sequence: dict[str, Any] | None = None
+
+
+class ReduceKernel(ExploreKernel):
+    """All of it, on one kernel, filesystem and channel."""
+
+    what: Reduce
+    out: Outcome
+
+    def tell_cell(self, cell: Cell, run: CellRun | None, not_covered: str = "") -> None:
+        """What is enumerated here is told in reduce.json."""
+
+    def run(self, cells: list[Any]) -> None:
+        cell = cells[0]
+        try:
+            self.ensure_up()
+            channel = self.hello.channels.get(cell.channel)
+            if channel is None or not channel.available:
+                raise EnvironmentFailed(f"{cell.channel}: {channel.why if channel else 'unknown here'}")
+            fs_run = FsRun(self, self.context.configs[cell.fs])
+            try:
+                controls.run(fs_run)
+                self._reduce(cell, fs_run)
+            except NotCovered as why:
+                raise EnvironmentFailed(str(why)) from None
+            if fs_run.fs and self.up:
+                fs_run.fs.umount()
+        finally:
+            self.judge.close()
+            self.machine.close()
+
+    # --- one race ---------------------------------------------------------------------------
+
+    def race(self, cell: Cell, fs_run: FsRun, race: Race, keep: bool) -> Ran:
+        """As an ordinary case, but for the remount after it, where nothing is looked for that only shows then."""
+        case = RaceCase(cell.kernel, cell.fs, cell.channel, SEQUENCE, self.next_case(), exclusive=True, race=race,
+                        keep=keep)
+        for _ in range(3):
+            if set(self.what.kinds) & _AROUND:
+                fs_run.dirty = True
+                fs_run.run_batch([case], Mode.QUIET)
+            else:
+                self._race_alone(fs_run, case)
+            if self.is_done(case):
+                break
+        else:
+            raise EnvironmentFailed(f"{case.id}: could not be run in three tries")
+        result = self.store.results[case.id]
+        if result.verdict in ("broken", "skipped"):
+            raise EnvironmentFailed(f"{case.id}: {result.verdict}: {result.why}")
+        answer = self.store.case_dir(case.id) / "answer"
+        said = numbers(answer.read_text()) if answer.exists() else {}
+        return Ran(bool(set(kinds_of(result)) & set(self.what.kinds)), int(said.get("operations", "0")),
+                   int(said.get("violations", "0")), race.seconds, case.id, race.seed)
+
+    def _race_alone(self, fs_run: FsRun, case: RaceCase) -> None:
+        fs_run.prepare()
+        try:
+            self.agent.kmsg()
+            fs_run.pins = self.agent.pins()
+            running = fs_run._run_case(case)  # noqa: SLF001  # the same steps as in a batch of cases
+            self.conclude(running)
+            fs_run.dirty = running.status[:2] != ["ok", "ran"]
+            self.agent.sh("rm", "-rf", f"{self.mnt}/c{case.nr}", timeout_s=60)
+        except (AgentDied, AgentTimeout) as err:
+            self.down(str(err))
+        except CaseLost:
+            fs_run.dirty = True
+
+    # --- all of it --------------------------------------------------------------------------
+
+    def _reduce(self, cell: Cell, fs_run: FsRun) -> None:
+        what, out = self.what, self.out
+        until = [self.began + what.budget_s * _RACES_PART]
+        draw = random.Random(f"{self.store.meta['seed']}:reduce")
+        seeds = (draw.getrandbits(32) for _ in itertools.count())
+        keep = [True]
+        reducer = Reducer(lambda race: self.race(cell, fs_run, race, keep[0]), seeds,
+                          lambda: until[0] - time.monotonic(), self.say)
+        base = replace(what.race, seconds=min(what.race.seconds, max(1.0, what.budget_s * _BASELINE_PART / what.times)))
+        out.before = self._baseline(reducer, base)
+        self.say(f"the race as it was: {out.before.text()}")
+        keep[0] = False  # only streams of what is measured are kept
+        self._cut(reducer, base)
+        smaller = out.race or what.race
+        reserved = what.times * (smaller.seconds + reducer.overhead_s) if out.race else 0.0
+        self._sequences(cell, fs_run, smaller, self.began + what.budget_s - reserved)
+        keep[0], until[0] = True, float("inf")
+        if out.race:
+            self._measure(reducer, out.race)
+
+    def _baseline(self, reducer: Reducer, base: Race) -> Rate:
+        """A fixed number of races; only when none shows it some more, and then the rate is of all of them."""
+        what = self.what
+        rate = reducer.measure(base, what.times)
+        until = self.began + what.budget_s * _BASELINE_PART
+        while not rate.shown and rate.races < _BEFORE_IT_SHOWS * what.times and time.monotonic() < until:
+            more = reducer.measure(base, 1)
+            for name in ("shown", "races", "operations", "violations", "cases", "seeds"):
+                setattr(rate, name, getattr(rate, name) + getattr(more, name))
+        reducer.likely = rate.likely
+        return rate
+
+    def _cut(self, reducer: Reducer, base: Race) -> None:
+        cut = self.what.slice
+        reducer.cut_down(base, base.faults, cut.faults if cut else (), cut.verbs if cut else (), cut.view if cut else "")
+        out = self.out
+        out.cuts = [{"what": c.what, "shown": c.shown, "races": c.of, "race": c.race.options()} for c in reducer.cuts]
+        out.tried = reducer.tried
+        out.race = reducer.cuts[-1].race if reducer.cuts else None
+
+    def _measure(self, reducer: Reducer, race: Race) -> None:
+        """What was cut down may have been kept by chance: then back to the smallest that does show it."""
+        out = self.out
+        rate = reducer.measure(race, self.what.times)
+        for cut in reversed(reducer.cuts[:-1]):
+            if rate.shown or time.monotonic() > self.began + 1.2 * self.what.budget_s:
+                break
+            self.say(f"{race.options()}: {rate.text()}; back to the cut before")
+            race = cut.race
+            rate = reducer.measure(race, self.what.times)
+        out.after, out.race = (rate, race) if rate.shown else (rate, None)
+        self.say(f"the smaller race: {rate.text()}")
+
+    # --- the sequence -----------------------------------------------------------------------
+
+    def _sequences(self, cell: Cell, fs_run: FsRun, race: Race, until: float) -> None:
+        """Through one channel after the other, until one shows it each time."""
+        what = self.what
+        recorded = self.hello.channels[cell.channel]
+        names = channels_for(recorded, race, self.hello.channels)
+        chance: list[tuple[str, Finding]] = []
+        for at, name in enumerate(names):
+            channel = self.hello.channels[name]
+            text, left_out = alphabet_text(channel, recorded, race, self.hello.faults, self._unaligned)
+            write_atomic(self.store.folder / f"reduced-{name.replace('/', '-')}.alphabet", text)
+            explore = Explore(what.depth, "reduced", times=what.times, seed=self.store.meta["seed"],
+                              alphabet=alphabets.parse(text, "reduced", "reduced.alphabet", self.hello.faults))
+            run = SequenceRun(self, fs_run, Cell(cell.kernel, cell.fs, name), explore, set(what.kinds))
+            fs_run.dirty = True
+            now = time.monotonic()
+            run.search(now + max(5.0, (until - now) / (len(names) - at)))
+            self.out.explored.append(run.told(left_out))
+            chance += [(name, f) for f in run.chance]
+            if run.found:
+                self.out.sequence = self._told(run.found, name, run.grade(run.found.kinds))
+                return
+        if chance:
+            name, best = max(chance, key=lambda c: c[1].shown / max(1, c[1].tries))
+            self.out.sequence = self._told(best, name, 0 if set(best.kinds) & set(what.kinds) else 1)
+
+    def _unaligned(self, verb: str) -> bool:
+        return bool(self.what.slice and self.what.slice.unaligned(verb))
+
+    @staticmethod
+    def _told(f: Finding, channel: str, grade: int) -> dict[str, Any]:
+        return {"text": f.text, "channel": channel, "name": f.name, "steps": len(f.text.split("\n")) - 1 - sum(
+            line.startswith(("file", "pin")) for line in f.text.splitlines()),
+                "kinds": f.kinds, "resolution": f.resolution, "same": ("kind", "family", "")[grade], "shown": f.shown,
+                "tries": f.tries, "why": f.why, "evidence": f.evidence[:6], "outcome": f.outcome, "expected": f.expected,
+                "cases": f.cases}
+
+
+# --- the command ----------------------------------------------------------------------------
+
+def run(options: Any, what: Reduce, argv: list[str]) -> int:
+    """Plan, run, report. Returns the exit code. options are those of the recorded race, aimed at it."""
+    state = native.private_dir(native.state_dir())
+    native.cleanup_guests(state)
+    lines = Lines(0)
+    deps.ensure(options.kernels != ["native"], options.install)
+    deps.build(runs.ROOT)
+    everything = runs.world(options)
+    names = runs.choose_kernels(options.kernels, everything.kernels, options.modules)
+    if native.os.getuid() == 0:
+        native.cleanup_stale(lines.say, state)
+    # A name stands for what it stood for then; the registry is the same as long as no fault was added since.
+    what.asked = replace(what.asked, faults=choose_faults(list(what.asked.faults), everything.hello.faults))
+    what.race = race_of(what.found, what.asked)
+    what.slice = slice_of(what.found, what.kinds, list(everything.hello.faults))
+    everything.sequences[SEQUENCE] = race_sequence(what.race)
+    recorded = what.found.result
+    seed = options.seed if options.seed is not None else random.SystemRandom().getrandbits(32)
+    folder = options.out or runs.ROOT / "results" / store.new_run_name()
+    results = store.Store.create(folder, {**runs.facts(everything, names, [recorded.fs], argv, seed), "planned": 0,
+                                          "sequences": {}, "selftests": {}, SECTION: {}})
+    lines.say(f"{what.found.folder}: {' '.join(what.kinds)}; seed {seed}; results in {runs.relative(results.folder)}")
+    out = Outcome()
+    failed = _run(options, what, out, everything, names, results, lines)
+    told = reduce_report.told(what, out, results.folder, list(names)[0])
+    results.meta[SECTION] = told
+    _write(results.folder, told)
+    results.write_run(complete=not failed)
+    return _finish(options, results, told, failed, lines)
+
+
+def _run(options: Any, what: Reduce, out: Outcome, everything: runs.World, names: dict[str, Any], results: store.Store,
+         lines: Lines) -> dict[str, str]:
+    failed: dict[str, str] = {}
+    try:
+        with ExitStack() as stack:
+            makers = runs.stage(options, names, store.new_run_name(), results.folder, lines.say, stack)
+            context = runs.context_of(results, everything, lines.say, lambda _result: None)
+            cells = [Cell(k, what.found.result.fs, what.found.result.channel) for k in names]
+
+            def kernel(machine: Machine, shared: RunContext) -> ReduceKernel:
+                made = ReduceKernel(machine, shared)
+                made.what, made.out, made.began = what, out, time.monotonic()
+                return made
+            failed = run_kernels(makers, cells, context, 1, kernel)
+    except EnvironmentFailed as err:
+        failed["run"] = str(err)
+    finally:
+        lines.end()
+    return failed
+
+
+def _write(folder: Path, told: dict[str, Any]) -> None:
+    write_atomic(folder / "reduce.json", json.dumps(told, indent=1) + "\n")
+    if told["sequence"]:
+        write_atomic(folder / "reduced.seq", reduce_report.sequence_text(told))
+
+
+def _finish(options: Any, results: store.Store, told: dict[str, Any], failed: dict[str, str], lines: Lines) -> int:
+    if options.json:
+        json.dump(told, sys.stdout, indent=1)
+        print()
+    else:
+        sys.stdout.write(reduce_report.render(told))
+    for name, why in failed.items():
+        lines.say(f"pinfault: {why}" if name in why or name == "run" else f"pinfault: {name}: {why}")
+    wrong = controls.failures(results.meta.get("controls", []))
+    for text in wrong:
+        lines.say(f"pinfault: broken: a control failed, so nothing this run says holds: {text}")
+    if wrong:
+        return EXIT_BROKEN
+    if told["sequence"] or told["race"]["before"]["shown"] or (told["race"]["after"] or {}).get("shown"):
+        return EXIT_DIFFERS
+    return EXIT_BROKEN if failed else EXIT_EXPECTED
