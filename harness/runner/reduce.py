@@ -43,7 +43,7 @@ BUDGET_S, TIMES, DEPTH = 600.0, 5, 5
 _BASELINE_PART, _RACES_PART = 0.2, 0.45
 _BEFORE_IT_SHOWS = 4   # times as many races before it is given up
 # Kinds that only the checks around a case see: it must be unmounted for them.
-_AROUND = {"metadata", "mount", "umount", "unnoticed", "neighbour", "checksum", "kernel-log"}
+_AROUND = {"metadata", "mount", "umount", "unnoticed"}
 EPILOG = """exit: 0 nothing shows any more; 1 a race or a sequence was found that fails; 2 the harness or its environment
       failed; 64 usage: also a case that is no race, did not fail, or has no stream"""
 
@@ -161,7 +161,7 @@ class ReduceKernel(ExploreKernel):
         case = RaceCase(cell.kernel, cell.fs, cell.channel, SEQUENCE, self.next_case(), exclusive=True, race=race,
                         keep=keep)
         for _ in range(3):
-            if set(self.what.kinds) & _AROUND:
+            if set(self.what.kinds) <= _AROUND:
                 fs_run.dirty = True
                 fs_run.run_batch([case], Mode.QUIET)
             else:
@@ -206,10 +206,13 @@ class ReduceKernel(ExploreKernel):
         out.before = self._baseline(reducer, base)
         self.say(f"the race as it was: {out.before.text()}")
         keep[0] = False  # only streams of what is measured are kept
-        self._cut(reducer, base)
+        done = self._cut(reducer, base)
         smaller = out.race or what.race
         reserved = what.times * (smaller.seconds + reducer.overhead_s) if out.race else 0.0
         self._sequences(cell, fs_run, smaller, self.began + what.budget_s - reserved)
+        if not done and reducer.cuts:  # what the sequences left of the time
+            until[0] = self.began + what.budget_s - reserved
+            self._cut(reducer, base)
         keep[0], until[0] = True, float("inf")
         if out.race:
             self._measure(reducer, out.race)
@@ -226,13 +229,16 @@ class ReduceKernel(ExploreKernel):
         reducer.likely = rate.likely
         return rate
 
-    def _cut(self, reducer: Reducer, base: Race) -> None:
+    def _cut(self, reducer: Reducer, base: Race) -> bool:
+        """True when there is nothing more to try."""
         cut = self.what.slice
-        reducer.cut_down(base, base.faults, cut.faults if cut else (), cut.verbs if cut else (), cut.view if cut else "")
+        done = reducer.cut_down(base, base.faults, cut.faults if cut else (), cut.verbs if cut else (),
+                                cut.view if cut else "")
         out = self.out
         out.cuts = [{"what": c.what, "shown": c.shown, "races": c.of, "race": c.race.options()} for c in reducer.cuts]
         out.tried = reducer.tried
         out.race = reducer.cuts[-1].race if reducer.cuts else None
+        return done
 
     def _measure(self, reducer: Reducer, race: Race) -> None:
         """What was cut down may have been kept by chance: then back to the smallest that does show it."""
@@ -254,7 +260,7 @@ class ReduceKernel(ExploreKernel):
         what = self.what
         recorded = self.hello.channels[cell.channel]
         names = channels_for(recorded, race, self.hello.channels)
-        chance: list[tuple[str, Finding]] = []
+        chance: list[tuple[Finding, str, SequenceRun]] = []
         for at, name in enumerate(names):
             channel = self.hello.channels[name]
             text, left_out = alphabet_text(channel, recorded, race, self.hello.faults, self._unaligned)
@@ -266,22 +272,24 @@ class ReduceKernel(ExploreKernel):
             now = time.monotonic()
             run.search(now + max(5.0, (until - now) / (len(names) - at)))
             self.out.explored.append(run.told(left_out))
-            chance += [(name, f) for f in run.chance]
+            chance += [(f, name, run) for f in run.chance]
             if run.found:
-                self.out.sequence = self._told(run.found, name, run.grade(run.found.kinds))
+                self.out.sequence = self._told(run.found, name, run)
                 return
         if chance:
-            name, best = max(chance, key=lambda c: c[1].shown / max(1, c[1].tries))
-            self.out.sequence = self._told(best, name, 0 if set(best.kinds) & set(what.kinds) else 1)
+            self.out.sequence = self._told(*max(chance, key=lambda c: c[0].shown / max(1, c[0].tries)))
 
     def _unaligned(self, verb: str) -> bool:
         return bool(self.what.slice and self.what.slice.unaligned(verb))
 
-    @staticmethod
-    def _told(f: Finding, channel: str, grade: int) -> dict[str, Any]:
+    def _told(self, f: Finding, channel: str, run: SequenceRun) -> dict[str, Any]:
+        # What the repeats showed; on the way here, or in a longer sequence, it may have been more.
+        cases = [self.store.results[c] for c in f.cases if c in self.store.results]
+        kinds = list(dict.fromkeys(kind for c in cases for kind in kinds_of(c))) or f.kinds
+        grade = run.grade(kinds)
         return {"text": f.text, "channel": channel, "name": f.name, "steps": len(f.text.split("\n")) - 1 - sum(
             line.startswith(("file", "pin")) for line in f.text.splitlines()),
-                "kinds": f.kinds, "resolution": f.resolution, "same": ("kind", "family", "")[grade], "shown": f.shown,
+                "kinds": kinds, "resolution": f.resolution, "same": ("kind", "family", "")[grade], "shown": f.shown,
                 "tries": f.tries, "why": f.why, "evidence": f.evidence[:6], "outcome": f.outcome, "expected": f.expected,
                 "cases": f.cases}
 

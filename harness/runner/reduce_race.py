@@ -127,6 +127,7 @@ class Reducer:
         self.cuts: list[Cut] = []
         self.tried = 0
         self.races = 0
+        self.step = 0  # of cut_down()
 
     # --- running ----------------------------------------------------------------------------
 
@@ -163,22 +164,23 @@ class Reducer:
     # --- what to cut ------------------------------------------------------------------------
 
     def cut_down(self, race: Race, faults: tuple[str, ...], likely_faults: Iterable[str], likely_verbs: Iterable[str],
-                 view: str) -> Race:
-        """As small as the time allows. `faults`: all that the race has; `likely_*`, `view`: what the slice names."""
-        best = race
+                 view: str) -> bool:
+        """As small as the time allows; called again it goes on where the time was up. What came of it is in `cuts`.
+        `faults`: all that the race has; `likely_*`, `view`: what the slice names. True when nothing is left to try."""
+        likely = tuple(f for f in likely_faults if f in faults)
+        steps: list[Callable[[Race], Race]] = [
+            self._shorter, lambda r: self._faults(r, r.faults or faults, likely), self._shorter,
+            lambda r: self._verbs(r, tuple(likely_verbs)), lambda r: self._views(r, view),
+            lambda r: self._number(r, "files", [2 if set(r.faults) & set(_TWO_FILES) else 1]),
+            lambda r: self._number(r, "threads", [2, 3, 4, 8]), lambda r: self._number(r, "size", list(_SIZES)),
+            self._shorter]
         try:
-            best = self._shorter(best)
-            best = self._faults(best, faults, tuple(f for f in likely_faults if f in faults))
-            best = self._shorter(best)
-            best = self._verbs(best, tuple(likely_verbs))
-            best = self._views(best, view)
-            best = self._number(best, "files", [2 if set(best.faults) & set(_TWO_FILES) else 1])
-            best = self._number(best, "threads", [2, 3, 4, 8])
-            best = self._number(best, "size", list(_SIZES))
-            best = self._shorter(best)
+            while self.step < len(steps):
+                steps[self.step](self.cuts[-1].race if self.cuts else race)
+                self.step += 1
         except OutOfTime:
-            pass
-        return self.cuts[-1].race if self.cuts else best
+            return False
+        return True
 
     def _faults(self, race: Race, faults: tuple[str, ...], likely: tuple[str, ...]) -> Race:
         def with_faults(some: tuple[str, ...]) -> Race:

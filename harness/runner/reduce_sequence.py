@@ -138,7 +138,10 @@ class SequenceRun(CellRun):
     # --- all of it --------------------------------------------------------------------------
 
     def search(self, until: float) -> None:
-        self.run(until)
+        try:
+            self.run(until)
+        except OutOfTime:  # enough, said after the very last batch
+            pass
         self.stopped = True
         ends = [f for f in self.progress.findings if f.ends_things and f.shown]
         if not self.found:

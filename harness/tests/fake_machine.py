@@ -39,6 +39,7 @@ class FakeMachine:
         self.races: list[dict[str, str]] = []  # what was asked for
         self.race_reply = ["j verdict coherent", "j checked 9", "j end", "env ops 15", "env write 5", "env look 5", "env fault 5",
                            "env judge exit%200", "ok ran"]
+        self.on_race: Callable[[dict[str, str]], bool] = lambda keys: False  # does it show a lost write?
         self.stream = random.Random(1).randbytes(100000)  # more than one answer of `sh` can hold
         self.following: list[str] = []  # further lines of a request
         # Of an exploration: what a sequence's text comes out as ("coherent", "corrupt", "skipped WHY", "hung",
@@ -160,7 +161,10 @@ class FakeMachine:
     def do_race(self, _: object, keys: dict[str, str]) -> list[str]:
         self.races.append(keys)
         self.on_disk.add(int(keys["nr"]))
-        return list(self.race_reply)
+        if self.on_race(keys):
+            return ["j verdict corrupt", "j resolution lost", "j kind lost-write", "j operations 1000", "j violations 2",
+                    *self.race_reply[1:]]
+        return ["j operations 1000", "j violations 0", *self.race_reply]
 
     def do_views(self, _: object, keys: dict[str, str]) -> list[str]:
         self.added.append(keys.get("add_ns", ""))
