@@ -423,6 +423,36 @@ START_TEST(plan_keeps_to_the_rules)
 }
 END_TEST
 
+START_TEST(plan_chooses_the_verbs_that_it_is_told)
+{
+	static const char *const wrong[] = { "lok", "write,fault", "look,fault", "" };
+	struct race_params p = params();
+	unsigned int verbs[PF_RACE_VERBS_NR] = { 0 };
+	struct race_choice c;
+	struct pf_rng r;
+	char why[200];
+
+	p.verbs = "pwrite,look,fault";
+	ck_assert_int_eq(race_plan_init(&plan, &p, 4096, why, sizeof(why)), 0);
+	pf_rng_init(&r, 1, "test", 0);
+	for (int i = 0; i < 100000; i++) {
+		race_choose(&plan, &r, &c);
+		check_choice(&c);
+		verbs[c.verb]++;
+	}
+	ck_assert_uint_eq(verbs[PF_RACE_WRITE] + verbs[PF_RACE_STORE], 0);
+	/* Of 57 each has as many as of 100. */
+	ck_assert_uint_gt(verbs[PF_RACE_PWRITE], 18500);
+	ck_assert_uint_gt(verbs[PF_RACE_LOOK], 76000);
+	ck_assert_uint_gt(verbs[PF_RACE_FAULT], 3000);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		p.verbs = wrong[i];
+		ck_assert_msg(race_plan_init(&plan, &p, 4096, why, sizeof(why)) == -EINVAL, "%s",
+			      wrong[i]);
+	}
+}
+END_TEST
+
 static bool planned(const char *name)
 {
 	for (unsigned int i = 0; i < plan.nr_faults; i++)
@@ -495,6 +525,7 @@ int main(void)
 	tcase_add_test(t, rng_streams);
 	tcase_add_test(t, plan_is_a_function_of_the_seed);
 	tcase_add_test(t, plan_keeps_to_the_rules);
+	tcase_add_test(t, plan_chooses_the_verbs_that_it_is_told);
 	tcase_add_test(t, plan_takes_what_can_be_raced);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);

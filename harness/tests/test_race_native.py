@@ -14,6 +14,7 @@ from pathlib import Path
 from . import racelog
 from harness.runner.agent import decode
 from harness.runner.proc import run
+from harness.runner.racelog import Window
 
 ROOT = Path(__file__).resolve().parents[2]
 EXECUTOR = Path(os.environ.get("PINFAULT_BUILD", ROOT / "build")).resolve() / "pinfault-exec"
@@ -123,6 +124,36 @@ class Tmpfs(OnAFilesystem):
         self.assertEqual(choices(5), choices(5))
         self.assertNotEqual(choices(5), choices(6))
 
+    def test_only_these_verbs_and_views(self) -> None:
+        reply, stream = self.recorded(ops=3000, verbs="pwrite,look,fault", views="mmap", faults="punch")
+        self.assertEqual((reply.env["write"], reply.env["store"]), ("0", "0"))
+        counts = stream.counts()
+        self.assertEqual((counts["write"], counts["store"]), (0, 0))
+        for verb in ("pwrite", "look", "fault"):
+            self.assertGreater(counts[verb], 0, verb)
+        looks = [r for r in stream.records if racelog.VERBS[r.verb] == "look" and r.thread]  # thread 0 has the last ones
+        self.assertEqual({racelog.VIEWS[r.what] for r in looks}, {"mmap"})
+
+    def test_a_part_of_a_stream(self) -> None:
+        path = self.root / "stream"
+        self.race(ops=20000, record=path)
+        stream, window = racelog.read(path.read_bytes(), sums=False), Window(path)
+        began = min(r.inv for r in stream.records)
+        end = max(r.ret for r in stream.records) - began
+        self.assertEqual(window.operations, len(stream.records))
+        self.assertGreater(len(window.chunks), 20)
+        for low, high in ((0, end), (end // 3, end // 3), (end // 2, end // 2 + 1000000), (end - 1000, 2 * end)):
+            want = {r.op for r in stream.records if r.inv - began <= high and r.ret - began >= low}
+            self.assertEqual({r.op for r in window.records(low, high)}, want)
+        some = stream.records[len(stream.records) // 2]
+        for found in (window.find(some.op), window.find(some.op, some.inv - began)):
+            assert found
+            self.assertEqual((found.op, found.inv, found.runs), (some.op, some.inv - began, some.runs))
+        self.assertIsNone(window.find(1 << 31))
+        with open(path, "r+b") as file:  # cut off: what is before it stands
+            file.truncate(path.stat().st_size - 7)
+        self.assertLess(Window(path).operations, len(stream.records))
+
     def test_the_judge_gets_the_stream_and_is_passed_on(self) -> None:
         judge = self.root / "judge"
         judge.write_text(JUDGE)
@@ -168,6 +199,8 @@ class Tmpfs(OnAFilesystem):
                            ({"ops": 1, "channel": "stor"}, "no channel 'stor'"),
                            ({"ops": 1, "size": 5}, "size: a multiple of"),
                            ({"ops": 1, "files": 9}, "threads 1..16, files 1..8"),
+                           ({"ops": 1, "verbs": "look,fault"}, "verbs: look, and one that writes"),
+                           ({"ops": 1, "verbs": "look,wirte"}, "verbs: write, store, pwrite, look, fault"),
                            ({"ops": 1, "judge": "/nowhere"}, "/nowhere: ENOENT"),
                            ({}, "race needs")):
             with self.subTest(keys):
