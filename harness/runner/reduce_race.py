@@ -149,11 +149,11 @@ class Reducer:
         """Does it still? Kept in `cuts` if so. OutOfTime when it cannot be told in the time that is left."""
         most = tries_for(self.likely)
         rate = Rate(seconds=race.seconds)
-        self.tried += 1
         while rate.races < most and not rate.shown:
             if self.left_s() < race.seconds + self.overhead_s:
                 raise OutOfTime
             rate.add(self._one(race))
+        self.tried += 1
         self.say(f"{what}: {rate.shown} of {rate.races} races of {race.seconds:g} s")
         if rate.shown:
             self.cuts.append(Cut(what, race, rate.shown, rate.races))
@@ -168,12 +168,13 @@ class Reducer:
         """As small as the time allows; called again it goes on where the time was up. What came of it is in `cuts`.
         `faults`: all that the race has; `likely_*`, `view`: what the slice names. True when nothing is left to try."""
         likely = tuple(f for f in likely_faults if f in faults)
+        # Less room first: operations meet more often in it, and what follows is cheaper.
         steps: list[Callable[[Race], Race]] = [
-            self._shorter, lambda r: self._faults(r, r.faults or faults, likely), self._shorter,
-            lambda r: self._verbs(r, tuple(likely_verbs)), lambda r: self._views(r, view),
+            lambda r: self._shorter(r, 0.7), lambda r: self._number(r, "size", list(_SIZES)), self._shorter,
+            lambda r: self._faults(r, r.faults or faults, likely), self._shorter,
             lambda r: self._number(r, "files", [2 if set(r.faults) & set(_TWO_FILES) else 1]),
-            lambda r: self._number(r, "threads", [2, 3, 4, 8]), lambda r: self._number(r, "size", list(_SIZES)),
-            self._shorter]
+            lambda r: self._verbs(r, tuple(likely_verbs)), lambda r: self._views(r, view),
+            lambda r: self._number(r, "threads", [2, 3, 4, 8]), self._shorter]
         try:
             while self.step < len(steps):
                 steps[self.step](self.cuts[-1].race if self.cuts else race)
@@ -200,9 +201,10 @@ class Reducer:
         plain = replace(race, faults=(), verbs=tuple(v for v in (race.verbs or (*_WRITERS, "look", "fault")) if v != "fault"))
         return plain if self.shows(plain, "no faults") else small
 
-    def _shorter(self, race: Race) -> Race:
+    def _shorter(self, race: Race, likely: float = 0.5) -> Race:
         """Half as long, while as few races as that show it: what follows is cheaper."""
-        while race.seconds >= 2 * SECONDS_MIN and self.likely > 0.5:
+        while race.seconds >= 2 * SECONDS_MIN and self.likely > likely:
+            likely = 0.5
             half = replace(race, seconds=race.seconds / 2)
             kept = self.likely
             if not self.shows(half, f"{half.seconds:g} s"):

@@ -170,7 +170,7 @@ class CuttingDown(unittest.TestCase):
         fake = Fake(1, lambda r: 1.0)
         race = replace(BASE, faults=("clone",), files=4)
         fake.reducer.likely = 1.0
-        fake.reducer.step = 5
+        fake.reducer.step = 5  # files
         fake.reducer.cut_down(race, ("clone",), (), (), "")
         self.assertEqual(fake.reducer.cuts[-1].race.files, 2)
 
