@@ -298,7 +298,8 @@ def main(argv: list[str]) -> int:
         print(f"pinfault: {err}", file=sys.stderr)
         return EXIT_BROKEN
     except KeyboardInterrupt:
-        print("pinfault: stopped; finished cases are kept, --resume goes on", file=sys.stderr)
+        print("pinfault: stopped; finished cases are kept" + (", --resume goes on" if argv[:1] != ["reduce"] else
+                                                              ", and reduce.json says how far it got"), file=sys.stderr)
         return EXIT_BROKEN
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

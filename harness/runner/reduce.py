@@ -41,6 +41,7 @@ SCHEMA = 1
 BUDGET_S, TIMES, DEPTH = 600.0, 5, 5
 # Parts of the budget: up to when races are cut down, and sequences enumerated. Measuring ends it.
 _BASELINE_PART, _RACES_PART = 0.2, 0.45
+FAULTS_MAX = 4         # in the steps of sequences, unless the race needs them
 _BEFORE_IT_SHOWS = 4   # times as many races before it is given up
 # Kinds that only the checks around a case see: it must be unmounted for them.
 _AROUND = {"metadata", "mount", "umount", "unnoticed"}
@@ -207,9 +208,8 @@ class ReduceKernel(ExploreKernel):
         self.say(f"the race as it was: {out.before.text()}")
         keep[0] = False  # only streams of what is measured are kept
         done = self._cut(reducer, base)
-        smaller = out.race or what.race
-        reserved = what.times * (smaller.seconds + reducer.overhead_s) if out.race else 0.0
-        self._sequences(cell, fs_run, smaller, self.began + what.budget_s - reserved)
+        reserved = what.times * (out.race.seconds + reducer.overhead_s) if out.race else 0.0
+        self._sequences(cell, fs_run, self._left(out.race or what.race), self.began + what.budget_s - reserved)
         if not done and reducer.cuts:  # what the sequences left of the time
             until[0] = self.began + what.budget_s - reserved
             self._cut(reducer, base)
@@ -218,7 +218,8 @@ class ReduceKernel(ExploreKernel):
             self._measure(reducer, out.race)
 
     def _baseline(self, reducer: Reducer, base: Race) -> Rate:
-        """A fixed number of races; only when none shows it some more, and then the rate is of all of them."""
+        """A fixed number of races. Only when none shows it some more, up to the first that does: the rate is then of all
+        of them, and overstates a little."""
         what = self.what
         rate = reducer.measure(base, what.times)
         until = self.began + what.budget_s * _BASELINE_PART
@@ -243,17 +244,27 @@ class ReduceKernel(ExploreKernel):
     def _measure(self, reducer: Reducer, race: Race) -> None:
         """What was cut down may have been kept by chance: then back to the smallest that does show it."""
         out = self.out
-        rate = reducer.measure(race, self.what.times)
+        times, went_back = self.what.times, False
+        rate = reducer.measure(race, times)
         for cut in reversed(reducer.cuts[:-1]):
             if rate.shown or time.monotonic() > self.began + 1.2 * self.what.budget_s:
                 break
             self.say(f"{race.options()}: {rate.text()}; back to the cut before")
-            race = cut.race
-            rate = reducer.measure(race, self.what.times)
+            race, went_back = cut.race, True
+            rate = reducer.measure(race, times)
+        if went_back and rate.shown:  # these races chose it
+            rate = reducer.measure(race, times)
         out.after, out.race = (rate, race) if rate.shown else (rate, None)
         self.say(f"the smaller race: {rate.text()}")
 
     # --- the sequence -----------------------------------------------------------------------
+
+    def _left(self, race: Race) -> Race:
+        """What sequences are made of. With too many faults to enumerate, those of the slice: the race itself did not
+        say which of them it takes."""
+        sliced = self.what.slice.faults if self.what.slice else []
+        likely = tuple(f for f in race.faults if f in sliced)
+        return replace(race, faults=likely) if len(race.faults) > FAULTS_MAX and likely else race
 
     def _sequences(self, cell: Cell, fs_run: FsRun, race: Race, until: float) -> None:
         """Through one channel after the other, until one shows it each time."""
@@ -318,12 +329,14 @@ def run(options: Any, what: Reduce, argv: list[str]) -> int:
     results = store.Store.create(folder, {**runs.facts(everything, names, [recorded.fs], argv, seed), "planned": 0,
                                           "sequences": {}, "selftests": {}, SECTION: {}})
     lines.say(f"{what.found.folder}: {' '.join(what.kinds)}; seed {seed}; results in {runs.relative(results.folder)}")
-    out = Outcome()
-    failed = _run(options, what, out, everything, names, results, lines)
-    told = reduce_report.told(what, out, results.folder, list(names)[0])
-    results.meta[SECTION] = told
-    _write(results.folder, told)
-    results.write_run(complete=not failed)
+    out, failed = Outcome(), {"run": "stopped"}
+    try:
+        failed = _run(options, what, out, everything, names, results, lines)
+    finally:  # stopped, it says as far as it got
+        told = reduce_report.told(what, out, results.folder, list(names)[0])
+        results.meta[SECTION] = told
+        _write(results.folder, told)
+        results.write_run(complete=not failed)
     return _finish(options, results, told, failed, lines)
 
 
