@@ -132,7 +132,10 @@ def _header(data: bytes, sums: bool) -> Stream:
     _need(size == HEADER.size, f"a header of {size} bytes", 8)
     _need(not sums or xxh64(data[:HEADER.size - 8]) == total, "the header's sum", HEADER.size - 8)
     _need(1 <= threads <= 16 and 1 <= files <= 8 and cls < 4, "numbers in the header", 20)
-    listed = [FILE.unpack_from(table, i * FILE.size)[:3] for i in range(files)]
+    listed: list[tuple[int, int, int]] = []
+    for i in range(files):
+        number, cells, op, _ = FILE.unpack_from(table, i * FILE.size)
+        listed.append((number, cells, op))
     _need(len({f[0] for f in listed}) == files and all(1 <= f[0] <= 255 for f in listed), "file ids", 0)
     return Stream(run, case, threads, cls, channel.rstrip(b"\0").decode(), seed, listed)
 
@@ -141,11 +144,11 @@ def _records(thread: int, body: bytes, number: int, at: int) -> Iterator[Record]
     pos = 0
     for _ in range(number):
         _need(pos + RECORD.size <= len(body), "a record is cut off", at + pos)
-        *fields, nr_runs, fault = RECORD.unpack_from(body, pos)
-        record = Record(thread, *fields, fault)
+        (inv, ret, op, verb, what, file, file2, first, cells, result, size, nr_runs, fault) = RECORD.unpack_from(body, pos)
+        record = Record(thread, inv, ret, op, verb, what, file, file2, first, cells, result, size, fault)
         pos += RECORD.size
         _need(pos + nr_runs * RUN.size <= len(body), "runs are cut off", at + pos)
-        record.runs = [RUN.unpack_from(body, pos + i * RUN.size) for i in range(nr_runs)]
+        record.runs = [(v, n, k) for v, n, k in RUN.iter_unpack(body[pos:pos + nr_runs * RUN.size])]
         yield record
         pos += nr_runs * RUN.size
     _need(pos == len(body), f"{len(body) - pos} bytes after the last record", at + pos)

@@ -82,7 +82,7 @@ class SequenceRun(CellRun):
 
     def __init__(self, kernel: "ExploreKernel", fs_run: FsRun, cell: Cell, explore: "Explore",
                  wanted: set[str]) -> None:
-        super().__init__(kernel, fs_run, cell, explore, SequenceRun._after_batch)
+        super().__init__(kernel, fs_run, cell, explore, lambda _run: self._after_batch())
         self.wanted = wanted
         self.family = family(wanted)
         self.found: Finding | None = None       # shown each time

@@ -268,7 +268,7 @@ class Whole(Bench):
         (case / "stream").write_bytes(stream(STREAM))
         self.found = Found(case, {}, result)
 
-    def reduced(self, kinds: tuple[str, ...] = ("lost-write",), budget_s: float = 3.0) -> dict:  # type: ignore[type-arg]
+    def reduced(self, kinds: tuple[str, ...] = ("lost-write",), budget_s: float = 60.0) -> dict:  # type: ignore[type-arg]
         asked = Race(seed=3, seconds=4.0)
         what = reduce.Reduce(self.found, reduce.race_of(self.found, asked), asked, kinds, budget_s=budget_s, depth=3)
         what.race = replace(what.race, seconds=0.5)
@@ -324,7 +324,7 @@ class Whole(Bench):
 
     def test_chance_only(self) -> None:
         self.machine.on_race = lambda keys: True
-        told = self.reduced(budget_s=4.0)
+        told = self.reduced()
         self.assertIsNone(told["sequence"])
         self.assertRegex(reduce_report.render(told), r"none of up to \d steps over what is left shows it; it is chance only: "
                          r"5 of 5 races of 0.5 s")
