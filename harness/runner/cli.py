@@ -104,12 +104,12 @@ def _reduce_options(parser: argparse.ArgumentParser) -> None:
     add("result", metavar="RESULT", help="the folder of a race with its stream, or RUN:KERNEL/FS/CHANNEL/race-SEED")
     add("--budget", type=_duration, default=reduce.BUDGET_S, metavar="TIME", help="of all of it, as 90s, 10m, 2h "
         "(default 10m)")
-    add("--repeats", type=int, default=reduce.TIMES, metavar="K", help="races that a rate is measured with, and how often "
-        f"a sequence is run again (default {reduce.TIMES})")
+    add("--repeats", type=int, default=reduce.TIMES, metavar="K", help="races that a rate is measured with, and how "
+        f"often a sequence is run again (default {reduce.TIMES})")
     add("--depth", type=int, default=reduce.DEPTH, metavar="N", help=f"steps of the longest sequences (default "
         f"{reduce.DEPTH})")
-    add("--kind", action="append", default=[], metavar="NAME", help="of the race's kinds of violation, this one; may be "
-        "repeated (default: any of them)")
+    add("--kind", action="append", default=[], metavar="NAME", help="of the race's kinds of violation, this one; may "
+        "be repeated (default: any of them)")
     add("--kernel", action="append", default=[], metavar="NAME", help="instead of the recorded one")
     add("--modules", type=_path, metavar="DIR", help="lib/modules/RELEASE (or its parents) for --kernel PATH")
     add("--seed", type=lambda text: int(text, 0), help="of the run; printed, and random by default")

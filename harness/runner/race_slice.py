@@ -41,6 +41,11 @@ class Told:
     from_ns: int = -1  # of the operation, since the race began; -1: not said
     for_ns: int = 0
 
+    def text(self) -> str:
+        low, high = self.cells
+        where = f"[{low * CELL}, +{(high - low) * CELL}) " if high else ""
+        return f"{where}must be {self.must}, saw {self.saw}"
+
 
 def contradictions(evidence: Iterable[str]) -> list[Told]:
     out = []
@@ -165,13 +170,12 @@ class Slice:
         elif r.cells:
             place += f" [{r.first * CELL}, +{r.cells * CELL})"
         result = "" if not r.returned else os.strerror(-r.result) if r.result < 0 else "ok"
-        return [f"{(r.inv - zero) / 1000:,.1f}", length, f"t{r.thread}", f"op {r.op}", what, place, result, self._note(r)]
+        begins = f"{(r.inv - zero) / 1000:,.1f}"
+        return [begins, length, f"t{r.thread}", f"op {r.op}", what, place, result, self._note(r)]
 
     def _note(self, r: Record) -> str:
         if r is self.look:
-            return "; ".join(dict.fromkeys(
-                f"[{t.cells[0] * CELL}, +{(t.cells[1] - t.cells[0]) * CELL}) must be {t.must}, saw {t.saw}" if t.cells[1] else
-                f"must be {t.must}, saw {t.saw}" for t in self.told[:3]))
+            return "; ".join(dict.fromkeys(t.text() for t in self.told[:3]))
         if r is self.settled:
             return "settles the cells"
         return ""

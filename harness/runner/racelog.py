@@ -144,7 +144,8 @@ def _records(thread: int, body: bytes, number: int, at: int) -> Iterator[Record]
     pos = 0
     for _ in range(number):
         _need(pos + RECORD.size <= len(body), "a record is cut off", at + pos)
-        (inv, ret, op, verb, what, file, file2, first, cells, result, size, nr_runs, fault) = RECORD.unpack_from(body, pos)
+        (inv, ret, op, verb, what, file, file2, first, cells, result, size, nr_runs,
+         fault) = RECORD.unpack_from(body, pos)
         record = Record(thread, inv, ret, op, verb, what, file, file2, first, cells, result, size, fault)
         pos += RECORD.size
         _need(pos + nr_runs * RUN.size <= len(body), "runs are cut off", at + pos)

@@ -45,8 +45,8 @@ FAULTS_MAX = 4         # in the steps of sequences, unless the race needs them
 _BEFORE_IT_SHOWS = 4   # times as many races before it is given up
 # Kinds that only the checks around a case see: it must be unmounted for them.
 _AROUND = {"metadata", "mount", "umount", "unnoticed"}
-EPILOG = """exit: 0 nothing shows any more; 1 a race or a sequence was found that fails; 2 the harness or its environment
-      failed; 64 usage: also a case that is no race, did not fail, or has no stream"""
+EPILOG = """exit: 0 nothing shows any more; 1 a race or a sequence was found that fails; 2 the harness or its
+      environment failed; 64 usage: also a case that is no race, did not fail, or has no stream"""
 
 
 @dataclass
@@ -85,8 +85,8 @@ def check(found: Found, wanted: list[str]) -> tuple[str, ...]:
     if not fails(result):
         raise UsageError(f"{result.id}: shows no violation ({result.verdict}): there is nothing to reduce")
     if not (found.folder / "stream").exists() or not (found.folder / "answer").exists():
-        raise UsageError(f"{result.id}: its stream was not kept (no {found.folder}/stream); run it again with --record: "
-                         f"{result.repeat} --record")
+        raise UsageError(f"{result.id}: its stream was not kept (no {found.folder}/stream); run it again with "
+                         f"--record: {result.repeat} --record")
     kinds = kinds_of(result) or [result.verdict]
     for kind in wanted:
         if kind not in kinds:
@@ -218,8 +218,8 @@ class ReduceKernel(ExploreKernel):
             self._measure(reducer, out.race)
 
     def _baseline(self, reducer: Reducer, base: Race) -> Rate:
-        """A fixed number of races. Only when none shows it some more, up to the first that does: the rate is then of all
-        of them, and overstates a little."""
+        """A fixed number of races. Only when none shows it some more, up to the first that does: the rate is then of
+        all of them, and overstates a little."""
         what = self.what
         rate = reducer.measure(base, what.times)
         until = self.began + what.budget_s * _BASELINE_PART
@@ -301,8 +301,8 @@ class ReduceKernel(ExploreKernel):
         return {"text": f.text, "channel": channel, "name": f.name, "steps": len(f.text.split("\n")) - 1 - sum(
             line.startswith(("file", "pin")) for line in f.text.splitlines()),
                 "kinds": kinds, "resolution": f.resolution, "same": ("kind", "family", "")[grade], "shown": f.shown,
-                "tries": f.tries, "why": f.why, "evidence": f.evidence[:6], "outcome": f.outcome, "expected": f.expected,
-                "cases": f.cases}
+                "tries": f.tries, "why": f.why, "evidence": f.evidence[:6], "outcome": f.outcome,
+                "expected": f.expected, "cases": f.cases}
 
 
 # --- the command ----------------------------------------------------------------------------

@@ -198,7 +198,8 @@ class Reducer:
         small = with_faults(at) if at != faults or race.faults else race
         if len(at) > 1:
             return small
-        plain = replace(race, faults=(), verbs=tuple(v for v in (race.verbs or (*_WRITERS, "look", "fault")) if v != "fault"))
+        verbs = race.verbs or (*_WRITERS, "look", "fault")
+        plain = replace(race, faults=(), verbs=tuple(v for v in verbs if v != "fault"))
         return plain if self.shows(plain, "no faults") else small
 
     def _shorter(self, race: Race, likely: float = 0.5) -> Race:

@@ -86,7 +86,8 @@ def _race(data: dict[str, Any]) -> list[str]:
 def _explored(e: dict[str, Any]) -> list[str]:
     done = e["depth_done"]
     out = [f"          {e['channel']}: ran {e['ran']:,} sequences over {len(e['steps'])} steps in {e['took_s']:,.0f} s, "
-           + (f"all those of up to {done} steps among them" if done > 1 else "shortest first") + (f"; {e['not_covered']}" if e["not_covered"] else "")]
+           + (f"all those of up to {done} steps among them" if done > 1 else "shortest first")
+           + (f"; {e['not_covered']}" if e["not_covered"] else "")]
     out += [f"            left out {text}" for text in e["left_out"]]
     out += [f"            once, and not again: {', '.join(s['kinds'])}: " + "; ".join(s["text"].splitlines())
             for s in e["seen_once"]]

@@ -9,6 +9,7 @@ import unittest
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from harness.runner import reduce, reduce_report
 from harness.runner.agent import ChannelInfo
@@ -27,6 +28,7 @@ from .test_repro import LANDED, LOST, RACE, record
 from .test_runner_cli import call
 from .test_runner_enumeration import FAULTS
 from .test_runner_execute import Bench
+from .test_runner_explore import JUDGE
 
 # One page is 64 cells. 12 is settled by write(2), a store and a punch of the next page run beside it.
 STREAM = """# inv ret
@@ -87,13 +89,14 @@ class TheSlice(unittest.TestCase):
         lines = cut.timeline()
         self.assertEqual((cut.verbs, cut.faults, cut.view, len(lines)), (["store", "pwrite"], ["evict"], "buffered", 5))
         self.assertRegex(lines[0], r"^ *0\.0 +0\.0 +t0 +op 13 +pwrite +A \[0, \+8192\) +ok +settles the cells$")
-        self.assertRegex(lines[-1], r"look buffered +A \[1024, \+2048\) +ok +\[1024, \+2048\) must be op 13, saw op 10$")
+        self.assertRegex(lines[-1], r"look buffered +A \[1024, \+2048\) +ok +\[1024, \+2048\) must be op 13, saw op 10")
         self.assertTrue(cut.unaligned("store"))
         self.assertFalse(cut.unaligned("pwrite"))
 
     def test_of_many_the_looks_go_first(self) -> None:
         looks = "".join(f"\n2 {200 + n} {200 + n} look mmap 0+8 0 12" for n in range(50))
-        cut = self.cut(STREAM + looks + "\n0 300 310 look mmap 0+8 0 10", [Told("stale", 69, 1, (0, 8), "op 15", "op 10")])
+        last = "\n0 300 310 look mmap 0+8 0 10"
+        cut = self.cut(STREAM + looks + last, [Told("stale", 69, 1, (0, 8), "op 15", "op 10")])
         assert cut
         self.assertGreater(len(cut.kept), 50)
         lines = cut.timeline(12)
@@ -102,8 +105,8 @@ class TheSlice(unittest.TestCase):
 
     def test_what_the_judge_says(self) -> None:
         told = contradictions([
-            "lost-write: look 49191 buffered of file 2 [131072, +1344), from 2210933776 for 4248 ns: must be op 47708, saw "
-            "op 47684 of file 1 at 64", "  op 48117 collapse of file 2 [118784, +8192), from 1 for 2 ns: ok",
+            "lost-write: look 49191 buffered of file 2 [131072, +1344), from 2210933776 for 4248 ns: must be op 47708, "
+            "saw op 47684 of file 1 at 64", "  op 48117 collapse of file 2 [118784, +8192), from 1 for 2 ns: ok",
             "wrong-size: look 7 mmap of file 1: 4096 bytes long, must be 8192",
             "lost-write: op 5 pwrite: success for 64 bytes at 128 that file 1 did not have"])
         self.assertEqual([(t.kind, t.op, t.file_id, t.cells, t.from_ns) for t in told],
@@ -219,14 +222,15 @@ class Steps(unittest.TestCase):
         return [line[5:] for line in text.splitlines() if line.startswith("step ")], left_out
 
     def test_a_short_pin(self) -> None:
-        steps, _ = self.made("dio-read", "dio-read", Race(faults=("punch", "truncate"), verbs=("write", "look", "fault"),
-                                                          views=("buffered",)))
+        steps, _ = self.made("dio-read", "dio-read", Race(
+            faults=("punch", "truncate"), verbs=("write", "look", "fault"), views=("buffered",)))
         self.assertEqual(steps, ["hold A 0 8K", "land", "punch A 0,8K 4K", "truncate A 4K,16K", "write A 0 8K",
                                  "read A 0 whole buffered"])
 
     def test_held_write2_with_stores_and_clones(self) -> None:
         """All that held-cow-store and held-cow-read are made of."""
-        steps, _ = self.made("pwrite", "store", Race(faults=("clone",), verbs=("write", "pwrite", "look", "fault")), True)
+        race = Race(faults=("clone",), verbs=("write", "pwrite", "look", "fault"))
+        steps, _ = self.made("pwrite", "store", race, unaligned=True)
         for step in ("hold A 0 8K", "clone B A", "store A 64 64", "read A 0 whole mmap"):
             self.assertIn(step, steps)
         self.assertNotIn("pwrite A 4K 4K", steps)  # it would wait for the one that is held
@@ -268,7 +272,7 @@ class Whole(Bench):
         (case / "stream").write_bytes(stream(STREAM))
         self.found = Found(case, {}, result)
 
-    def reduced(self, kinds: tuple[str, ...] = ("lost-write",), budget_s: float = 60.0) -> dict:  # type: ignore[type-arg]
+    def reduced(self, kinds: tuple[str, ...] = ("lost-write",), budget_s: float = 60.0) -> dict[str, Any]:
         asked = Race(seed=3, seconds=4.0)
         what = reduce.Reduce(self.found, reduce.race_of(self.found, asked), asked, kinds, budget_s=budget_s, depth=3)
         what.race = replace(what.race, seconds=0.5)
@@ -277,14 +281,12 @@ class Whole(Bench):
         kernel = reduce.ReduceKernel(self.machine, self.context)
         kernel.what, kernel.out, kernel.began = what, out, reduce.time.monotonic()
         kernel.run([Cell("6.1", "xfs", "dio-read")])
-        told: dict = reduce_report.told(what, out, self.store.folder, "6.1")  # type: ignore[type-arg]
+        told = reduce_report.told(what, out, self.store.folder, "6.1")
         json.dumps(told)
         return told
 
     def sequences_fail(self, when: Callable[[str], bool]) -> None:
-        self.judge.write_text("#!/bin/sh\nwhile read -r path; do\nif grep -q BAD \"$path\"; then echo 'verdict corrupt'\n"
-                              "echo 'resolution lost'; echo 'kind lost-write'; else echo 'verdict coherent'\n"
-                              "echo 'resolution landed'; fi; echo 'checked 3'; echo end; done\n")
+        self.judge.write_text(JUDGE)
         self.machine.on_explore = lambda text: "corrupt" if when(text) else "coherent"
         original = self.machine.do_case
 
@@ -298,7 +300,7 @@ class Whole(Bench):
         self.assertEqual((race.faults, race.ops, race.seconds), (("punch",), 0, 4.0))
 
     def test_a_race_and_a_sequence(self) -> None:
-        self.machine.on_race = lambda keys: "write" in keys.get("verbs", "write") and "fault" in keys.get("verbs", "fault")
+        self.machine.on_race = lambda keys: {"write", "fault"} <= set(keys.get("verbs", "write,fault").split(","))
         self.sequences_fail(lambda text: "hold" in text and "punch" in text.partition("hold")[2].partition("land")[0])
         told = self.reduced()
         self.assertEqual((told["race"]["before"]["shown"], told["race"]["before"]["races"]), (5, 5))
@@ -326,8 +328,8 @@ class Whole(Bench):
         self.machine.on_race = lambda keys: True
         told = self.reduced()
         self.assertIsNone(told["sequence"])
-        self.assertRegex(reduce_report.render(told), r"none of up to \d steps over what is left shows it; it is chance only: "
-                         r"5 of 5 races of 0.5 s")
+        self.assertRegex(reduce_report.render(told), r"none of up to \d steps over what is left shows it; it is chance "
+                         r"only: 5 of 5 races of 0.5 s")
         self.assertTrue(told["explored"][0]["ran"])
 
     def test_nothing_shows_any_more(self) -> None:

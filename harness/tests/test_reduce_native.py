@@ -39,8 +39,8 @@ class Whole(unittest.TestCase):
         for seed in range(1, 5):
             out = self.root / f"race{seed}"
             _, text, err = self.call(
-                "race", "--kernel", "native", "--fs", "btrfs", "--channel", "dio-read", "--seconds", "2", "--size", "32K",
-                *(f"--fault={f}" for f in ("punch", "evict")), *(f"--verb={v}" for v in ("write", "look", "fault")),
+                "race", "--kernel", "native", "--fs", "btrfs", "--channel", "dio-read", "--seconds", "2", "--size",
+                "32K", *(f"--fault={f}" for f in ("punch", "evict")), *(f"--verb={v}" for v in ("write", "look", "fault")),
                 "--view", "direct", "--seed", str(seed), "--out", str(out))
             case = out / f"cases/native/btrfs/dio-read/race-{seed}"
             self.assertTrue((case / "case.json").exists(), text + err)
