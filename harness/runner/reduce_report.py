@@ -106,7 +106,8 @@ def _sequence(data: dict[str, Any]) -> list[str]:
     way = f"{s['resolution']} ({', '.join(s['kinds'])})"
     same = {"kind": "", "family": f"; the race's kind was {', '.join(data['kinds'])}",
             "": f"; this is another violation than the race's ({', '.join(data['kinds'])})"}[s["same"]]
-    out = [f"sequence  failed {s['shown']} of {s['tries']}: {way}, channel {s['channel']}{same}", "",
+    chance = "; a matter of chance too" if s["shown"] < s["tries"] else ""
+    out = [f"sequence  failed {s['shown']} of {s['tries']}: {way}, channel {s['channel']}{same}{chance}", "",
            *("    " + line for line in s["text"].splitlines()), ""]
     out += [f"          {line[:200]}" for line in s["evidence"][:3]]
     if s["expected"].get("class", "guaranteed") != "guaranteed":

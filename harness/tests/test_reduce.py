@@ -285,13 +285,14 @@ class Whole(Bench):
         json.dumps(told)
         return told
 
-    def sequences_fail(self, when: Callable[[str], bool]) -> None:
+    def sequences_fail(self, when: Callable[[str], bool], as_a_case: Callable[[str], bool] | None = None) -> None:
         self.judge.write_text(JUDGE)
         self.machine.on_explore = lambda text: "corrupt" if when(text) else "coherent"
         original = self.machine.do_case
 
         def case(words: object, keys: dict[str, str]) -> list[str]:
-            self.machine.history_of = lambda nr: ["BAD"] if when(keys["seq"]) else []
+            bad = (as_a_case or when)(keys["seq"])
+            self.machine.history_of = lambda nr: ["BAD"] if bad else []
             return original(words, keys)
         self.machine.do_case = case  # type: ignore[method-assign]
 
@@ -311,6 +312,7 @@ class Whole(Bench):
         self.assertEqual((sequence["shown"], sequence["tries"], sequence["same"], sequence["channel"]),
                          (5, 5, "kind", "dio-read"))
         self.assertIn("hold w1 A 0 8K\npunch A 0 4K\nland w1\n", sequence["text"])
+        self.assertLess(told["explored"][0]["depth_done"], 2)  # it ends with the first
         text = reduce_report.render(told)
         self.assertIn("failed 5 of 5: lost (lost-write), channel dio-read", text)
         self.assertIn("--export c", text)
@@ -331,6 +333,16 @@ class Whole(Bench):
         self.assertRegex(reduce_report.render(told), r"none of up to \d steps over what is left shows it; it is chance "
                          r"only: 5 of 5 races of 0.5 s")
         self.assertTrue(told["explored"][0]["ran"])
+
+    def test_a_sequence_that_fails_now_and_then_does_not_end_the_search(self) -> None:
+        self.machine.on_race = lambda keys: "fault" in keys.get("verbs", "fault")
+        failing = iter(itertools.cycle((True, False, False)))  # as a case: on the fast path it always does
+        self.sequences_fail(lambda text: "hold" in text and "punch" in text, lambda text: next(failing))
+        told = self.reduced()
+        self.assertEqual((told["sequence"]["shown"], told["sequence"]["tries"]), (2, 5))
+        self.assertEqual(told["explored"][0]["depth_done"], 3)
+        self.assertIn("failed 2 of 5: lost (lost-write), channel dio-read; a matter of chance too",
+                      reduce_report.render(told))
 
     def test_nothing_shows_any_more(self) -> None:
         told = self.reduced()
