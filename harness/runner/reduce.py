@@ -203,7 +203,8 @@ class ReduceKernel(ExploreKernel):
         keep = [True]
         reducer = Reducer(lambda race: self.race(cell, fs_run, race, keep[0]), seeds,
                           lambda: until[0] - time.monotonic(), self.say)
-        base = replace(what.race, seconds=min(what.race.seconds, max(1.0, what.budget_s * _BASELINE_PART / what.times)))
+        longest = round(max(1.0, what.budget_s * _BASELINE_PART / what.times), 1)
+        base = replace(what.race, seconds=min(what.race.seconds, longest))
         out.before = self._baseline(reducer, base)
         self.say(f"the race as it was: {out.before.text()}")
         keep[0] = False  # only streams of what is measured are kept

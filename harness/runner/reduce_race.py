@@ -206,7 +206,7 @@ class Reducer:
         """Half as long, while as few races as that show it: what follows is cheaper."""
         while race.seconds >= 2 * SECONDS_MIN and self.likely > likely:
             likely = 0.5
-            half = replace(race, seconds=race.seconds / 2)
+            half = replace(race, seconds=round(race.seconds / 2, 2))
             kept = self.likely
             if not self.shows(half, f"{half.seconds:g} s"):
                 break

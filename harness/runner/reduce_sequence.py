@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SYSCALL = "pwrite"  # the channel that holds write(2)
 FILE_SIZE = "16K"
+FIRST_BATCH, BATCH_S = 24, 20.0
 OTHERS_MAX = 3      # of another kind that are run again, when there is none of the same
 
 
@@ -91,6 +92,13 @@ class SequenceRun(CellRun):
         self.depth_of_kin = 0
         self.stopped = False
 
+    def _limit(self, until: float | None) -> int:
+        """Small batches: it ends after the one that has a sequence that fails, and steps that wait for a held write
+        make some alphabets slow."""
+        p = self.progress
+        left_s = BATCH_S if until is None else min(BATCH_S, until - time.monotonic())
+        return min(super()._limit(until), max(FIRST_BATCH, int(left_s * p.ran / p.wall_s) if p.wall_s else 0))
+
     # --- what came of it --------------------------------------------------------------------
 
     def grade(self, kinds: list[str]) -> int:
@@ -147,8 +155,8 @@ class SequenceRun(CellRun):
         if not self.found:
             self.found = next((f for f in ends if self.grade(f.kinds) == 0), None)
         self.others.sort(key=lambda c: (self.grade(c.kinds), len(c.steps), c.nr))
-        for other in self.others[:OTHERS_MAX]:
-            if self.found or time.monotonic() > until:
+        for at, other in enumerate(self.others[:OTHERS_MAX]):
+            if self.found or at and time.monotonic() > until:
                 break
             self._confirm(other)
 
