@@ -2,8 +2,8 @@
 """Cutting a race down by delta debugging, where a race shows a violation with a probability and not for certain.
 
 A smaller race is run with fresh seeds until it shows the violation once, and is kept then; or it is given up after
-as many races as would nearly surely (19 of 20) have shown it, if it were as good as what there is. So a cut costs
-few races where it is good, and chance can throw a good one away, or keep a bad one.
+as many races as would nearly surely (19 of 20) have shown it, if it were as good as what there is is thought to be.
+So a cut costs few races where it is good, and chance can throw a good one away, or keep a bad one.
 
 What was counted on the way is therefore no rate: a race was kept because it showed something in just these tries.
 Rates are counted apart, with seeds that decided nothing (measure()).
@@ -157,8 +157,8 @@ class Reducer:
         self.say(f"{what}: {rate.shown} of {rate.races} races of {race.seconds:g} s")
         if rate.shown:
             self.cuts.append(Cut(what, race, rate.shown, rate.races))
-            # What shows at once may well be better than what was there; it can only cost a cut when it is not.
-            self.likely = max(self.likely, rate.likely)
+            # What shows at once may well be better than what was there, or it was luck.
+            self.likely = max(self.likely, (self.likely + rate.likely) / 2)
         return bool(rate.shown)
 
     # --- what to cut ------------------------------------------------------------------------
@@ -232,10 +232,12 @@ class Reducer:
         return race
 
     def _views(self, race: Race, view: str) -> Race:
+        if len(race.views) == 1:
+            return race
         ordered = [view] * bool(view) + [v for v in VIEWS if v != view]
         for one in ordered:
             smaller = replace(race, views=(one,))
-            if race.views != (one,) and self.shows(smaller, f"looks {one}"):
+            if one in (race.views or VIEWS) and self.shows(smaller, f"looks {one}"):
                 return smaller
         return race
 
