@@ -334,6 +334,8 @@ def run(options: Any, what: Reduce, argv: list[str]) -> int:
     try:
         failed = _run(options, what, out, everything, names, results, lines)
     finally:  # stopped, it says as far as it got
+        if out.sequence:
+            out.sequence["not_exported"] = not_exported(results, out.sequence["cases"][0], options)
         told = reduce_report.told(what, out, results.folder, list(names)[0])
         results.meta[SECTION] = told
         _write(results.folder, told)
@@ -360,6 +362,19 @@ def _run(options: Any, what: Reduce, out: Outcome, everything: runs.World, names
     finally:
         lines.end()
     return failed
+
+
+def not_exported(results: store.Store, case_id: str, options: Any) -> str:
+    """Why `repro --export` would refuse this case, or "": a line that does not work is not printed."""
+    from ..export import CannotExport, find_checks, read_case
+    fs = options.fs_recorded
+    try:
+        find_checks(runs.JUDGE, read_case(results.case_dir(case_id), results.results[case_id], {
+            "fstype": fs.fstype, "mkfs_options": " ".join(fs.mkfs_options), "mount_options": " ".join(fs.mount_options),
+            "requires": fs.requires}))
+    except (CannotExport, OSError, KeyError) as err:
+        return str(err)
+    return ""
 
 
 def _write(folder: Path, told: dict[str, Any]) -> None:

@@ -124,8 +124,9 @@ def render(data: dict[str, Any], folder: str = "") -> str:
     out += _slice(data) + _race(data) + _sequence(data)
     if data["sequence"] and data["sequence"]["cases"]:
         case = f"{folder}/cases/{data['sequence']['cases'][0]}"
+        why = data["sequence"].get("not_exported", "")
         out += [f"repeat    ./run.sh repro {case} --times {data['sequence']['tries']}",
-                f"export    ./run.sh repro {case} --export c"]
+                f"export    not as a program: {why}" if why else f"export    ./run.sh repro {case} --export c"]
     elif data["race"]["line"] and data["race"]["after"]["cases"]:
         out.append(f"repeat    ./run.sh repro {folder}/cases/{data['race']['after']['cases'][0]} --times 5")
     elif data["race"]["before"]["cases"]:

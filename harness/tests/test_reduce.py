@@ -316,6 +316,8 @@ class Whole(Bench):
         text = reduce_report.render(told)
         self.assertIn("failed 5 of 5: lost (lost-write), channel dio-read", text)
         self.assertIn("--export c", text)
+        told["sequence"]["not_exported"] = "no"
+        self.assertIn("export    not as a program: no\n", reduce_report.render(told))
         self.assertNotIn("stream", [k for keys in self.machine.races[5:7] for k in keys])
 
     def test_only_what_is_measured_is_recorded(self) -> None:
