@@ -100,6 +100,8 @@ def _sequence(data: dict[str, Any]) -> list[str]:
     if not s:
         depth = min((e["depth_done"] for e in data["explored"]), default=0)
         shows = race["after"] if race["line"] else race["before"]
+        if not depth:
+            return ["sequence  not looked for: stopped before all of one step were run", ""]
         chance = f"it is chance only: {_rate(shows)}" if shows["shown"] else "nothing shows it any more"
         return [f"sequence  none of up to {depth} steps over what is left shows it; {chance}",
                 *(line for e in data["explored"] for line in _explored(e)), ""]
