@@ -254,6 +254,19 @@ START_TEST(test_sabotage_mtime)
 }
 END_TEST
 
+/* The mapping shows what the file holds and is the file's no more: what is stored stays there. */
+START_TEST(test_sabotage_detach)
+{
+	write_cells(&file_a, 1);
+	ck_assert_int_eq(sabotage("sabotage-detach"), PF_EFFECT_SHOWN);
+	for (unsigned int off = PAGE_BYTES; off < FILE_BYTES; off++)
+		ck_assert_uint_eq(file_a.map[off], pattern(off, 1));
+	memset(file_a.map, 0xff, FILE_BYTES);
+	ck_assert_int_eq(first_op(&file_a, 0), 1);
+	ck_assert_int_eq(first_op(&file_a, O_DIRECT), 1);
+}
+END_TEST
+
 static Suite *sabotage_suite(void)
 {
 	Suite *s = suite_create(fs->fstype);
@@ -268,6 +281,7 @@ static Suite *sabotage_suite(void)
 	tcase_add_test(tc, test_behind_wants_cells);
 	tcase_add_test(tc, test_sabotage_cells);
 	tcase_add_test(tc, test_sabotage_mtime);
+	tcase_add_test(tc, test_sabotage_detach);
 	if (!strcmp(fs->fstype, "ext4"))
 		tcase_add_test(tc, test_behind_refuses);
 	suite_add_tcase(s, tc);
