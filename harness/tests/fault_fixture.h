@@ -4,7 +4,7 @@
  *
  * fault_fixture_main() runs one suite on XFS, ext4 and btrfs (loop mounts of images made here) and
  * on tmpfs, in a mount namespace of its own, so that a killed test leaves no mount behind. Without
- * root one line says so, and nothing is run. A test finds its filesystem in fs, mounted on mnt, and,
+ * root one line says so, and nothing is run. A test finds its filesystem in fs, mounted on mnt;
  * between setup_case() and teardown_case(), file_a: FILE_BYTES of known bytes, mapped, with a call
  * about it.
  */

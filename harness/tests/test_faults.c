@@ -2,10 +2,10 @@
 /*
  * test_faults.c - every fault, on filesystems made for it, does what it declares.
  *
- * For each filesystem of fault_fixture.c: prepare, run and effect of each registered fault on a file
- * of known bytes, then the file's content against what the fault's prim promises. What a filesystem
- * says it has no operation for is printed and passed over; a denial, an effect that does not show or
- * wrong bytes are failures. Those that break things on purpose are test_sabotage.c's.
+ * For each filesystem of fault_fixture.c: prepare, run and effect of each registered fault on a
+ * file of known bytes, then the file's content against what the fault's prim promises. What a
+ * filesystem says it has no operation for is printed and passed over; a denial, an effect that does
+ * not show or wrong bytes are failures. Those that break things on purpose are test_sabotage.c's.
  */
 #include <errno.h>
 #include <fcntl.h>
