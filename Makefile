@@ -44,6 +44,7 @@ $(BUILD)/test_%: $(BUILD)/harness/tests/test_%.o $(call obj,$(CORE) $(CHANNELS) 
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(shell pkg-config --libs check)
 
 $(BUILD)/test_race: $(BUILD)/harness/executor/race_plan.o
+$(BUILD)/test_faults $(BUILD)/test_sabotage: $(BUILD)/harness/tests/fault_fixture.o
 
 $(BUILD)/bench_%: $(BUILD)/harness/bench/bench_%.o $(call obj,$(CORE) $(JUDGE_LIB))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ -lpthread -lz

@@ -48,7 +48,8 @@ static void say(const char *what, const char *text, uint64_t operations, double 
 	double once = (double)answer_of(text, "\noperations ");
 
 	printf("%s: %9.0f operations, %6.2f s of one core: %5.2f million a second, %4.0f ns each; "
-	       "stream %.1f bytes each, kept at most %llu KiB; undecided %.2f %% of %.1f cells each\n",
+	       "stream %.1f bytes each, kept at most %llu KiB; "
+	       "undecided %.2f %% of %.1f cells each\n",
 	       what, nr, seconds, nr / seconds / 1e6, seconds / nr * 1e9,
 	       (double)answer_of(text, "\nstream_bytes ") / once,
 	       (unsigned long long)answer_of(text, "\nkept_bytes ") / 1024,
@@ -92,12 +93,13 @@ static int bench_made(uint64_t operations, unsigned int alone, uint64_t seed)
 	seconds = judge(fds[0], &text);
 	close(fds[0]);
 	waitpid(child, NULL, 0);
-	if (seconds < 0 || !strstr(text, "verdict coherent")) {
+	if (seconds < 0 || !text || !strstr(text, "verdict coherent")) {
 		fprintf(stderr, "bench_judge: the judge is wrong here, seed %llu:\n%s",
-			(unsigned long long)seed, text);
+			(unsigned long long)seed, text ? text : "");
 		return 1;
 	}
-	say(alone == ALONE_NEVER ? "all interrupted" : "as recorded    ", text, operations, seconds);
+	say(alone == ALONE_NEVER ? "all interrupted" : "as recorded    ", text, operations,
+	    seconds);
 	free(text);
 	return 0;
 }
@@ -114,18 +116,19 @@ static int bench_recorded(const char *path)
 		fprintf(stderr, "bench_judge: %s: %s\n", path, strerror(errno));
 		return 1;
 	}
-	while (sum < RECORDED_S) {
+	do {
 		double seconds;
 
 		free(text);
+		text = NULL;
 		seconds = lseek(fd, 0, SEEK_SET) ? -1 : judge(fd, &text);
-		if (seconds < 0) {
+		if (seconds < 0 || !text) {
 			fprintf(stderr, "bench_judge: %s cannot be judged\n", path);
 			return 1;
 		}
 		sum += seconds;
 		nr += answer_of(text, "\noperations ");
-	}
+	} while (sum < RECORDED_S);
 	close(fd);
 	say(name ? name + 1 : path, text, nr, sum);
 	free(text);

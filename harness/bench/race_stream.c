@@ -145,11 +145,11 @@ static void see(struct stream_thread *t, uint32_t lo, uint32_t hi)
 	uint32_t nr = t->rec.nr_runs;
 
 	for (uint32_t i = lo; i < hi; i++) {
-		struct pf_race_run *last = nr ? &runs[nr - 1] : NULL;
 		uint32_t kind = c[i] ? PF_RUN_CELLS : PF_RUN_ZERO;
 
-		if (last && last->kind == kind && (!c[i] || last->value + last->count == c[i]))
-			last->count++;
+		if (nr && runs[nr - 1].kind == kind &&
+		    (!c[i] || runs[nr - 1].value + runs[nr - 1].count == c[i]))
+			runs[nr - 1].count++;
 		else
 			runs[nr++] = (struct pf_race_run){ c[i], 1, kind };
 	}

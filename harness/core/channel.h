@@ -23,6 +23,7 @@
 #ifndef PF_CHANNEL_H
 #define PF_CHANNEL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -86,8 +87,11 @@ struct pf_channel_ops {
 	/* Acquire devices, threads and buffers. NULL: nothing to do. */
 	int (*open)(struct pf_channel *ch);
 	/* Attach to @f's mapping: registrations happen here. -errno is the kernel's refusal.
-	 * NULL: nothing to attach. At most 4 files per channel. */
+	 * May replace f->map. NULL: nothing to attach. At most 4 files per channel. */
 	int (*pin)(struct pf_channel *ch, struct pf_file *f);
+	/* Is @err (> 0) of pin this filesystem saying that it has no such thing (a skip), rather
+	 * than a refusal? NULL: never. */
+	bool (*unsupported)(int err);
 	int (*unpin)(struct pf_channel *ch, struct pf_file *f);
 	/* Write all of @io. Returns bytes written, or -errno. Required. */
 	long (*write)(struct pf_channel *ch, struct pf_io *io);

@@ -54,6 +54,7 @@ enum pf_fault_flags {
 	PF_FAULT_LAST = 16,	  /* nothing can be looked at before the next mount */
 	PF_FAULT_OPENS = 32,	  /* (freeze) later steps may sleep until a fault with CLOSES ran */
 	PF_FAULT_CLOSES = 64,	  /* (thaw) */
+	PF_FAULT_UNSEEN = 512,	  /* (persist) a sync that is no system call: it stamps no file */
 	PF_FAULT_REWRITES = 256,  /* writes what it has read: not beside other writers (no races) */
 	PF_FAULT_POWER = 128,	  /* ends in a power cut: run never returns, the steps after it are
 				     repeated until the runner kills the machine */

@@ -145,9 +145,9 @@ enum job_state workers_wait(struct workers *w, struct job *job, unsigned int gra
 enum job_state workers_wait_for_pin(struct workers *w, struct job *job, unsigned int grace_ms,
 				    char *where, size_t where_bytes);
 
-/* judge_child.c: start @argv (its first word a path) with a pipe to its stdin, *@in, and one from its
- * stdout, *@out; both are the caller's to close, also after -EAGAIN (no process). Else 0 or -errno. Before
- * any thread is made. It dies with its parent. */
+/* judge_child.c: start @argv (its first word a path) with a pipe to its stdin, *@in, and one from
+ * its stdout, *@out; both are the caller's to close, also after -EAGAIN (no process). Else 0 or
+ * -errno. Before any thread is made. It dies with its parent. */
 int judge_child_start(pid_t *pid, int *in, int *out, char *const argv[]);
 
 #endif

@@ -350,7 +350,8 @@ void do_explore(struct agent *a, char **words, int nr)
 		agent_line(a, "err 22 explore%%20needs%%20dir,%%20mnt,%%20scratch,%%20channel,"
 			   "%%20judge,%%20jobs");
 	else if (got <= 0)
-		agent_line(a, "err 22 explore%%20needs%%20lines%%20seq%%20NR%%20TEXT,%%20and%%20go");
+		agent_line(a, "err 22 explore%%20needs%%20lines%%20seq%%20NR%%20TEXT,"
+			   "%%20and%%20go");
 	else
 		explore(a, &p, items, (uint32_t)got);
 	for (long i = 0; i < got; i++)

@@ -17,8 +17,9 @@
  * a syncfs, and a sequence whose own step syncs the whole filesystem must not be given here.
  *
  * What is seen after the drop is kept as a sum, file by file. After the filesystem was mounted
- * again `explore-views` looks once more: every order of the operations that explains a history explains
- * the same seen again, so what is equal need not be judged, and what is not gets judged as a case.
+ * again `explore-views` looks once more: every order of the operations that explains a history
+ * explains the same seen again, so what is equal need not be judged, and what is not gets judged as
+ * a case.
  */
 #ifndef PF_EXPLORE_H
 #define PF_EXPLORE_H

@@ -144,9 +144,15 @@ static bool pin_threads(struct race_main *m)
 	char why[200];
 
 	m->pinned_pages = -1;
-	for (unsigned int i = 0; i < m->r.plan.nr_threads; i++)
-		if (race_thread_pin(&m->r.threads[i], why, sizeof(why)))
-			return end_race(m, "refused", "%s", why);
+	for (unsigned int i = 0; i < m->r.plan.nr_threads; i++) {
+		const struct pf_channel_ops *ops = m->r.threads[i].channel.ops;
+		int err = -race_thread_pin(&m->r.threads[i], why, sizeof(why));
+
+		if (err)
+			return end_race(m, ops->unsupported && ops->unsupported(err) ? "skip" :
+										       "refused",
+					"%s", why);
+	}
 	if (!rc && !pin_counters_read(&after))
 		m->pinned_pages = pin_counters_held(&after) - pin_counters_held(&before);
 	return true;

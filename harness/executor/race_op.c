@@ -89,6 +89,12 @@ static bool skip(struct race_thread *t)
 	return true;
 }
 
+/* Is memory registered with a device or a ring, that may be given back and registered again? */
+static bool registers(const struct pf_channel_ops *ops)
+{
+	return ops->class == PF_CLASS_LONG_PIN || ops->class == PF_CLASS_FAULTING;
+}
+
 /* Renew the pin of @rf, or make the one that could not be renewed. False: it has none now. */
 static bool repin(struct race_thread *t, struct race_file *rf)
 {
@@ -129,7 +135,7 @@ static bool op_map(struct race_thread *t, struct race_choice c)
 		return skip(t);
 	if (c.len_bytes > rf->f.map_bytes - c.off_bytes)
 		c.len_bytes = rf->f.map_bytes - c.off_bytes;
-	if (c.verb == PF_RACE_WRITE && t->channel.ops->pin && (c.repin || !rf->pinned) &&
+	if (c.verb == PF_RACE_WRITE && registers(t->channel.ops) && (c.repin || !rf->pinned) &&
 	    !repin(t, rf))
 		return skip(t);
 	io.len_bytes = c.len_bytes;

@@ -165,6 +165,9 @@ static void step_pin(struct step_job *j)
 		munmap(f->map, f->map_bytes);
 		f->map = NULL;
 		c->refused = true;
+		if (ops->unsupported && ops->unsupported(-rc))
+			case_end(c, CASE_SKIP, "%s: %s on this filesystem", c->channel.detail,
+				 pf_errno_name(-rc));
 		return;
 	}
 	c->nr_pinned++;
@@ -432,8 +435,9 @@ static void step_fault(struct step_job *j)
 		return;
 	}
 	for (int i = 0; i < c->seq.nr_files; i++)
-		if (ops->prim == PF_PRIM_SYNCFS ||
-		    (ops->prim == PF_PRIM_SYNC && &c->files[i] == j->call.file))
+		if (!(ops->flags & PF_FAULT_UNSEEN) &&
+		    (ops->prim == PF_PRIM_SYNCFS ||
+		     (ops->prim == PF_PRIM_SYNC && &c->files[i] == j->call.file)))
 			mtime_synced(c, &c->files[i]);
 	if (ops->flags & PF_FAULT_OPENS)
 		c->nr_open_states++;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* crash.c - what may be found after a crash: what a cell held since the last sync that promised it. */
+/* crash.c - what may be found after a crash: what a cell held since the last sync that covers it */
 #include <string.h>
 
 #include "../core/cell.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* exact_int.h - what the parts of the exact judge have in common: exact.c drives, in the order of events. */
+/* exact_int.h - what the parts of the exact judge have in common; exact.c drives, by events. */
 #ifndef PF_JUDGE_EXACT_INT_H
 #define PF_JUDGE_EXACT_INT_H
 

@@ -256,21 +256,22 @@ static void saw_text(const struct judge *j, const struct x_violation *v, char *o
 
 static void say(struct judge *j, const struct x_violation *v)
 {
-	const struct j_look *l = v->look >= 0 ? &j->looks[v->look] : NULL;
 	const char *kind = kind_of(j, v);
+	const struct j_look *l;
 	char want[340], saw[100];
 
-	if (v->bad == X_BAD_SIZE) {
-		judge_violation(j, kind, "look %u %s of %s: %llu bytes long, must be %llu", l->op,
-				l->view, j->objects[v->obj].name, (ull)l->size_bytes,
-				(ull)v->want[0]);
-		return;
-	}
 	if (v->bad == X_BAD_CLAIM) {
 		judge_violation(j, kind,
 				"op %u %s: success for %llu bytes that file %s did not have", v->op,
 				j->ops[v->op].verb == J_WRITE ? j->channel : "write",
 				(ull)v->nr * CELL, j->objects[v->obj].name);
+		return;
+	}
+	l = &j->looks[v->look];
+	if (v->bad == X_BAD_SIZE) {
+		judge_violation(j, kind, "look %u %s of %s: %llu bytes long, must be %llu", l->op,
+				l->view, j->objects[v->obj].name, (ull)l->size_bytes,
+				(ull)v->want[0]);
 		return;
 	}
 	want_text(j, v, want, sizeof(want));

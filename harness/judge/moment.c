@@ -15,8 +15,8 @@ static bool extending(const struct exact *e, const struct x_world *w, const stru
 	for (uint32_t left = e->forkers; left; left &= left - 1) {
 		const struct j_op *op = e->pend[__builtin_ctz(left)].op;
 
-		if (j_moves(op) && op->prim == J_COPY && op->obj2 == l->obj && l->size_bytes > size &&
-		    l->size_bytes <= w->o[op->obj].size_bytes)
+		if (j_moves(op) && op->prim == J_COPY && op->obj2 == l->obj &&
+		    l->size_bytes > size && l->size_bytes <= w->o[op->obj].size_bytes)
 			return true;
 		if (op->verb == J_PWRITE && op->obj == l->obj && l->size_bytes > size &&
 		    l->size_bytes > op->off_bytes &&

@@ -62,7 +62,7 @@ int x_comp_add(struct x_comp *c, const struct x_state *row)
 	if (c->nr == X_STATES_MAX)
 		return -1;
 	if (c->nr == c->max) {
-		struct x_state *s = realloc(c->s, 2 * (size_t)c->max * c->nr_locs * sizeof(*s));
+		struct x_state *s = reallocarray(c->s, 2 * (size_t)c->max, c->nr_locs * sizeof(*s));
 
 		if (!s)
 			return -1;

@@ -331,7 +331,7 @@ static bool expand(struct exact *e, struct x_world *w, struct x_comp *c, uint32_
 struct x_comp *x_close(struct exact *e, struct x_world *w, int obj, uint32_t cell)
 {
 	struct x_comp *c = w->loc[obj][cell].lost ? NULL : x_comp_of(e, w, obj, cell);
-	uint32_t touching[64];
+	uint32_t touching[64] = {0};
 
 	if (!c)
 		return NULL;

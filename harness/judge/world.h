@@ -80,8 +80,8 @@ struct x_effect {
 };
 int x_effects(const struct exact *e, const struct x_world *w, uint32_t bit, int obj, uint32_t cell,
 	      pf_value v, struct x_effect out[2]);
-/* The history of a cell (or size) that held @old and gets @v: @hist and the value it loses, if that is
- * wanted after a crash. */
+/* The history of a cell (or size) that held @old and gets @v: @hist and the value it loses, if that
+ * is wanted after a crash. */
 uint32_t x_replaced(struct exact *e, uint32_t hist, pf_value old, pf_value v);
 /* The component of a cell, made if it has none. NULL: track of it is lost. */
 struct x_comp *x_comp_of(struct exact *e, struct x_world *w, int obj, uint32_t cell);

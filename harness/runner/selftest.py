@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .agent import FaultInfo
     from .main import Options
 
-FILESYSTEMS = ["xfs", "ext4", "btrfs", "tmpfs", "xfs-quota", "ext4-quota"]
+FILESYSTEMS = ["xfs", "ext4", "btrfs", "tmpfs", "xfs-dax", "xfs-quota", "ext4-quota"]
 CHANNELS = ["store"]
 KERNELS = ["6.12"]
 

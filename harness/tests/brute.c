@@ -400,7 +400,7 @@ int brute_coherent(const struct brute *b, uint64_t states_max)
 	if (!v.s) {
 		v.max = states_max;
 		v.slots = 2 * states_max + 1;
-		v.s = malloc(v.max * sizeof(*v.s));
+		v.s = calloc(v.max, sizeof(*v.s));
 		v.table = calloc(v.slots, sizeof(*v.table));
 	}
 	for (uint64_t i = 0; i < v.nr; i++) { /* cheaper than clearing all of it */

@@ -26,7 +26,7 @@ ASAN = {"BUILD": "build-asan", "CFLAGS": "-O1 -g",
         "SAN": "-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"}
 # A slice of the default run that holds one of each: what is refused, blocks, faults, lands, is lost.
 GUEST_SLICE = ["write-after-punch", "write-after-truncate", "held-punch", "held-clone", "fsync-crash",
-               "geometry-subpage"]
+               "geometry-subpage", "map-sync-power-cut"]
 NATIVE_SLICE = ["write-after-punch", "write-after-truncate", "write-after-fsync", "held-fsync", "fsync-crash",
                 "write-frozen"]
 

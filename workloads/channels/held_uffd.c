@@ -125,7 +125,7 @@ static int deliver_head(struct held_uffd *p, unsigned int nr, const void *data, 
 	return uffd_copy(p->uffd, slot_addr(p, nr), p->page, PAGE_BYTES);
 }
 
-/* The rest: page by page from the second page of the slot, or from its first if there is no head. */
+/* The rest: page by page from the slot's second page, or from its first if there is no head. */
 static int deliver(struct held_uffd *p, unsigned int nr, const void *data, size_t len_bytes)
 {
 	size_t head = p->head_bytes[nr], whole = (len_bytes - head) / PAGE_BYTES * PAGE_BYTES;
@@ -196,7 +196,8 @@ static int await_fault(struct held_uffd *p, struct held_io *h, unsigned int dead
 }
 
 /* Deliver and wait. Whatever comes of it, the caller's data is not needed any more afterwards. */
-static long finish(struct held_uffd *p, struct held_io *h, const void *data, unsigned int deadline_ms)
+static long finish(struct held_uffd *p, struct held_io *h, const void *data,
+		   unsigned int deadline_ms)
 {
 	int rc = deliver(p, h->nr, data, h->len_bytes);
 	long n;

@@ -12,7 +12,8 @@
  * Can show: write(2) against page faults on the same block (xfs: copy on write of a shared block by
  * both), faults that come between two chunks of a write.
  *
- * Source: write(2), userfaultfd(2); fs/dax.c dax_iomap_iter(), mm/filemap.c generic_perform_write().
+ * Source: write(2), userfaultfd(2); fs/dax.c dax_iomap_iter(), mm/filemap.c
+ * generic_perform_write().
  */
 #include <errno.h>
 #include <stdio.h>
