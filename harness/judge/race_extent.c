@@ -12,7 +12,7 @@
 
 #include "race_int.h"
 
-#ifdef PF_FUZZ /* most inputs are small, and clearing what they do not use takes longer than judging */
+#ifdef PF_FUZZ /* most inputs are small: clearing what they do not use would take longest */
 #define ROOM_MIN 64u
 #else
 #define ROOM_MIN 1024u
@@ -42,7 +42,8 @@ static void begin_at(struct race_file *f, uint32_t c)
 static void clear_range(struct race_file *f, uint32_t lo, uint32_t hi, bool first)
 {
 	uint32_t word = lo / BITS, last = (hi - 1) / BITS;
-	uint64_t keep = ~(UINT64_MAX << lo % BITS), end = UINT64_MAX >> (BITS - 1 - (hi - 1) % BITS);
+	uint64_t keep = ~(UINT64_MAX << lo % BITS);
+	uint64_t end = UINT64_MAX >> (BITS - 1 - (hi - 1) % BITS);
 	uint64_t begin = (uint64_t)first << lo % BITS;
 
 	if (word == last) {

@@ -43,7 +43,8 @@ void race_model_exit(struct race_model *m)
 /* Beginnings. */
 
 /* Do they act on, or look at, the same cells? */
-static bool overlap(const struct race_pend *a, const struct race_pend *b, uint32_t *lo, uint32_t *hi)
+static bool overlap(const struct race_pend *a, const struct race_pend *b, uint32_t *lo,
+		    uint32_t *hi)
 {
 	*lo = a->lo > b->lo ? a->lo : b->lo;
 	*hi = a->hi < b->hi ? a->hi : b->hi;
@@ -185,8 +186,8 @@ static uint32_t settle_all(struct race_model *m, struct race_pend *p, uint32_t l
 	return lo;
 }
 
-/* A write or a zeroing ends at cells that are moved, not claimed, or near the end of the file: in one
- * way at all of them. */
+/* A write or a zeroing ends at cells that are moved, not claimed, or near the end of the file: in
+ * one way at all of them. */
 static void end_odd(struct race_model *m, struct race_pend *p, uint32_t lo, uint32_t hi, bool claim,
 		    struct race_violation *bad)
 {
@@ -311,8 +312,8 @@ static bool file_changing(const struct race_model *m, const struct race_pend *p)
 	return m->f[p->rec->file].pending & ~m->f[p->rec->file].looking;
 }
 
-/* Cells from @lo on that hold the same, and of which the plain comparison did not explain the first.
- * Returns where the explanation ends; @saw is the first's. */
+/* Cells from @lo on that hold the same, and of which the plain comparison did not explain the
+ * first. Returns where the explanation ends; @saw is the first's. */
 static uint32_t look_stretch(struct race_model *m, struct race_pend *p, uint32_t lo, uint32_t hi,
 			     pf_value saw, struct race_violation *bad)
 {

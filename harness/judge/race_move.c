@@ -385,8 +385,8 @@ static void zero_behind(struct race_file *f, uint32_t lo, const struct race_pend
 
 /*
  * The size is known again: what was lost track of behind it is zero when the file grows. But what
- * @look (or NULL) itself sees behind the end, in the last page, may be what a write left there while
- * the file was longer: that is for the look to say.
+ * @look (or NULL) itself sees behind the end, in the last page, may be what a write left there
+ * while the file was longer: that is for the look to say.
  */
 static void size_is(struct race_file *f, pf_value size, const struct race_pend *look)
 {

@@ -170,8 +170,8 @@ void race_drop_sets(struct race_model *m, struct race_file *f, uint32_t lo, uint
 	}
 }
 
-/* What @p sees at @cell, and from which cell on it sees something else; false: it does not look there, or
- * sees neither zero nor a cell. Mostly asked for one cell after the other. */
+/* What @p sees at @cell, and from which cell on it sees something else; false: it does not look
+ * there, or sees neither zero nor a cell. Mostly asked for one cell after the other. */
 static bool seen_value(struct race_pend *p, uint32_t cell, pf_value *v, uint32_t *to)
 {
 	const struct pf_race_run *run;
