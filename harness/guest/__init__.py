@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """Kernels in QEMU guests: fetch, boot, talk, and learn how they died. Knows nothing of cases."""
 
-from .conf import KERNELS_DIR, KernelConf, handmade, load_kernels
+from .available import Available, is_version
+from .conf import KERNELS_DIR, KernelConf, handmade, load_kernels, of_version
 from .console import classify_console
 from .errors import BootError, GuestDied, GuestError, GuestTimeout
 from .guest import Guest, sweep_stale
 from .kernel import Kernel, obtain
 
-__all__ = ["KERNELS_DIR", "BootError", "Guest", "GuestDied", "GuestError", "GuestTimeout",
-           "Kernel", "KernelConf", "classify_console", "handmade", "load_kernels", "obtain",
-           "sweep_stale"]
+__all__ = ["KERNELS_DIR", "Available", "BootError", "Guest", "GuestDied", "GuestError", "GuestTimeout",
+           "Kernel", "KernelConf", "classify_console", "handmade", "is_version",
+           "load_kernels", "obtain", "of_version", "sweep_stale"]

@@ -21,7 +21,8 @@ import time
 import tty
 from pathlib import Path
 
-from . import BootError, Guest, GuestDied, GuestError, GuestTimeout, handmade, load_kernels, obtain
+from . import (BootError, Guest, GuestDied, GuestError, GuestTimeout, available, handmade, is_version, load_kernels,
+               obtain, of_version)
 from .conf import KernelConf
 
 
@@ -34,7 +35,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="what", required=True)
     run = commands.add_parser("try", help="boot a kernel and run a command in it as root")
-    run.add_argument("--kernel", default="newest", help="a name of `list`, or a bzImage")
+    run.add_argument("--kernel", default="newest", help="a name of `list`, a version, or a bzImage")
     run.add_argument("--modules", type=Path, help="for a bzImage: the folder with lib/modules")
     run.add_argument("--timeout", type=float, default=600, metavar="S",
                      help="seconds after which the guest is ended (600; a terminal has none)")
@@ -48,10 +49,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def find_conf(name: str, modules: Path | None) -> KernelConf:
-    """The kernel called name; a path is one made by hand. Raises GuestError."""
+    """The kernel called name, or of that version; a path is one made by hand. Raises GuestError."""
     kernels = load_kernels()
     if name in kernels:
         return kernels[name]
+    if is_version(name):
+        return of_version(available.find(name, list(kernels.values()), log).package_version)
     if Path(name).is_file():
         return handmade(Path(name), modules)
     near = difflib.get_close_matches(name, kernels) or kernels

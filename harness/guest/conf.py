@@ -14,7 +14,8 @@ KERNELS_DIR = Path(__file__).parent / "kernels"
 
 @dataclass(frozen=True)
 class KernelConf:
-    """A kernel by name. From a .conf file (suites), or made by hand (path and modules)."""
+    """A kernel by name. From a .conf file (suites), of a package's version, or made by hand (path
+    and modules)."""
 
     name: str
     suites: tuple[str, ...] = ()
@@ -22,6 +23,7 @@ class KernelConf:
     min_version: str = ""
     require: tuple[str, ...] = ()
     recheck_days: int | None = None  # None: what is in the cache is good for ever
+    package_version: str = ""
     path: Path | None = None
     modules: Path | None = None
     source: Path | None = field(default=None, compare=False)
@@ -101,3 +103,8 @@ def handmade(path: Path, modules: Path | None) -> KernelConf:
     """A kernel somebody built: a bzImage, and a folder with lib/modules/RELEASE."""
     path = Path(path).resolve()
     return KernelConf(name=path.name, path=path, modules=modules and Path(modules).resolve())
+
+
+def of_version(package_version: str) -> KernelConf:
+    """The kernel of a Debian package's version, as harness/guest/available.py lists them."""
+    return KernelConf(name=package_version, package_version=package_version)

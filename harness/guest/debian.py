@@ -6,13 +6,15 @@ folder for every suite, and dpkg-deb only unpacks.
 """
 
 import glob
+import json
 import os
 import re
 import subprocess
-from dataclasses import dataclass
+import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .cache import cache_dir
+from .cache import cache_dir, locked
 from .errors import GuestError
 
 KEYRINGS = "/usr/share/keyrings/debian-archive-*.gpg"
@@ -25,6 +27,13 @@ QUERY_TIMEOUT_S = 60
 # whose index targets therefore carry neither origin nor label.
 DEBIAN_RELEASE = re.compile(r"(bullseye|bookworm|trixie|forky|duke|sid|oldstable|stable|testing|"
                             r"unstable)(-updates|-backports)?$")
+SECURITY_RELEASE = re.compile(r"[a-z]+-security$")
+# A kernel of this architecture in its ordinary flavour: not linux-image-RELEASE-cloud-amd64 and its like.
+IMAGE = re.compile(r"linux-image-([0-9](?:(?!-cloud|-rt)[^\s])*-amd64)$")
+
+
+class NoSuchSuite(GuestError):
+    """The mirror was asked, and has no suite of that name."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +57,44 @@ class Candidate:
     @property
     def version(self) -> str:
         """The upstream version: 6.1.176 of 6.1.176-1, 7.3.4 of 7.3.4-1~bpo13+1."""
-        return re.split(r"[-~+]", self.package_version.split(":")[-1])[0]
+        return upstream(self.package_version)
 
 
-def parse_mirrors(text: str) -> list[str]:
+def upstream(package_version: str) -> str:
+    """6.12.107 of 6.12.107-1~deb12u1."""
+    return re.split(r"[-~+]", package_version.split(":")[-1])[0]
+
+
+def source_version(package_version: str) -> str:
+    """The version whose source this package was made of: 7.3.4-1 of its rebuild 7.3.4-1~bpo13+1."""
+    return re.sub(r"~(bpo|deb)[0-9][0-9a-z+.]*$", "", package_version)
+
+
+def version_key(version: str) -> tuple:
+    """Sorts as `dpkg --compare-versions` does: `~` before the end of a part, letters before the rest."""
+    epoch, colon, rest = version.partition(":")
+    if not colon:
+        epoch, rest = "0", version
+    main, dash, revision = rest.rpartition("-")
+    if not dash:
+        main, revision = rest, "0"
+
+    def part(text: str) -> tuple:
+        out: list[object] = []
+        for word, digits in re.findall(r"([^0-9]*)([0-9]*)", text):
+            out.append(tuple(-1 if c == "~" else ord(c) if c.isalpha() else ord(c) + 256 for c in word) + (0,))
+            out.append(int(digits or 0))
+        return tuple(out)
+    return int(epoch), part(main), part(revision)
+
+
+def parse_mirrors(text: str, security: bool = False) -> list[str]:
     """Mirror addresses in the lines of `apt-get indextargets`, the best guess first.
 
-    Only Debian's own archive counts: security and foreign repositories have other suites.
+    Only Debian's own archive counts, or with `security` its security archive: foreign repositories
+    have other suites.
     """
+    label_wanted, names = ("Debian-Security", SECURITY_RELEASE) if security else ("Debian", DEBIAN_RELEASE)
     sure, likely = [], []
     for line in text.splitlines():
         fields = line.split("|")
@@ -64,21 +103,24 @@ def parse_mirrors(text: str) -> list[str]:
         origin, label, uri, codename, release, component = fields
         if component != "main" or not re.match(r"[a-z+]+:", uri):
             continue
-        if origin == "Debian" and label == "Debian":
+        if origin == "Debian" and label == label_wanted:
             sure.append(uri)
         elif origin.startswith("$") or not origin:
             name = release if codename.startswith("$") or not codename else codename
-            if DEBIAN_RELEASE.match(name):
+            if names.match(name):
                 likely.append(uri)
     return list(dict.fromkeys(sure + likely))
 
 
-def configured_mirrors() -> list[str]:
-    """The Debian mirrors of this machine's apt configuration. Raises GuestError if it has none."""
+def configured_mirrors(security: bool = False) -> list[str]:
+    """The Debian mirrors of this machine's apt configuration, or those of its security archive.
+
+    Raises GuestError if it has none; a machine without security updates has an empty list of those.
+    """
     text = _run(["apt-get", "indextargets", "--format", INDEX_FORMAT, "Created-By: Packages"],
                 QUERY_TIMEOUT_S, "cannot read apt's configuration")
-    mirrors = parse_mirrors(text)
-    if not mirrors:
+    mirrors = parse_mirrors(text, security)
+    if not mirrors and not security:
         raise GuestError("apt's configuration on this machine names no Debian mirror "
                          "(use --kernel PATH --modules DIR for a kernel of your own)")
     return mirrors
@@ -112,6 +154,13 @@ def first_error(text: str, status: int) -> str:
     return lines[-1] if lines else f"exit status {status}"
 
 
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return float("inf")
+
+
 class Suite:
     """One suite of the mirror with its private apt folders."""
 
@@ -134,12 +183,31 @@ class Suite:
             f"{self.mirror} {self.name} main\n")
         (self.dir / "apt.conf").write_text(_APT_CONF.format(dir=self.dir))
 
-    def update(self) -> None:
-        """Fetch the suite's package list. Raises GuestError."""
-        self._configure()
-        # apt-get update ends with 0 although a list could not be fetched, unless told otherwise.
-        _run(["apt-get", "-q", "-o", "APT::Update::Error-Mode=any", "update"], UPDATE_TIMEOUT_S,
-             f"cannot fetch the package list of {self.name}", self.env)
+    def update(self, age_s: float = 0.0) -> bool:
+        """Fetch the suite's package list, unless what the mirror said within age_s is known. Returns
+        whether it was fetched. Raises GuestError, NoSuchSuite."""
+        # Two processes of ours would find apt's own lock taken, which is an error to it.
+        with locked(f"apt-{self.name}", lambda _: None):
+            asked = self.dir / "asked"
+            if _age_s(asked) < age_s:
+                mirror, _, refused = asked.read_text().partition("\n")
+                if mirror == self.mirror:
+                    if refused:
+                        raise NoSuchSuite(refused)
+                    return False
+            self._configure()
+            asked.unlink(missing_ok=True)
+            try:
+                # apt-get update ends with 0 although a list could not be fetched, unless told otherwise.
+                _run(["apt-get", "-q", "-o", "APT::Update::Error-Mode=any", "update"], UPDATE_TIMEOUT_S,
+                     f"cannot fetch the package list of {self.name}", self.env)
+            except GuestError as err:
+                if "does not have a Release file" not in str(err):
+                    raise
+                asked.write_text(f"{self.mirror}\n{err}")  # it will not have one in an hour either
+                raise NoSuchSuite(str(err)) from None
+            asked.write_text(self.mirror + "\n")
+            return True
 
     def show(self, package: str) -> Package:
         """The newest version of package in this suite. Raises GuestError."""
@@ -154,17 +222,51 @@ class Suite:
         if not images:
             raise GuestError(f"{self.name}: {meta} {top.version} leads to no linux-image package")
         release = images[0].removeprefix("linux-image-")
-        image = self.show(images[0])
+        return self._candidate(self.show(images[0]), release)
+
+    def kernels(self) -> list[Candidate]:
+        """Every kernel in this suite's list, in no order. Raises GuestError."""
+        listed = self.dir / "kernels.json"  # reading the whole list takes two seconds
+        if _age_s(listed) < _age_s(self.dir / "asked"):
+            try:
+                return [Candidate(one["suite"], one["release"], one["package_version"], tuple(one["packages"]))
+                        for one in json.loads(listed.read_text())]
+            except (ValueError, KeyError, TypeError):
+                pass
+        found = self._read_kernels()
+        temp = listed.with_suffix(f".{os.getpid()}")
+        temp.write_text(json.dumps([asdict(one) for one in found]))
+        temp.replace(listed)
+        return found
+
+    def _read_kernels(self) -> list[Candidate]:
+        names = [name for name in _run(["apt-cache", "pkgnames", "linux-image-"], QUERY_TIMEOUT_S,
+                                       f"cannot read the package list of {self.name}", self.env).split()
+                 if IMAGE.match(name)]
+        if not names:
+            return []
+        text = _run(["apt-cache", "show", "--all-versions", *names], QUERY_TIMEOUT_S,
+                    f"cannot read the package list of {self.name}", self.env)
+        found = []
+        for stanza in text.strip().split("\n\n"):
+            package = parse_package(stanza)
+            # linux-image-6.12-amd64 may be a kernel's package, or lead to one.
+            if not any(IMAGE.match(name) for name in package.depends):
+                found.append(self._candidate(package, package.name.removeprefix("linux-image-")))
+        return found
+
+    def _candidate(self, image: Package, release: str) -> Candidate:
         # Newer kernels are split. What belongs to this very kernel carries its release in the
         # name; linux-base and the initramfs tools are for installing, which nobody does here.
         parts = [name for name in image.depends if re.fullmatch(
             r"linux-(modules|binary|base)-" + re.escape(release), name)]
         return Candidate(self.name, release, image.version, tuple([image.name] + parts))
 
-    def download(self, packages: tuple[str, ...], into: Path) -> list[Path]:
-        """Fetch packages, checked against the signed list, into a folder. Raises GuestError."""
-        _run(["apt-get", "-q", "download", *packages], DOWNLOAD_TIMEOUT_S,
-             f"cannot fetch {packages[0]} from {self.name}", self.env, into)
+    def download(self, candidate: Candidate, into: Path) -> list[Path]:
+        """Fetch its packages, checked against the signed list, into a folder. Raises GuestError."""
+        packages = candidate.packages
+        _run(["apt-get", "-q", "download", *(f"{name}={candidate.package_version}" for name in packages)],
+             DOWNLOAD_TIMEOUT_S, f"cannot fetch {packages[0]} from {self.name}", self.env, into)
         debs = sorted(into.glob("*.deb"))
         if len(debs) != len(packages):
             raise GuestError(f"cannot fetch {packages[0]} from {self.name}: apt-get left "
@@ -205,12 +307,6 @@ def parse_package(text: str) -> Package:
         raise GuestError("apt-cache show gave no package")
     names = re.findall(r"(?:^|[,|])\s*([a-z0-9][a-z0-9+.-]*)", fields.get("Depends", ""))
     return Package(fields["Package"], fields["Version"], tuple(names))
-
-
-def version_ge(left: str, right: str) -> bool:
-    """Whether Debian version left is the same as right or newer."""
-    return subprocess.run(["dpkg", "--compare-versions", left, "ge", right],
-                          timeout=QUERY_TIMEOUT_S).returncode == 0
 
 
 def unpack(debs: list[Path], into: Path) -> None:

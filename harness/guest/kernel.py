@@ -14,15 +14,15 @@ import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from . import debian
+from . import available, debian
 from .cache import Log, cache_dir, locked, need_space, plain_errors
-from .conf import KernelConf
+from .conf import KernelConf, load_kernels
 from .errors import GuestError
 from .initramfs import build_initramfs
 from .modules import unzstd
 
 WISHES = Path(__file__).parent / "kernel.config"
-META = "pinfault-kernel.json"
+META = available.META
 ASK_AGAIN_S = 86400.0  # after the mirror could not be asked
 UNPACKED_BYTES = 900 << 20  # packages and their contents, for a moment both
 
@@ -39,6 +39,7 @@ class Kernel:
     initramfs: Path
     origin: str = ""  # suite and package version, or "by hand"
     plain_image: Path | None = None  # the same kernel decompressed, which boots sooner
+    package_version: str = ""  # "" when it is of no package
 
 
 def obtain(conf: KernelConf, log: Log, refresh: bool = False) -> Kernel:
@@ -51,16 +52,39 @@ def obtain(conf: KernelConf, log: Log, refresh: bool = False) -> Kernel:
     if conf.path is not None:
         return _by_hand(conf, log)
     with locked(f"kernel-{conf.name}", log), plain_errors(f"kernel {conf.name}"):
-        kept = _newest_kept(conf.name)
-        if kept and not refresh and not _is_stale(conf, kept[1]):
-            folder, meta = kept
+        if conf.package_version:
+            folder, meta = _of_version(conf, log)
         else:
-            folder, meta = _refetch(conf, kept, log)
+            kept = _newest_kept(conf.name)
+            if kept and not refresh and not _is_stale(conf, kept[1]):
+                folder, meta = kept
+            else:
+                folder, meta = _refetch(conf, kept, log)
         release = meta["release"]
         initramfs = build_initramfs(conf.name, folder / "lib/modules" / release, log)
         plain = _plain_image(folder, meta)
     return Kernel(conf.name, meta["version"], release, folder / meta["image"], folder, initramfs,
-                  f"{meta['suite']} {meta['package_version']}", plain)
+                  f"{meta['suite']} {meta['package_version']}", plain, meta["package_version"])
+
+
+def _of_version(conf: KernelConf, log: Log) -> tuple[Path, dict]:
+    """One version, whoever asked for it first; for that it need not be in the mirror any more."""
+    for one in available.kept():
+        if one.package_version == conf.package_version and one.folder:
+            return one.folder, json.loads((one.folder / META).read_text())
+    _kernels_dir().mkdir(exist_ok=True)
+    need_space(cache_dir(), UNPACKED_BYTES)
+    one = available.choose(conf.package_version, available.everything(list(load_kernels().values()), log))
+    trouble: GuestError | None = None
+    for candidate in one.candidates:
+        for mirror in debian.configured_mirrors(security=candidate.suite.endswith("-security")):
+            folder = _kernels_dir() / f"{conf.name}-{candidate.release}"
+            try:
+                _download(conf, debian.Suite(candidate.suite, mirror), candidate, folder, log)
+                return folder, json.loads((folder / META).read_text())
+            except GuestError as err:
+                trouble = err
+    raise trouble or GuestError(f"no suite has {conf.package_version}")
 
 
 def _plain_image(folder: Path, meta: dict) -> Path | None:
@@ -164,18 +188,13 @@ def _candidates(conf: KernelConf, log: Log, why_not: list[str]):
             except GuestError as err:
                 why_not.append(str(err))
                 continue
-            if conf.min_version and not debian.version_ge(candidate.version, conf.min_version):
+            if conf.min_version and debian.version_key(candidate.version) < debian.version_key(conf.min_version):
                 why_not.append(f"{name} has {candidate.version}, older than {conf.min_version}")
             else:
                 found.append((suite, candidate))
             break
-    while found:
-        best = found[0]
-        for entry in found[1:]:
-            if not debian.version_ge(best[1].package_version, entry[1].package_version):
-                best = entry
-        found.remove(best)
-        yield best
+    # The first of equal ones, as conf names the suites.
+    yield from sorted(found, key=lambda entry: debian.version_key(entry[1].package_version), reverse=True)
 
 
 def _download(conf: KernelConf, suite: debian.Suite, candidate: debian.Candidate, folder: Path,
@@ -188,7 +207,7 @@ def _download(conf: KernelConf, suite: debian.Suite, candidate: debian.Candidate
     temp = Path(tempfile.mkdtemp(prefix=f".{conf.name}-", dir=_kernels_dir()))
     try:
         temp.chmod(0o755)
-        debs = suite.download(candidate.packages, temp)
+        debs = suite.download(candidate, temp)
         debian.unpack(debs, temp)
         for deb in debs:
             deb.unlink()
@@ -318,20 +337,30 @@ def image_payload(path: Path) -> bytes:
 
 def find_configs(image: Path, modules: Path | None, release: str):
     """(where, text) of the configurations that can be found for an image, the surest first."""
-    places = [image.parent / f"config-{release}", Path(f"/boot/config-{release}")]
-    # arch/x86/boot/bzImage lies in the tree that .config is the root of.
-    places[:0] = [parent / ".config" for parent in list(image.parents)[1:4]]
+    tree = [parent / ".config" for parent in list(image.parents)[1:4]]  # of arch/x86/boot/bzImage
+    named = [image.parent / f"config-{release}"]
     if modules:
-        places += [modules / ".config", modules.parent / ".config",
-                   modules / f"boot/config-{release}", modules / "lib/modules" / release / "config"]
+        leaves = [modules / "lib/modules" / release, modules / release, modules][:3 if modules.name == release else 2]
+        named += [modules / f"boot/config-{release}", modules / f"config-{release}"]
+        named += [leaf / "config" for leaf in leaves]
+        tree += [*(leaf / "build/.config" for leaf in leaves), modules / ".config", modules.parent / ".config"]
     inside = _ikconfig(image_payload(image))
     if inside:
         yield str(image), inside
-    for place in places:
+    for place in [*named, *tree, Path(f"/boot/config-{release}")]:
         try:
-            yield str(place), place.read_text(errors="replace")
+            text = place.read_text(errors="replace")
         except OSError:
             continue
+        if place in named or _is_of(text, release):
+            yield str(place), text
+
+
+def _is_of(config: str, release: str) -> bool:
+    """Whether a configuration that does not say so by its name may be of this release: a tree moves on, and
+    a .config may be of another tree. Its head names the version without what is local."""
+    head = re.search(r"^# Linux/\S+ (\S+) Kernel Configuration$", config, re.M)
+    return head is None or release.startswith(head[1])
 
 
 def _ikconfig(kernel: bytes) -> str:

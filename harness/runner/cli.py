@@ -6,11 +6,13 @@ import os
 import re
 import signal
 import sys
+import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from . import deps, explore, main as runs, reduce, report, repro, selftest
-from .errors import EXIT_BROKEN, EXIT_EXPECTED, EXIT_USAGE, EnvironmentFailed, UsageError, nearest
+from . import bisect, deps, explore, main as runs, reduce, report, repro, selftest
+from .errors import EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, EXIT_USAGE, EnvironmentFailed, UsageError, nearest
 from .plan import Filters
 from .race import SECONDS, Race
 from .store import load_run
@@ -22,18 +24,20 @@ COMMANDS = {
     "explore": "every sequence of so many steps over an alphabet, shortest first",
     "repro": "run one recorded case again and say how often it fails, or export it as a program of its own",
     "reduce": "cut a race that showed a violation down to a smaller one, and to a sequence that always shows it",
+    "bisect": "between two kernels, the first that can be had as a package on which a recorded case turns",
     "list": "what there is: kernels, filesystems, channels, faults, sequences",
     "report": "print a run's tables again",
     "compare": "what changed between two runs",
     "selftest": "break things on purpose and see whether the harness notices",
 }
+GIT_SKIP, GIT_STOP = 125, 255  # to `git bisect run`: try a neighbour; end the bisection
 EPILOG = """exit: 0 everything as expected; 1 something differed from what was expected (a fix too);
       2 the harness or its environment failed, or nothing was tested; 64 usage"""
 
 
 _OPTIONS = ("kernel modules fs channel fault sequence seed out json resume no-install jobs device "
             "overwrite-device local-config section markdown help ops seconds threads files size record depth alphabet "
-            "budget shard repeats times export verb view kind")
+            "budget shard repeats times export verb view kind git-bisect good bad kernels-available")
 
 
 class Parser(argparse.ArgumentParser):
@@ -79,7 +83,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
     def add(*names: str, **how: object) -> None:
         parser.add_argument(*names, **how)  # type: ignore[arg-type]
     add("--kernel", action="append", default=[], metavar="NAME",
-        help="6.1, 6.12, newest, ..., native, or the path of a bzImage; may be repeated")
+        help="6.1, 6.12, newest, ..., native, a version (6.12.107, 6.12.107-1), the path of a bzImage; may be repeated")
     add("--modules", type=_path, metavar="DIR", help="lib/modules/RELEASE (or its parents) for --kernel PATH")
     add("--fs", action="append", default=[], metavar="NAME", help="a filesystem configuration, or a glob")
     add("--channel", action="append", default=[], metavar="NAME", help="a channel or channel/variant, or a glob")
@@ -122,7 +126,7 @@ def parser() -> Parser:
     top = Parser(prog="run.sh", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
                  description="pinfault: who loses when pinned pages of a file meet a truncate?")
     sub = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    epilogs = {"repro": repro.EPILOG, "reduce": reduce.EPILOG}
+    epilogs = {"repro": repro.EPILOG, "reduce": reduce.EPILOG, "bisect": bisect.EPILOG}
     made = {name: sub.add_parser(name, help=text, description=text, epilog=epilogs.get(name, EPILOG),
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
             for name, text in COMMANDS.items()}
@@ -154,6 +158,11 @@ def parser() -> Parser:
     add("--export", choices=repro.EXPORTS, help="run nothing; write a standalone C file (--out FILE), or a test in "
         "xfstests' form (--out DIR)")
     _reduce_options(made["reduce"])
+    add("--git-bisect", action="store_true", help="the exit code as `git bisect run` wants it: 0 it never failed, 1 it "
+        "failed, 125 nothing was concluded, 255 (git stops) for everything else")
+    _bisect(made["bisect"])
+    made["list"].add_argument("--kernels-available", action="store_true",
+                              help="instead: every kernel package the mirror has, for --kernel VERSION")
     made["report"].add_argument("run", type=_path, metavar="RUN")
     made["report"].add_argument("--markdown", action="store_true", help="as results/reference wants it")
     made["report"].add_argument("--json", action="store_true")
@@ -161,6 +170,22 @@ def parser() -> Parser:
     made["compare"].add_argument("b", type=_path, metavar="B")
     made["compare"].add_argument("--json", action="store_true")
     return top
+
+
+def _bisect(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("result", nargs="?", metavar="RESULT", help="a case's folder, or RUN:KERNEL/FS/CHANNEL/SEQUENCE")
+    add("--good", metavar="KERNEL", help="on which it does not fail: 6.1, newest, ..., or a version")
+    add("--bad", metavar="KERNEL", help="on which it fails; older than the good one: the fix is looked for")
+    add("--times", type=int, default=bisect.TIMES, metavar="N",
+        help=f"runs on each kernel (default {bisect.TIMES}): bad is a kernel on which one fails")
+    add("--seed", type=lambda text: int(text, 0), help="instead of the recorded one")
+    add("--out", type=_path, metavar="DIR", help="results folder (default: results/<time>)")
+    add("--json", action="store_true", help="bisect.json on stdout, the lines on stderr")
+    add("--resume", type=_path, metavar="DIR", help="go on with one that was stopped")
+    add("--no-install", action="store_true", help="never install packages")
+    parser.set_defaults(kernel=[], modules=None, fs=[], channel=[], fault=[], sequence=[], all=False, jobs=1,
+                        device=None, overwrite_device=None, local_config=None, section=None)
 
 
 def _options(args: argparse.Namespace) -> runs.Options:
@@ -191,6 +216,8 @@ def _repro(args: argparse.Namespace, options: runs.Options, argv: list[str]) -> 
     """RESULT is a case's folder, or RUN:ID."""
     if args.times is not None and args.times < 1:
         raise UsageError("--times wants a number from 1 up")
+    if args.git_bisect and (args.export or len(args.kernel) != 1):
+        raise UsageError("--git-bisect says of one --kernel, the one just built, whether the case fails on it")
     if args.export and args.times is not None:
         raise UsageError("--export writes a program and runs nothing: it takes no --times")
     found = repro.find(args.result, _path(args.result))
@@ -198,10 +225,7 @@ def _repro(args: argparse.Namespace, options: runs.Options, argv: list[str]) -> 
         deps.ensure(False, options.install)
         deps.build(runs.ROOT)
         return repro.export(found, args.export, options.out, runs.JUDGE)
-    if found.race:
-        # What it was asked for stands in the line that repeats it.
-        options = replace(_options(parser().parse_args(found.result.repeat.split()[1:])), out=options.out,
-                          json=options.json, install=options.install)
+    options = _as_recorded(options, found)
     options.times = args.times or 1
     repro.aim(options, found, args.kernel)
     return repro.repeat(options, found, argv)
@@ -226,6 +250,26 @@ def _reduce(args: argparse.Namespace, argv: list[str]) -> int:
     return reduce.run(options, what, argv)
 
 
+def _as_recorded(options: runs.Options, found: repro.Found) -> runs.Options:
+    """What a race was asked for stands in the line that repeats it."""
+    if not found.race:
+        return options
+    return replace(_options(parser().parse_args(found.result.repeat.split()[1:])), out=options.out,
+                   modules=options.modules, json=options.json, resume=options.resume, install=options.install)
+
+
+def _run_bisect(args: argparse.Namespace, options: runs.Options, argv: list[str]) -> int:
+    for name in ("result", "good", "bad"):
+        if not getattr(args, name):
+            raise UsageError(f"bisect wants RESULT, --good KERNEL and --bad KERNEL ({name} is missing)")
+    if args.times < 1:
+        raise UsageError("--times wants a number from 1 up")
+    found = repro.find(args.result, _path(args.result))
+    options = _as_recorded(options, found)
+    options.times = args.times
+    return bisect.run(options, found, args.good, args.bad, argv)
+
+
 def _list(options: runs.Options) -> int:
     deps.ensure(False, options.install)
     deps.build(runs.ROOT)
@@ -248,6 +292,19 @@ def _list(options: runs.Options) -> int:
     return EXIT_EXPECTED
 
 
+def _list_available() -> int:
+    """One line a package version: needs the mirror, or shows what is in the cache."""
+    from ..guest import GuestError, available, load_kernels
+    try:
+        among = available.everything(list(load_kernels().values()), runs.tell)
+    except GuestError as err:
+        raise EnvironmentFailed(str(err)) from None
+    for one in among:
+        print(f"{one.package_version:26} {one.version:10} {one.release:28} "
+              f"{' '.join(one.suites) or 'not on the mirror any more'}{'  in the cache' if one.folder else ''}")
+    return EXIT_EXPECTED
+
+
 def dispatch(argv: list[str]) -> int:
     if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
         argv = ["run", *argv]
@@ -259,7 +316,7 @@ def dispatch(argv: list[str]) -> int:
         resumed = parser().parse_args(load_run(args.resume)[0]["argv"])
         for name in ("resume", "jobs", "no_install", "json"):
             setattr(resumed, name, getattr(args, name))
-        if args.command == "explore" != resumed.command:
+        if args.command in ("explore", "bisect") and args.command != resumed.command:
             raise UsageError(f"{args.resume}: was made by `{resumed.command}`, not by `{args.command}`")
         args = resumed
     if args.command == "report":
@@ -270,7 +327,9 @@ def dispatch(argv: list[str]) -> int:
         return _reduce(args, argv)
     options = _options(args)
     if args.command == "list":
-        return _list(options)
+        return _list_available() if args.kernels_available else _list(options)
+    if args.command == "bisect":
+        return _run_bisect(args, options, argv)
     if args.command == "explore":
         if args.sequence or args.fault or args.all:
             raise UsageError("an exploration makes its own sequences; --alphabet says of which steps")
@@ -288,6 +347,33 @@ def dispatch(argv: list[str]) -> int:
 
 
 def main(argv: list[str]) -> int:
+    # argparse takes what an option begins with for the option.
+    if argv[:1] == ["repro"] and any(a.startswith("--g") and "--git-bisect".startswith(a) for a in argv):
+        return for_git(lambda: ends(argv))
+    try:
+        return ends(argv)
+    except KeyboardInterrupt:
+        print("pinfault: stopped; finished cases are kept" + (", --resume goes on" if argv[:1] != ["reduce"] else
+                                                              ", and reduce.json says how far it got"), file=sys.stderr)
+        return EXIT_BROKEN
+
+
+def for_git(command: Callable[[], int]) -> int:
+    """The exit code as `git bisect run` wants it. To git most codes say that this revision is bad: what is no
+    answer of the kernel must skip the revision, or stop git."""
+    try:
+        code = command()
+    except (KeyboardInterrupt, SystemExit):
+        print("pinfault: stopped", file=sys.stderr)
+        return GIT_STOP
+    except Exception:  # pylint: disable=broad-except  # a bug of ours would be 1, which is "bad"
+        traceback.print_exc()
+        return GIT_STOP
+    return {EXIT_EXPECTED: 0, EXIT_DIFFERS: 1, EXIT_BROKEN: GIT_SKIP}.get(code, GIT_STOP)
+
+
+def ends(argv: list[str]) -> int:
+    """The exit code of a command that may fail in all the known ways."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_BROKEN))  # so that finally blocks run
     try:
         return dispatch(argv)
@@ -296,10 +382,6 @@ def main(argv: list[str]) -> int:
         return EXIT_USAGE
     except EnvironmentFailed as err:
         print(f"pinfault: {err}", file=sys.stderr)
-        return EXIT_BROKEN
-    except KeyboardInterrupt:
-        print("pinfault: stopped; finished cases are kept" + (", --resume goes on" if argv[:1] != ["reduce"] else
-                                                              ", and reduce.json says how far it got"), file=sys.stderr)
         return EXIT_BROKEN
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -133,26 +133,46 @@ def world(options: Options) -> World:
     return World(hello, sequences, configs, kernels)
 
 
+def tell(text: str) -> None:
+    """Progress that is no part of a run."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def choose_kernels(names: list[str], known: dict[str, Any], modules: Path | None) -> dict[str, Any]:
     """Name -> KernelConf (None for native). The default ones when none is named."""
     if not names:
         return {n: c for n, c in known.items() if c.default}
+    from ..guest import handmade, is_version
     chosen: dict[str, Any] = {}
     for name in names:
+        path = caller_dir() / name
         if name == "native":
             chosen[name] = None
         elif name in known:
             chosen[name] = known[name]
-        elif "/" in name:
-            path = caller_dir() / name
+        elif "/" in name or path.is_file():
             if not path.is_file():
                 raise UsageError(f"--kernel {name}: no such file")
-            from ..guest import handmade
             conf = handmade(path, modules)
+            chosen[conf.name] = conf
+        elif is_version(name):
+            conf = kernel_of_version(name, known)
             chosen[conf.name] = conf
         else:
             raise UsageError(nearest(name, [*known, "native"], "kernel"))
     return chosen
+
+
+def kernel_of_version(name: str, known: dict[str, Any]) -> Any:
+    """The KernelConf of a Debian package's version, or of an upstream version that only one package has."""
+    from ..guest import GuestError, available, of_version
+    confs = list(known.values())
+    try:
+        return of_version(available.find(name, confs, tell).package_version)
+    except available.Unknown as err:
+        raise UsageError(f"--kernel: {err}") from None
+    except GuestError as err:
+        raise EnvironmentFailed(str(err)) from None
 
 
 def nonce_of(seed: int) -> int:
@@ -168,16 +188,31 @@ def environment() -> dict[str, Any]:
             "python": sys.version.split()[0], "commit": commit}
 
 
+def stage_programs(stack: ExitStack) -> Path:
+    """The executor, with the judge beside it, where guests can be made: machines that boot later must run
+    the same one, whatever is built meanwhile."""
+    work = native.private_dir(native.guest_dir())
+    stack.callback(shutil.rmtree, work, True)
+    shutil.copy2(JUDGE, work)
+    return Path(shutil.copy2(EXECUTOR, work))
+
+
+def guest_maker(conf: Any, executor: Path, say: Callable[[str], None]) -> Callable[[], Machine]:
+    """Fetches the kernel, if it is not there. EnvironmentFailed when it cannot be had."""
+    from ..guest import GuestError, obtain
+    try:
+        kernel = obtain(conf, say)
+    except GuestError as err:
+        raise EnvironmentFailed(f"kernel {conf.name}: {err}") from None
+    return partial(GuestMachine, kernel, executor, executor.parent, say)
+
+
 def stage(options: Options, names: dict[str, Any], run_name: str, folder: Path, say: Callable[[str], None],
-           stack: ExitStack) -> dict[str, Callable[[], Machine]]:
+          stack: ExitStack) -> dict[str, Callable[[], Machine]]:
     """A maker for each kernel's machine. Kernels are fetched here, so that a run that cannot have one
     says so before anything else."""
     makers: dict[str, Callable[[], Machine]] = {}
-    work = native.private_dir(native.guest_dir())
-    stack.callback(shutil.rmtree, work, True)
-    # Machines that boot later must run the same executor, whatever is built meanwhile.
-    executor = Path(shutil.copy2(EXECUTOR, work))
-    shutil.copy2(JUDGE, work)
+    executor = stage_programs(stack)
     if "native" in names:
         if os.getuid() != 0:
             raise EnvironmentFailed("--kernel native mounts filesystems and needs root; without it, use a guest")
@@ -185,33 +220,36 @@ def stage(options: Options, names: dict[str, Any], run_name: str, folder: Path, 
             native.check_device(options.device, options.overwrite_device)
         setup = stack.enter_context(native.NativeSetup(run_name, say, options.device))
         makers["native"] = lambda: NativeMachine(setup, executor)
-    guests = {n: c for n, c in names.items() if c is not None}
-    if guests:
-        from ..guest import GuestError, obtain
-        for name, conf in guests.items():
-            try:
-                kernel = obtain(conf, say)
-            except GuestError as err:
-                raise EnvironmentFailed(f"kernel {name}: {err}") from None
-            makers[name] = partial(GuestMachine, kernel, executor, work, say)
+    for name, conf in names.items():
+        if conf is not None:
+            makers[name] = guest_maker(conf, executor, say)
     return makers
 
 
 def prepare(options: Options) -> tuple[World, dict[str, Any], list[Case]]:
     """Dependencies, build, names, plan."""
-    guests = options.kernels != ["native"]
-    deps.ensure(guests, options.install)
-    deps.build(ROOT)
-    everything = world(options)
+    everything = ready(options)
     names = choose_kernels(options.kernels, everything.kernels, options.modules)
+    return everything, names, plan_cases(options, everything, list(names))
+
+
+def ready(options: Options) -> World:
+    """Dependencies, build, names. Says so when something cannot be had."""
+    deps.ensure(options.kernels != ["native"], options.install)
+    deps.build(ROOT)
+    return world(options)
+
+
+def plan_cases(options: Options, everything: World, kernels: list[str]) -> list[Case]:
+    """What the options ask for on these kernels. UsageError when that is nothing."""
     if options.race:
-        return everything, names, again(_races(options, everything, list(names)), options.times)
-    cases = plan(list(names), everything.configs, everything.hello.channels, everything.hello.faults,
+        return again(_races(options, everything, kernels), options.times)
+    cases = plan(kernels, everything.configs, everything.hello.channels, everything.hello.faults,
                  everything.sequences, options.filters, options.selftest)
     if not cases:
         raise UsageError("no case is left by these options: the sequences do not belong on these channels "
                          "or filesystems")
-    return everything, names, again(cases, options.times)
+    return again(cases, options.times)
 
 
 def _races(options: Options, everything: World, kernels: list[str]) -> list[Case]:
@@ -253,10 +291,9 @@ def context_of(results: store.Store, everything: World, say: Callable[[str], Non
 def execute(options: Options, argv: list[str]) -> Ended:
     """Plan and run; what failed around the cases is said on stderr."""
     state = native.private_dir(native.state_dir())
-    plain = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
     native.cleanup_guests(state)
     if os.getuid() == 0:
-        native.cleanup_stale(plain, state)
+        native.cleanup_stale(tell, state)
     everything, names, cases = prepare(options)
     results = _open_store(options, argv, everything, names, cases)
     progress = Progress(len(cases))
@@ -281,10 +318,10 @@ def execute(options: Options, argv: list[str]) -> Ended:
         results.write_run(complete=to_the_end and not failed)
     meta, outcomes = store.load_run(results.folder)
     for name, why in failed.items():
-        plain(f"pinfault: {why}" if name in why or name == "run" else f"pinfault: {name}: {why}")
+        tell(f"pinfault: {why}" if name in why or name == "run" else f"pinfault: {name}: {why}")
     wrong = controls.failures(meta.get("controls", []))
     for text in wrong:
-        plain(f"pinfault: broken: a control failed, so nothing this run says holds: {text}")
+        tell(f"pinfault: broken: a control failed, so nothing this run says holds: {text}")
     return Ended(results.folder, meta, outcomes, failed, wrong)
 
 

@@ -89,12 +89,12 @@ def aim(options: runs.Options, found: Found, kernels: list[str]) -> None:
     """Point `options` at the recorded case. `kernels`: instead of the recorded one. Raises UsageError."""
     result = found.result
     if not kernels and result.kernel != "native":
-        from ..guest import GuestError, load_kernels
+        from ..guest import GuestError, is_version, load_kernels
         try:
             there = load_kernels(runs.ROOT / "harness" / "guest" / "kernels")
         except GuestError as err:
             raise UsageError(str(err)) from None
-        if result.kernel not in there:
+        if result.kernel not in there and not is_version(result.kernel):
             raise UsageError(f"the recorded kernel {result.kernel} ({result.kernel_version}) is not here; give it with "
                              "--kernel BZIMAGE --modules DIR, or another by its name")
     options.kernels = kernels or [result.kernel]

@@ -139,6 +139,7 @@ class Mirrors(unittest.TestCase):
                 "Debian|Debian|http://nonfree.example/debian/|bookworm|x|contrib\n"
                 "garbage\n")
         self.assertEqual(debian.parse_mirrors(text), ["http://deb.example/debian/"])
+        self.assertEqual(debian.parse_mirrors(text, security=True), ["http://sec.example/"])
 
     def test_before_any_update(self) -> None:
         """Without fetched lists apt leaves the names of origin and codename as they were."""
@@ -146,6 +147,7 @@ class Mirrors(unittest.TestCase):
                 "$(ORIGIN)|$(LABEL)|http://deb.example/debian/|$(CODENAME)|bookworm|main\n"
                 "$(ORIGIN)|$(LABEL)|http://js.example/|$(CODENAME)|nodistro|main\n")
         self.assertEqual(debian.parse_mirrors(text), ["http://deb.example/debian/"])
+        self.assertEqual(debian.parse_mirrors(text, security=True), ["http://sec.example/"])
 
     def test_none(self) -> None:
         with mock.patch.object(debian, "_run", return_value=""):
@@ -313,6 +315,48 @@ class HandMade(unittest.TestCase):
         (self.root / "boot/config-6.19.0-rc1-mine").write_text("CONFIG_PCI=y\n")
         with self.assertRaisesRegex(GuestError, "has no .*CONFIG_DEVTMPFS=y.*CONFIG_OVERLAY_FS=m"):
             kernel.obtain(handmade(self.image, self.root), lambda text: None)
+
+    def places(self, modules: Path | None = None) -> list[str]:
+        return [text.splitlines()[-1] for _, text in kernel.find_configs(self.image, modules, "6.19.0-rc1-mine")]
+
+    def test_configurations_by_their_place(self) -> None:
+        """The image itself, then what is named after its release, then what a tree or folder of modules has."""
+        tree = self.root / "tree"
+        (tree / "arch/x86/boot").mkdir(parents=True)
+        (tree / "arch/x86/boot/config-6.19.0-rc1-mine").write_text("beside\n")
+        (tree / ".config").write_text("# Linux/x86 6.19.0-rc1 Kernel Configuration\ntree\n")
+        self.image = tree / "arch/x86/boot/bzImage"
+        self.write_image(b"6.19.0-rc1-mine\0", b"IKCFG_ST" + gzip.compress(b"inside\n"))
+        self.assertEqual(self.places(), ["inside", "beside", "tree"])
+        leaf = self.root / "m/lib/modules/6.19.0-rc1-mine"
+        leaf.mkdir(parents=True)
+        (leaf / "config").write_text("of the modules\n")
+        for folder in (self.root / "m", leaf.parent, leaf):
+            self.assertEqual(self.places(folder), ["inside", "beside", "of the modules", "tree"])
+
+    def test_configuration_of_another_kernel(self) -> None:
+        (self.root / "a/b").mkdir(parents=True)
+        (self.root / "a/.config").write_text("# Linux/x86 6.1.2 Kernel Configuration\nCONFIG_PCI=y\n")
+        self.image = self.root / "a/b/bzImage"
+        self.write_image(b"6.19.0-rc1-mine\0")
+        self.assertEqual(self.places(), [])
+
+    def test_no_configuration(self) -> None:
+        """Said, and gone on with."""
+        said: list[str] = []
+        with mock.patch.object(kernel, "build_initramfs", return_value=Path("/i")):
+            made = kernel.obtain(handmade(self.image, None), said.append)
+        self.assertEqual((made.release, made.version), ("6.19.0-rc1-mine", "6.19.0"))
+        self.assertEqual(said, [f"no configuration of {self.image} found: what it lacks shows when it boots"])
+
+    def test_wishes_are_logged(self) -> None:
+        must = "".join(f"{option}\n" for option in kernel._listed(wish=False))
+        (self.root / "config-6.19.0-rc1-mine").write_text(must)
+        said: list[str] = []
+        with mock.patch.object(kernel, "build_initramfs", return_value=Path("/i")):
+            kernel.obtain(handmade(self.image, None), said.append)
+        self.assertEqual(len(said), 1)
+        self.assertRegex(said[0], "has no .*CONFIG_XFS_FS=m.*: what needs it will be missing")
 
     def test_wrong_modules(self) -> None:
         with self.assertRaisesRegex(GuestError, "has no lib/modules/6.19.0-rc1-mine"):

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0
+"""try-revision.sh under a real `git bisect run`, in a tree whose "kernel" is a file; and the codes git is given."""
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+from harness.runner import cli, repro
+from harness.runner.errors import EnvironmentFailed, UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+# What there is of a kernel's build: `source` is the kernel, and one that says "broken" does not build.
+MAKEFILE = """\
+defconfig olddefconfig:
+	@touch $(O)/.config
+bzImage:
+	@! grep -q broken source
+	@mkdir -p $(O)/arch/x86/boot
+	@cp source $(O)/arch/x86/boot/bzImage
+	@grep -q CONFIG_9P_FS=m $(O)/.config
+modules:
+	@:
+modules_install:
+	@mkdir -p $(INSTALL_MOD_PATH)/lib/modules/x
+"""
+MERGE = """#!/bin/sh
+[ "$1 $2" = "-m -O" ] || exit 1
+cat "$4" "$5" >"$3/.config"
+"""
+# Stands in for the runner: bad, good, or does not boot, as the image says.
+RUN = """#!/bin/sh
+while [ $# -gt 0 ]; do
+	case $1 in
+	--kernel) image=$2 ;;
+	--modules) [ -d "$2/lib/modules/x" ] || exit 255 ;;
+	--times) [ "$2" = 5 ] || exit 255 ;;
+	esac
+	shift
+done
+case $(cat "$image") in good*) exit 0 ;; bad*) exit 1 ;; dead*) exit 125 ;; esac
+exit 255
+"""
+
+
+@unittest.skipUnless(shutil.which("git") and shutil.which("make"), "git and make are not installed")
+class GitBisect(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = Path(folder.name)
+        self.tree = self.root / "tree"
+        self.script = self.root / "pinfault/harness/guest/try-revision.sh"
+        self.script.parent.mkdir(parents=True)
+        for name in ("try-revision.sh", "kernel.config"):
+            shutil.copy2(ROOT / "harness/guest" / name, self.script.parent)
+        (self.tree / "scripts/kconfig").mkdir(parents=True)
+        (self.tree / "Makefile").write_text(MAKEFILE)
+        for path, text in ((self.tree / "scripts/kconfig/merge_config.sh", MERGE),
+                           (self.root / "pinfault/run.sh", RUN)):
+            path.write_text(text)
+            path.chmod(0o755)
+        self.git("init", "-q")
+
+    def run_in_tree(self, *argv: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null", "LC_ALL": "C",
+               "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t", "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t"}
+        return subprocess.run(argv, cwd=self.tree, env=env, text=True, timeout=120, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def git(self, *argv: str) -> str:
+        done = self.run_in_tree("git", *argv)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        return done.stdout
+
+    def bisect(self, *revisions: str) -> subprocess.CompletedProcess[str]:
+        for nr, text in enumerate(revisions):
+            (self.tree / "source").write_text(f"{text} {nr}\n")
+            self.git("add", "-A")
+            self.git("commit", "-q", "-m", f"revision {nr}")
+        self.git("bisect", "start", "HEAD", f"HEAD~{len(revisions) - 1}")
+        return self.run_in_tree("git", "bisect", "run", str(self.script), "some/RESULT", "5")
+
+    def test_finds_it(self) -> None:
+        done = self.bisect("good", "good", "broken", "dead", "good", "bad", "bad", "bad", "bad")
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertRegex(done.stdout, r"is the first bad commit[\s\S]*revision 5\n")
+
+    def test_what_cannot_be_tried_is_skipped(self) -> None:
+        done = self.bisect("good", "broken", "dead", "bad")
+        self.assertRegex(done.stdout, r"The first bad commit could be any of")
+        self.assertIn("does not build, see", done.stdout)
+
+    def test_a_wrong_command_stops_git(self) -> None:
+        (self.root / "pinfault/run.sh").write_text("#!/bin/sh\nexit 255\n")
+        done = self.bisect("good", "good", "bad", "bad")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertNotIn("is the first bad commit", done.stdout)
+
+    def test_outside_a_tree(self) -> None:
+        done = subprocess.run([self.script, "R"], cwd=self.root, timeout=60, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 255)
+        self.assertIn("usage", done.stderr)
+
+
+class Codes(unittest.TestCase):
+    def code(self, *argv: str, answer: object = 0) -> int:
+        with contextlib.redirect_stderr(io.StringIO()), mock.patch.object(repro, "find"), \
+                mock.patch.object(repro, "aim"), \
+                mock.patch.object(cli, "_as_recorded", lambda options, found: options), \
+                mock.patch.object(repro, "repeat", side_effect=[answer]):
+            return cli.main(["repro", "R", *argv])
+
+    def test_git_is_told_what_it_understands(self) -> None:
+        image = ("--kernel", "./bzImage")
+        for answer, code in ((0, 0), (1, 1), (2, 125), (64, 255), (EnvironmentFailed("no boot"), 125),
+                             (UsageError("x"), 255), (KeyboardInterrupt(), 255), (SystemExit(2), 255),
+                             (ValueError("a bug"), 255)):
+            self.assertEqual(self.code(*image, "--git-bisect", answer=answer), code, answer)
+        self.assertEqual(self.code(*image, "--git-b", answer=2), 125)
+        self.assertEqual(self.code(*image, answer=2), 2)
+        for argv in ((), ("--kernel", "6.1", "--kernel", "6.12"), ("--kernel", "6.1", "--export", "c"),
+                     ("--nonsense",)):
+            self.assertEqual(self.code("--git-bisect", *argv), 255, argv)
+
+
+if __name__ == "__main__":
+    unittest.main()
