@@ -257,7 +257,7 @@ class CellRun:
 
     def _deadly(self, item: Item, end: Machine) -> None:
         text, steps = self._text(item), self.enumeration.steps(item.word)
-        kind = "hang" if end.verdict == "hung" else "kernel-fault"
+        kind = {"hung": "hang", "broken": "died"}.get(end.verdict, "kernel-fault")
         self.k.say(f"{self.cell.id}: {end.verdict}: {end.why[:120]}; set aside: {' '.join(v for v, _ in steps)}")
         self.progress.set_aside.append(f"{end.verdict} in sequence {item.nr}: {end.why[:300]}")
         self.progress.ran += 1
@@ -324,7 +324,8 @@ class CellRun:
             rest = " ".join(reply.last[3:])
             if how[1] == "hung":
                 raise Machine("hung", f"in {rest}" if rest[1:2] == " " else rest, nr)
-            raise Machine("crashed", f"its process died of signal {rest}", nr)
+            # A kernel that oopses says so, and its case is one of a crash then (confirm). Else it is ours.
+            raise Machine("broken", f"its process died of signal {rest}", nr)
         if how == ["ok", "stuck"]:
             self.k.down(f"{self.cell.id}: a process cannot be killed")
             nr = next((int(w) for w in reply.last[2:] if w.isdigit()), 0)
@@ -409,11 +410,13 @@ class CellRun:
     def _confirm_pending(self) -> None:
         """Each that is not under a finding, nor under one that this here makes."""
         p = self.progress
-        for at, deadly in enumerate(p.findings):
-            if deadly.ends_things and not deadly.tries:
-                p.findings[at] = self._confirm(Candidate(
-                    0, deadly.text, deadly.steps, deadly.verdict, deadly.resolution, deadly.kinds, "", deadly.why))
-                p.findings[at].under, p.findings[at].unseen = deadly.under, deadly.unseen
+        for deadly in [f for f in p.findings if f.ends_things and not f.tries]:
+            finding = self._confirm(Candidate(
+                0, deadly.text, deadly.steps, deadly.verdict, deadly.resolution, deadly.kinds, "", deadly.why))
+            finding.under, finding.unseen = deadly.under, deadly.unseen
+            p.findings.remove(deadly)
+            # What is not seen again is not told as a finding; what contains it is run from here on.
+            (p.findings if finding.shown else p.unconfirmed).append(finding)
         while p.pending:
             p.pending.sort(key=lambda c: (len(c.steps), c.nr))
             first = p.pending.pop(0)
@@ -435,11 +438,11 @@ class CellRun:
                    f"{' '.join(v for v, _ in finding.steps)} ({finding.shown} of {finding.tries})")
         return finding
 
-    def run_cases(self, name: str, text: str, times: int) -> list[str]:
-        """The same sequence so many times as ordinary cases. Returns their ids."""
+    def run_cases(self, name: str, text: str, times: int, first: int = 1) -> list[str]:
+        """The same sequence so many times as ordinary cases, numbered from `first` on. Returns their ids."""
         ids = []
         cases: list[Case] = []
-        for again in range(1, times + 1):
+        for again in range(first, first + times):
             sequence = Sequence(f"{name}.{again}", text, "", "explored", files=tuple(
                 dict.fromkeys(w for line in text.splitlines() for w in _names(line))))
             self.k.sequences[sequence.name] = sequence

@@ -11,6 +11,7 @@ from .store import CaseResult
 if TYPE_CHECKING:
     from .explore_cell import CellRun
 
+DEADLY_TRIES = 3
 COPIES = 3  # of each shorter sequence: it may need a probability
 _BAD_VERDICTS = ("corrupt", "hung", "crashed")
 _RANK = {"differs": 0, "fixed": 1, "broken": 2, "inconclusive": 3, "expected": 4}
@@ -69,10 +70,15 @@ def confirm(run: "CellRun", candidate: Candidate) -> Finding:
     finding = Finding(name_of(text, steps), run.cell.kernel, run.cell.fs, run.cell.channel, text, steps,
                       candidate.family, list(candidate.kinds), candidate.resolution, candidate.verdict, candidate.why,
                       list(candidate.evidence))
-    times = 1 if finding.ends_things else run.explore.times
-    finding.cases = run.run_cases(finding.name, text, times)
-    results = [run.k.store.results[c] for c in finding.cases if c in run.k.store.results]
-    shown = [r for r in results if _shows(r, finding.family)]
+    results: list[CaseResult] = []
+    shown: list[CaseResult] = []
+    # A hang costs its deadline and a crash a boot: once is enough, when it shows.
+    for times in (1,) * DEADLY_TRIES if finding.ends_things else (run.explore.times,):
+        finding.cases += run.run_cases(finding.name, text, times, len(finding.cases) + 1)
+        results = [run.k.store.results[c] for c in finding.cases if c in run.k.store.results]
+        shown = [r for r in results if _shows(r, finding.family)]
+        if shown:
+            break
     finding.tries, finding.shown = len(results), len(shown)
     if shown:
         worst = min(shown, key=lambda r: _RANK.get(r.outcome, 5))
@@ -83,6 +89,8 @@ def confirm(run: "CellRun", candidate: Candidate) -> Finding:
         finding.kinds = list(dict.fromkeys([*worst.kinds, *(f["kind"] for f in worst.findings), *finding.kinds]))
         finding.cases.sort(key=lambda c: c != worst.id)  # the one that is told of comes first
     else:
-        finding.outcome = "differs"
+        # The data of a history was judged, seen again or not. A deadline that was missed once on a machine that has
+        # other things to do, or a process of ours that died, says nothing of the kernel.
+        finding.outcome = {"hang": "inconclusive"}.get(finding.family, "broken" if "died" in finding.kinds else "differs")
         finding.expected = results[0].expected if results else {}
     return finding

@@ -14,7 +14,7 @@ from typing import Any
 Steps = tuple[tuple[str, tuple[int, ...]], ...]
 
 # Kinds that say something else than that data is not what it must be.
-_OWN_FAMILY = {"metadata": "metadata", "kernel-log": "kernel-log", "kernel-fault": "crash", "crash": "crash",
+_OWN_FAMILY = {"metadata": "metadata", "kernel-log": "kernel-log", "kernel-fault": "crash", "crash": "crash", "died": "crash",
                "hang": "hang", "leaked-pin": "leaked-pin", "umount": "mount", "mount": "mount", "unnoticed": "unnoticed",
                "foreign": "foreign"}
 # What shows them at all decides; of several the first here.

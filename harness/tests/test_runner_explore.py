@@ -122,6 +122,19 @@ class Explored(Bench):
         self.assertEqual(self.machine.boots, 1)
         self.assertFalse(any("evict" in t and "punch" in t for t in self.machine.explored))
 
+    def test_a_hang_that_is_not_seen_again_is_no_finding(self) -> None:
+        """And a process of ours that died says nothing of the kernel."""
+        for how, kind, outcome in (("hung", "hang", "inconclusive"), ("died", "died", "broken")):
+            with self.subTest(how=how):
+                self.setUp()
+                self.machine.on_explore = lambda text, how=how: how if text.count("punch") == 2 else "coherent"
+                cell = self.explore()
+                self.assertEqual(cell["findings"], [])
+                self.assertTrue(cell["unconfirmed"])
+                for f in cell["unconfirmed"]:
+                    self.assertEqual((f["shown"], f["tries"], f["kinds"], f["outcome"]), (0, 3, [kind], outcome))
+                self.assertIn("seen on the fast path, and not again", explore_report.render(self.store.meta, [], "x"))
+
     def test_a_batch_that_fails_its_check_is_redone_by_halves(self) -> None:
         numbers: dict[int, str] = {}
         original = self.machine.do_explore
