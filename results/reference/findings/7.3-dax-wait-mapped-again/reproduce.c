@@ -3,7 +3,8 @@
  * A hole punch on a DAX file sleeps for good when its page is loaded from while it waits for a pin.
  *
  *	gcc -O2 -Wall -pthread -o reproduce reproduce.c
- *	mkfs.ext4 -b 4096 /dev/pmem0 && mount -o dax=always /dev/pmem0 /mnt && ./reproduce /mnt/file
+ *	mkfs.ext4 -b 4096 /dev/pmem0 && mount -o dax=always /dev/pmem0 /mnt
+ *	./reproduce /mnt/file
  *
  * With "quiet" as second argument nothing is loaded, and nothing hangs.
  * exit: 0 the punch ended; 1 it did not within ten seconds after the pin was gone; 2 cannot run here.
