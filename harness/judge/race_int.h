@@ -96,8 +96,8 @@ void race_either(struct race_model *m, struct race_file *f, uint32_t lo, uint32_
 void race_drop_sets(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi);
 /*
  * Operation @p ends at contended cell @lo, which holds @is, and those after it for which the same
- * is true, at most up to @hi. Returns up to where. @ok is false when it must have happened there and
- * cannot have.
+ * is true, at most up to @hi. Returns up to where. @ok is false when it must have happened there
+ * and cannot have.
  */
 uint32_t race_settle(struct race_model *m, struct race_pend *p, pf_value is, uint32_t lo,
 		     uint32_t hi, bool must, bool *ok);

@@ -2,10 +2,10 @@
 /*
  * race_model.h - the registers of a race, event by event, in memory that does not grow with time.
  *
- * A cell is certain (its value), contended (a set of values, each with the operations under way that
- * have taken effect in it; neighbours that may hold the same share it), or lost track of (RACE_ANY:
- * any value, until something settles it). Nothing overlaps most operations where they act: those are
- * settled in one pass when they end. Cells on which two operations meet, one of which changes them,
+ * A cell is certain (its value), contended (a set of values, each with the operations under way
+ * that have taken effect in it; neighbours that may hold the same share it), or lost track of
+ * (RACE_ANY: any value, until something settles it). Nothing overlaps most operations where they
+ * act: those are settled in one pass when they end. Cells on which two operations meet, one of which changes them,
  * are followed exactly, by just-in-time linearization. Clones and shifts are exact where nothing
  * overlaps them, and lose track of the cells where something does. README.md has the reasons.
  */
