@@ -10,7 +10,7 @@ from .recorded import CannotExport, Recorded, Step
 
 HERE = Path(__file__).resolve().parent
 ORDER = ("base written hole unwritten COPY CHANNEL HOLD fuse_write clone dedupe evict write_proc "
-         "drop_caches migrate dsync fork look say expect expect_any agree expect_size CHECK views mid_views hang").split()
+         "drop_caches migrate dsync fork aside look say expect expect_any agree expect_size CHECK views mid_views hang").split()
 CHANNELS = {  # name -> its snippet, how it holds, what it is
     "store": ("channel_store", "hold_trivial", "a CPU store through the mapping"),
     "copyout": ("channel_copyout", "hold_trivial", "a buffered read(2) into the mapping"),
@@ -93,8 +93,10 @@ class Program:
         self.mapped: set[str] = set()
         self.sizes: dict[str, int] = {}
         self.libraries = ""
+        self.waiting = False  # is a step done aside?
         self.body = Text()
         self.sources = Text()
+        self.asides = Text()  # functions of the steps that waited for what was held
 
     def _wants_fuse(self) -> bool:
         """A plain O_DIRECT read pins pages of a filesystem that has a disk, in whole blocks."""
@@ -183,14 +185,39 @@ class Program:
             self.body.add(f'tell("{text}", {expr});')
 
     def step(self, step: Step) -> None:
+        waited = step.op in self.r.blocked and bool(self.held) and step.verb != "hold"
         self.body.add("")
-        self.body.comment(f"{step.nr}: {step.text}" + (
-            "  (it waited for what is held)" if step.op in self.r.blocked else ""))
+        self.body.comment(f"{step.nr}: {step.text}" + ("  (it waited for what is held)" if waited else ""))
+        main, self.body = self.body, Text() if waited else self.body
         handler = getattr(self, "do_" + step.verb, None)
         if handler:
             handler(step, f"{step.nr} {step.text}")
         else:
             self.do_fault(step, f"{step.nr} {step.text}")
+        if waited:
+            self.aside(step, self.body, main)
+
+    def aside(self, step: Step, done: Text, main: Text) -> None:
+        """A step beside those that follow it, until nothing is held."""
+        self.body = main
+        name = f"step_{step.nr}"
+        self.asides.comment(f"{step.nr}: {step.text}", 0)
+        self.asides.add(f"static void *{name}(void *arg)", 0)
+        self.asides.add("{", 0)
+        self.asides.add("(void)arg;")
+        self.asides.add("enter_aside();")
+        self.asides.lines += done.lines
+        self.asides.add("leave_aside();")
+        self.asides.add("return NULL;")
+        self.asides.add("}", 0)
+        self.asides.add("", 0)
+        self.waiting = True
+        self.body.add(f'aside({name}, "{step.nr} {step.text}");')
+
+    def nothing_held(self) -> None:
+        if self.waiting and not self.held:
+            self.body.add("await_asides();")
+            self.waiting = False
 
     def know(self, name: str) -> str:
         if name not in self.files:
@@ -238,6 +265,7 @@ class Program:
     def do_land(self, step: Step, text: str) -> None:
         var, held = self.held.pop(step.words[1])
         self.outcome(held.op, f"land(&{var})", text)
+        self.nothing_held()
 
     def do_write(self, step: Step, text: str) -> None:
         off, length = _off_len(step)
@@ -295,6 +323,7 @@ class Program:
             var, held = self.held.pop(label)
             self.body.add("")
             self.outcome(held.op, f"land(&{var})", f"land {label}")
+        self.nothing_held()
         files = [_ident(f) for f in self.files]
         out = Text()
         out.add("int main(int argc, char **argv)", 0)
@@ -341,7 +370,7 @@ class Program:
         parts[parts.index("CHECK")] = self.check_function()
         head = "\n".join([*includes, "", f"#define STEPS {len(self.r.steps)}",
                           f"#define SIZE {self.largest()} /* no file here becomes longer */", ""])
-        return self.head() + "#define _GNU_SOURCE\n" + head + "\n" + "\n".join([*parts, main])
+        return self.head() + "#define _GNU_SOURCE\n" + head + "\n" + "\n".join([*parts, *(["\n".join(self.asides.lines)] if self.asides.lines else []), main])
 
     def pieces(self, main: str) -> tuple[list[str], list[str]]:
         """The snippets that are called, in ORDER, and what they include."""
@@ -349,7 +378,7 @@ class Program:
         for name in ORDER:
             file = {"CHANNEL": self.snippet, "HOLD": self.hold, "COPY": self.copy()}.get(name, name)
             known[name] = (HERE / f"{file}.c.in").read_text() if file and file != "CHECK" else ""
-        calls = _code(main + self.check_function())
+        calls = _code("\n".join(self.asides.lines) + main + self.check_function())
         used = {"base", "CHECK"}
         while True:
             more = {n for n, text in known.items() if n not in used

@@ -5,9 +5,10 @@
  * A cell is certain (its value), contended (a set of values, each with the operations under way
  * that have taken effect in it; neighbours that may hold the same share it), or lost track of
  * (RACE_ANY: any value, until something settles it). Nothing overlaps most operations where they
- * act: those are settled in one pass when they end. Cells on which two operations meet, one of which changes them,
- * are followed exactly, by just-in-time linearization. Clones and shifts are exact where nothing
- * overlaps them, and lose track of the cells where something does. README.md has the reasons.
+ * act: those are settled in one pass when they end. Cells on which two operations meet, one of
+ * which changes them, are followed exactly, by just-in-time linearization. Clones and shifts are
+ * exact where nothing overlaps them, and lose track of the cells where something does. README.md
+ * has the reasons.
  */
 #ifndef PF_JUDGE_RACE_MODEL_H
 #define PF_JUDGE_RACE_MODEL_H

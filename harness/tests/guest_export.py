@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness.export import find_checks, write_program
 
-from .test_export import EITHER, EITHER_SEQ, JUDGE, ROOT, XFS_DAX, compiled, cow, made
+from .test_export import EITHER, EITHER_SEQ, JUDGE, ROOT, XFS_DAX, compiled, cow, judged, made
 
 KERNEL = "newest"
 SCRIPT = """mkdir -p /tmp/m
@@ -35,6 +35,10 @@ class InAGuest(unittest.TestCase):
                 control = dataclasses.replace(recorded, result=dataclasses.replace(recorded.result, channel="store"))
                 compiled(write_program(control, find_checks(JUDGE, recorded), finding), folder / f"{finding}-control",
                          "-static")
+            # A step that waits is done beside the next ones; here it does not come back.
+            hangs = judged(ROOT / "results/reference/findings/7.3-dax-wait-mapped-again/history-7.3.4", "held-punch-load",
+                           "xfs-dax", "pvm-writev", (ROOT / "workloads/sequences/held-punch-load.seq").read_text(), XFS_DAX)
+            compiled(write_program(hangs, find_checks(JUDGE, hangs), "hangs"), folder / "hangs", "-static")
             # A punch waits for the pin on DAX: the program must not wait for ever.
             waits = {c: made(EITHER_SEQ, EITHER, c, XFS_DAX) for c in ("pvm-writev", "dio-read")}
             for channel, recorded in waits.items():
@@ -46,7 +50,8 @@ class InAGuest(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         ended = dict(re.findall(r"^ended (\S+) (\d+)", done.stdout, re.M))
         self.assertEqual(ended, {"held-cow-store": "1", "held-cow-read": "1", "held-cow-store-control": "0",
-                                 "held-cow-read-control": "0", "pvm-writev": "0", "dio-read": "0"}, done.stdout)
+                                 "held-cow-read-control": "0", "pvm-writev": "0", "dio-read": "0", "hangs": "1"}, done.stdout)
+        self.assertRegex(done.stdout, "4 punch A 0 4K: waits\n5 read A 0 64 mmap: 0\n6 land w1: 8192\nFAIL 4 punch")
         self.assertIn("a step waits for the write that is under way", done.stdout)
         self.assertIn("a step waits for the read that is under way", done.stdout)
 

@@ -14,7 +14,7 @@ from harness.export import Recorded, find_checks, read_case, write_program, writ
 from harness.runner.proc import run
 from harness.runner.store import CaseResult, load_run
 
-from .test_export import JUDGE, ROOT, compiled, cow
+from .test_export import EITHER, EITHER_SEQ, JUDGE, ROOT, compiled, cow, made
 
 STAND_IN = ROOT / "harness/tests/fstests_stand_in.sh"
 SHOWS = ("pvm-writev", "dio-read")
@@ -115,6 +115,15 @@ class Native(unittest.TestCase):
             self.assertEqual(code, 0, said)
             self.assertIn("land w1: 8192", said)
             self.assertNotIn("it lands now", said)
+
+    def test_a_step_that_waits_is_done_beside_the_next_ones(self) -> None:
+        recorded = made(EITHER_SEQ, EITHER.replace("ret 4 5", "blocked 4 5 D down_write\nret 4 5"), "pwrite")
+        code, said = self.ends(self.program(recorded, "waits"), "xfs")  # write(2) has the inode's lock
+        self.assertEqual(code, 0, said)
+        self.assertIn("4 punch A 0 4K: waits\n", said)
+        self.assertIn("5 land w1: 4096\n", said)
+        self.assertIn("4 punch A 0 4K: 0\n", said)
+        self.assertNotIn("it lands now", said)
 
     def test_repro_says_how_often(self) -> None:
         recorded = self.case("pvm-writev")

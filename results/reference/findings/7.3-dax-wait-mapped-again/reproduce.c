@@ -7,7 +7,7 @@
  *	./reproduce /mnt/file
  *
  * With "quiet" as second argument nothing is loaded, and nothing hangs.
- * exit: 0 the punch ended; 1 it did not within ten seconds after the pin was gone; 2 cannot run here.
+ * exit: 0 the punch ended; 1 not within ten seconds after the pin was gone; 2 cannot run here.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
