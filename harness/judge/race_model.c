@@ -319,13 +319,6 @@ static uint32_t look_stretch(struct race_model *m, struct race_pend *p, uint32_t
 {
 	struct race_file *f = &m->f[p->rec->file];
 	pf_value is = race_at(f, lo);
-	struct race_violation v = {.bad = RACE_BAD_VALUE,
-				   .rec = p->rec,
-				   .file = p->rec->file,
-				   .cell = lo,
-				   .saw = saw,
-				   .want = race_one_of(m, f, lo),
-				   .seen_view = f->seen[lo]};
 	bool moved = lo >= p->moved_lo, ok = false;
 
 	hi = moved ? hi : before(hi, p->moved_lo, lo);
@@ -345,14 +338,25 @@ static uint32_t look_stretch(struct race_model *m, struct race_pend *p, uint32_t
 		m->undecided += hi - lo;
 	if (moved)
 		return hi;
-	if (!ok && is != RACE_ANY) {
-		v.nr = hi - lo;
+	if (ok)
+		return hi;
+	if (is != RACE_ANY) {
+		struct race_violation v = {.bad = RACE_BAD_VALUE,
+					   .rec = p->rec,
+					   .file = p->rec->file,
+					   .cell = lo,
+					   .nr = hi - lo,
+					   .saw = saw,
+					   /* Where nothing explains it all that may be stays. */
+					   .want = race_one_of(m, f, lo),
+					   .seen_view = f->seen[lo]};
+
 		bad_cell(m, bad, &v);
 	}
 	/* What was seen counts from here on, so that one loss is told once. Not so zeros through a
 	 * mapping: they may be a page that lingers there, and whether the data is lost is for the
 	 * next look to say. */
-	if (!ok && !race_contended(race_at(f, lo)) &&
+	if (!race_contended(race_at(f, lo)) &&
 	    (saw || p->rec->what != PF_VIEW_MMAP || is == RACE_ANY))
 		race_fill(f, lo, hi, saw);
 	return hi;
