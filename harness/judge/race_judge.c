@@ -81,30 +81,40 @@ static bool writes_page(const struct pf_race_rec *r, const struct race_violation
 {
 	uint32_t page = v->cell / RACE_PAGE_CELLS * RACE_PAGE_CELLS;
 
-	return (r->verb == PF_RACE_WRITE || r->verb == PF_RACE_STORE) && r->file == v->file &&
+	return r->verb <= PF_RACE_PWRITE && r->file == v->file &&
 	       r->first_cell < page + RACE_PAGE_CELLS && r->first_cell + r->nr_cells > page;
 }
 
+/* Of the last change and of what else writes to its page one is write(2), and one is not. */
+static bool by_other_ways(const struct pf_race_rec *last, const struct pf_race_rec *r)
+{
+	return (last->verb == PF_RACE_PWRITE) != (r->verb == PF_RACE_PWRITE);
+}
+
 /*
- * Zeros through the mapping where write(2) had put data, while a write through a mapping that was
- * under way when write(2) returned may still be in its page fault: has the fault allocated the
- * block, and not yet replaced the zero page that was mapped there?
+ * Zeros through a mapping where data had been put, while somebody who came before that data may not
+ * be through with taking the zero page down that was mapped there. After write(2): a write fault
+ * that has allocated the block, and has not yet replaced the page. After a write through another
+ * mapping: write(2) that has allocated the block and dropped its entry, and has not yet unmapped it.
  */
 static bool zero_page_lingers(const struct race *j, const struct race_violation *v,
 			      const struct pf_race_rec *last)
 {
 	uint64_t nr = j->ended < RING ? j->ended : RING;
 
-	if (v->saw || v->rec->what != PF_VIEW_MMAP || !last || last->verb != PF_RACE_PWRITE)
+	if (v->saw || v->rec->what != PF_VIEW_MMAP || !last || last->verb > PF_RACE_PWRITE)
 		return false;
-	for (uint32_t i = 0; i < j->m.nr_threads; i++)
-		if (j->m.p[i].rec && writes_page(j->m.p[i].rec, v) &&
-		    j->m.p[i].rec->inv_ns < last->ret_ns)
+	for (uint32_t i = 0; i < j->m.nr_threads; i++) {
+		const struct pf_race_rec *r = j->m.p[i].rec;
+
+		if (r && writes_page(r, v) && by_other_ways(last, r) && r->inv_ns < last->ret_ns)
 			return true;
+	}
 	for (uint64_t i = 1; i <= nr; i++) {
 		const struct pf_race_rec *r = &j->ring[(j->ended - i) % RING];
 
-		if (writes_page(r, v) && r->inv_ns < last->ret_ns && r->ret_ns > v->rec->inv_ns)
+		if (writes_page(r, v) && by_other_ways(last, r) && r->inv_ns < last->ret_ns &&
+		    r->ret_ns > v->rec->inv_ns)
 			return true;
 	}
 	return false;

@@ -118,6 +118,11 @@ class Kinds(unittest.TestCase):
                                             1 10 90 store - 8+8 8
                                             0 20 30 store - 16+48 48
                                             2 40 50 look mmap 16+48 0 zero"""), lost)
+        with self.subTest("the data is of a store, and write(2) had returned"):
+            self.assertEqual(self.judged("""0 5 9 fault zero 0+64 0
+                                            1 10 35 pwrite - 8+8 8
+                                            0 20 30 store - 16+48 48
+                                            2 40 50 look mmap 16+48 0 zero"""), lost)
 
 
 class Silence(unittest.TestCase):
