@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What an exploration prints: how far each cell got, and a short list of findings. From run.json alone."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,11 +16,20 @@ _NEWS = ("differs", "fixed", "broken")
 
 @dataclass
 class Group:
-    """The same steps with the same family of violation, over all cells that show them."""
+    """The same steps with the same family of violation, over all cells that show them; or hangs in one function."""
 
-    steps: Any
     family: str
     found: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def steps(self) -> Any:
+        return pattern(steps_from(self.shortest["steps"]))
+
+    @property
+    def others(self) -> list[str]:
+        """Steps beside the shortest's that come to the same."""
+        words = [" ".join(verb for verb, _ in steps_from(f["steps"])) for f in self.found]
+        return [w for w in dict.fromkeys(words) if w != " ".join(verb for verb, _ in self.steps)]
 
     @property
     def shortest(self) -> dict[str, Any]:
@@ -38,12 +48,17 @@ def _cell(f: dict[str, Any]) -> str:
     return f"{f['kernel']}/{f['fs']}/{f['channel']}"
 
 
+def _key(f: dict[str, Any]) -> Any:
+    """What sleeps for good in the same function has the same cause, whatever woke nobody."""
+    asleep = re.search(r"\b[A-Z] (\w+)$", f["why"]) if f["family"] == "hang" else None
+    return (asleep[1] if asleep else pattern(steps_from(f["steps"])), f["family"])
+
+
 def groups(cells: list[dict[str, Any]], key: str = "findings") -> list[Group]:
     by: dict[Any, Group] = {}
     for cell in cells:
         for f in cell.get(key, []):
-            steps = pattern(steps_from(f["steps"]))
-            by.setdefault((steps, f["family"]), Group(steps, f["family"])).found.append(f)
+            by.setdefault(_key(f), Group(f["family"])).found.append(f)
     return sorted(by.values(), key=lambda g: (not g.news, len(g.steps), -g.under))
 
 
@@ -93,7 +108,9 @@ def _group_lines(number: int, group: Group, cells: list[dict[str, Any]], markdow
     out.append(f"   shown   {' or '.join(rates[:3])} repeats; {group.under:,} sequences fell under it"
                + (f", {sum(g['unseen'] for g in group.found):,} of them not run" if any(
                    g["unseen"] for g in group.found) else ""))
-    out.append(f"   on      {_compress([_cell(g) for g in group.found], every)}")
+    if group.others:
+        out.append(f"   also    {'; '.join(group.others)}")
+    out.append(f"   on      {_compress(list(dict.fromkeys(_cell(g) for g in group.found)), every)}")
     if quiet:
         out.append(f"   not on  {_compress(quiet, every)}")
     if unable:

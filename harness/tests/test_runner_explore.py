@@ -119,6 +119,10 @@ class Explored(Bench):
         cell = self.explore()
         hung = [f for f in cell["findings"] if f["family"] == "hang"]
         self.assertTrue(hung and all(f["verdict"] == "hung" for f in hung))
+        self.assertGreater(len(hung), 1)
+        out = explore_report.render(self.store.meta, [], "x")  # all sleep in the same function: one finding
+        self.assertIn("1 finding (1 not as expected)", out)
+        self.assertRegex(out, "also .*evict punch")
         self.assertEqual(self.machine.boots, 1)
         self.assertFalse(any("evict" in t and "punch" in t for t in self.machine.explored))
 
