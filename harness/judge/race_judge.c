@@ -92,10 +92,11 @@ static bool by_other_ways(const struct pf_race_rec *last, const struct pf_race_r
 }
 
 /*
- * Zeros through a mapping where data had been put, while somebody who came before that data may not
- * be through with taking the zero page down that was mapped there. After write(2): a write fault
- * that has allocated the block, and has not yet replaced the page. After a write through another
- * mapping: write(2) that has allocated the block and dropped its entry, and has not yet unmapped it.
+ * Zeros through a mapping where data had been put, while somebody who came before that data may
+ * not be through with taking the zero page down that was mapped there. After write(2): a write
+ * fault that has allocated the block, and has not yet replaced the page. After a write through
+ * another mapping: write(2) that has allocated the block and dropped its entry, and has not yet
+ * unmapped it.
  */
 static bool zero_page_lingers(const struct race *j, const struct race_violation *v,
 			      const struct pf_race_rec *last)
