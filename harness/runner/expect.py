@@ -134,15 +134,22 @@ class Expectations:
         return Expectation()
 
 
+def asleep_in(why: str) -> str:
+    """The kernel function of a hang, "" when it is not said: "line 4 of the sequence, in S ext4_wait_dax_page"."""
+    found = re.search(r"\b[A-Z] (\w+)$", why)
+    return found[1] if found else ""
+
+
 def _listed(resolution: str, errno: str, violations: list[str], resolutions: list[str]) -> bool:
-    """RESOLUTION alone, with its errno, or with the kind of each violation."""
+    """RESOLUTION alone, with its errno, or with the kind of each violation; of a hang, where it sleeps."""
     return (resolution in resolutions or bool(errno) and f"{resolution}:{errno}" in resolutions
             or bool(violations) and all(f"{resolution}:{kind}" in resolutions for kind in violations))
 
 
 def outcome(expected: Expectation, verdict: str, resolution: str, errno: str, findings: list[str],
             violations: list[str] | None = None) -> str:
-    """expected, differs, fixed, not-covered, inconclusive or broken. `violations` are the judge's kinds.
+    """expected, differs, fixed, not-covered, inconclusive or broken. `violations` are the judge's kinds, or the function
+    that a hang sleeps in.
 
     `findings` are the kinds the other checks found (metadata, kernel-log, leaked-pin, unnoticed, neighbour, ...)."""
     if verdict == "skipped":

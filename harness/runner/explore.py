@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import alphabet as alphabets, controls, deps, explore_report, main as runs, native, store
+from . import alphabet as alphabets, controls, explore_report, main as runs, native, store
 from .agent import ChannelInfo
 from .alphabet import Alphabet
 from .batch import FsRun
@@ -220,9 +220,7 @@ def run(options: Any, explore: Explore, argv: list[str]) -> int:
     state = native.private_dir(native.state_dir())
     native.cleanup_guests(state)
     lines = Lines(0)
-    deps.ensure(options.kernels != ["native"], options.install)
-    deps.build(runs.ROOT)
-    everything = runs.world(options)
+    everything = runs.ready(options)
     names = runs.choose_kernels(options.kernels, everything.kernels, options.modules)
     explore.alphabet = alphabets.load(explore.alphabet_name, runs.ROOT / "workloads" / "alphabets",
                                       everything.hello.faults, runs.caller_dir())

@@ -324,8 +324,10 @@ class CellRun:
             rest = " ".join(reply.last[3:])
             if how[1] == "hung":
                 raise Machine("hung", f"in {rest}" if rest[1:2] == " " else rest, nr)
-            # A kernel that oopses says so, and its case is one of a crash then (confirm). Else it is ours.
-            raise Machine("broken", f"its process died of signal {rest}", nr)
+            said = self.k.klog.grade([text for _, _, text in self.k.agent.kmsg()])
+            if said and kind_of(said) == "kernel-fault":
+                raise Machine("crashed", f"its process died of signal {rest}: {said[0].text}", nr)
+            raise Machine("broken", f"its process died of signal {rest}", nr)  # no oops: it is ours
         if how == ["ok", "stuck"]:
             self.k.down(f"{self.cell.id}: a process cannot be killed")
             nr = next((int(w) for w in reply.last[2:] if w.isdigit()), 0)

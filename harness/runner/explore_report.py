@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """What an exploration prints: how far each cell got, and a short list of findings. From run.json alone."""
 
-import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from . import controls
+from .expect import asleep_in
 from .findings import pattern, steps_from
 from .store import CaseResult
 
@@ -50,8 +50,7 @@ def _cell(f: dict[str, Any]) -> str:
 
 def _key(f: dict[str, Any]) -> Any:
     """What sleeps for good in the same function has the same cause, whatever woke nobody."""
-    asleep = re.search(r"\b[A-Z] (\w+)$", f["why"]) if f["family"] == "hang" else None
-    return (asleep[1] if asleep else pattern(steps_from(f["steps"])), f["family"])
+    return (f["family"] == "hang" and asleep_in(f["why"]) or pattern(steps_from(f["steps"])), f["family"])
 
 
 def groups(cells: list[dict[str, Any]], key: str = "findings") -> list[Group]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from . import alphabet as alphabets, controls, deps, main as runs, native, reduce_report, store
+from . import alphabet as alphabets, controls, main as runs, native, reduce_report, store
 from .batch import CaseLost, FsRun, Mode
 from .errors import EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, AgentDied, AgentTimeout, EnvironmentFailed, UsageError, \
     nearest
@@ -313,9 +313,7 @@ def run(options: Any, what: Reduce, argv: list[str]) -> int:
     state = native.private_dir(native.state_dir())
     native.cleanup_guests(state)
     lines = Lines(0)
-    deps.ensure(options.kernels != ["native"], options.install)
-    deps.build(runs.ROOT)
-    everything = runs.world(options)
+    everything = runs.ready(options)
     names = runs.choose_kernels(options.kernels, everything.kernels, options.modules)
     if native.os.getuid() == 0:
         native.cleanup_stale(lines.say, state)

@@ -6,7 +6,7 @@ import unittest
 from pathlib import Path
 
 from harness.runner.errors import UsageError
-from harness.runner.expect import Expectation, Expectations, outcome, parse_range, parse_rule, version_of
+from harness.runner.expect import Expectation, Expectations, asleep_in, outcome, parse_range, parse_rule, version_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,6 +63,13 @@ class Outcomes(unittest.TestCase):
         self.check("guaranteed", "landed,lost", "corrupt", "lost", "differs")
         self.check("guaranteed", "landed", "coherent", "blocked", "differs")
         self.check("guaranteed", "landed", "coherent", "landed", "differs", findings=("metadata",))
+
+    def test_a_hang_somewhere_else_is_news(self) -> None:
+        known = Expectation("bug", ["hung:ext4_wait_dax_page"])
+        for why, want in (("line 4 of the sequence, in S ext4_wait_dax_page", "expected"),
+                          ("line 4 of the sequence, in D folio_wait_bit_common", "differs"), ("no answer in 60 s", "differs")):
+            with self.subTest(why):
+                self.assertEqual(outcome(known, "hung", "hung", "", [], [asleep_in(why)]), want)
 
     def test_refused(self) -> None:
         self.check("refused", "refused:EFAULT", "coherent", "refused", "expected", "EFAULT")

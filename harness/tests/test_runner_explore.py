@@ -139,6 +139,19 @@ class Explored(Bench):
                     self.assertEqual((f["shown"], f["tries"], f["kinds"], f["outcome"]), (0, 3, [kind], outcome))
                 self.assertIn("seen on the fast path, and not again", explore_report.render(self.store.meta, [], "x"))
 
+    def test_a_process_that_an_oops_killed_is_a_crash(self) -> None:
+        def died(text: str) -> str:
+            if text.count("punch") != 2:
+                return "coherent"
+            self.machine.kmsg.append("BUG: kernel NULL pointer dereference, address: 0")
+            return "died"
+        self.machine.on_explore = died
+        cell = self.explore()
+        self.assertTrue(cell["unconfirmed"])
+        for f in cell["unconfirmed"]:
+            self.assertEqual((f["kinds"], f["outcome"]), (["kernel-fault"], "differs"))
+            self.assertIn("NULL pointer", f["why"])
+
     def test_a_batch_that_fails_its_check_is_redone_by_halves(self) -> None:
         numbers: dict[int, str] = {}
         original = self.machine.do_explore
