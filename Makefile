@@ -73,7 +73,7 @@ FUZZERS   := $(patsubst harness/fuzz/%.c,build-fuzz/%,$(wildcard harness/fuzz/fu
 FUZZ_CC   ?= clang
 FUZZ_FLAGS = -std=gnu11 -D_GNU_SOURCE -Iharness/core -O1 -g -fsanitize=fuzzer,address,undefined \
 	  -fno-sanitize-recover=undefined -DJ_FILE_CELLS_MAX=256u -DX_WORLDS_MAX=8u \
-	  -DX_STATES_MAX=128u -DJ_OPS_MAX=64 -DPF_RACE_CELLS_MAX=512u -DPF_FUZZ
+	  -DX_STATES_MAX=128u -DX_INDEX_MIN=2u -DJ_OPS_MAX=64 -DPF_RACE_CELLS_MAX=512u -DPF_FUZZ
 
 fuzz: $(FUZZERS)
 build-fuzz/%: harness/fuzz/%.c $(CORE) $(JUDGE_LIB) $(FAULTS) $(wildcard harness/*/*.h)

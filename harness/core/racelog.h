@@ -3,9 +3,9 @@
  * racelog.h - the history of a race: millions of operations of several threads, in one clock.
  *
  * A stream of bytes: one header, then chunks. A chunk is a batch of records of one thread, in the
- * order of their invocation; chunks of different threads follow each other in any order. A
- * record is
- * written when its operation has returned, so a thread needs no lock but for handing over a chunk.
+ * order of their invocation; chunks of different threads follow each other in any order. A record
+ * is written when its operation has returned, so a thread needs no lock but for handing over a
+ * chunk.
  * Each chunk promises how far its thread has come (next_inv_ns), and the reader merges the threads
  * by time up to the smallest promise: what it must keep is what lies between.
  *
@@ -13,8 +13,7 @@
  * of what they hold, so that a flipped bit, a cut end or another file is refused by its offset.
  *
  * A value is 64 bits: who wrote the cell, and where it belongs. Cells move (collapse, insert,
- * clone)
- * and keep their value.
+ * clone) and keep their value.
  */
 #ifndef PF_RACELOG_H
 #define PF_RACELOG_H

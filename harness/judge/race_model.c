@@ -302,8 +302,8 @@ static bool changing(struct race_model *m, const struct race_pend *p, uint32_t c
 
 /*
  * A direct read that meets a page which a store has just made dirty is told so by EIO (iomap:
- * "Direct
- * I/O collision with buffered writes"): loud, and where one I/O spans pages, for all of them.
+ * "Direct I/O collision with buffered writes"): loud, and where one I/O spans pages, for all of
+ * them.
  */
 static bool file_changing(const struct race_model *m, const struct race_pend *p)
 {

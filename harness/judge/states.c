@@ -3,7 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "states.h"
+
+#ifndef X_INDEX_MIN /* the build with small limits makes it small */
+#define X_INDEX_MIN 16u /* fewer rows are compared one by one */
+#endif
 
 struct x_comp *x_comp_new(uint32_t nr_locs)
 {
@@ -27,6 +34,7 @@ void x_comp_free(struct x_comp *c)
 		return;
 	free(c->at);
 	free(c->s);
+	free(c->table);
 	free(c);
 }
 
@@ -47,10 +55,52 @@ struct x_comp *x_comp_copy(const struct x_comp *c)
 	return n;
 }
 
-static bool has_row(const struct x_comp *c, const struct x_state *row, uint32_t nr)
+static size_t row_bytes(const struct x_comp *c)
 {
+	return c->nr_locs * sizeof(struct x_state);
+}
+
+/* The slot where a row like @row is, or would be. */
+static uint32_t *slot_of_row(const struct x_comp *c, const struct x_state *row)
+{
+	uint32_t at = (uint32_t)XXH3_64bits(row, row_bytes(c)) & (c->slots - 1);
+
+	while (c->table[at] && memcmp(x_row(c, c->table[at] - 1), row, row_bytes(c)) != 0)
+		at = (at + 1) & (c->slots - 1);
+	return &c->table[at];
+}
+
+/* Bring the table up to the first @nr rows, of which no two are equal. False without memory. */
+static bool index_rows(struct x_comp *c, uint32_t nr)
+{
+	uint32_t slots = c->slots ? c->slots : 4 * X_INDEX_MIN;
+
+	while (slots < 2 * nr)
+		slots *= 2;
+	if (slots != c->slots) {
+		free(c->table);
+		c->table = malloc(slots * sizeof(*c->table));
+		c->slots = c->table ? slots : 0;
+		c->indexed = 0;
+	}
+	if (!c->table)
+		return false;
+	if (!c->indexed)
+		memset(c->table, 0, c->slots * sizeof(*c->table));
+	while (c->indexed < nr) {
+		*slot_of_row(c, x_row(c, c->indexed)) = c->indexed + 1;
+		c->indexed++;
+	}
+	return true;
+}
+
+/* Is it among the first @nr rows? */
+static bool has_row(struct x_comp *c, const struct x_state *row, uint32_t nr)
+{
+	if (nr >= X_INDEX_MIN && index_rows(c, nr))
+		return *slot_of_row(c, row);
 	for (uint32_t i = 0; i < nr; i++)
-		if (!memcmp(x_row(c, i), row, c->nr_locs * sizeof(*row)))
+		if (!memcmp(x_row(c, i), row, row_bytes(c)))
 			return true;
 	return false;
 }
@@ -62,14 +112,14 @@ int x_comp_add(struct x_comp *c, const struct x_state *row)
 	if (c->nr == X_STATES_MAX)
 		return -1;
 	if (c->nr == c->max) {
-		struct x_state *s = reallocarray(c->s, 2 * (size_t)c->max, c->nr_locs * sizeof(*s));
+		struct x_state *s = reallocarray(c->s, 2 * (size_t)c->max, row_bytes(c));
 
 		if (!s)
 			return -1;
 		c->s = s;
 		c->max *= 2;
 	}
-	memcpy(x_row(c, c->nr++), row, c->nr_locs * sizeof(*row));
+	memcpy(x_row(c, c->nr++), row, row_bytes(c));
 	return 1;
 }
 
@@ -77,11 +127,12 @@ void x_comp_dedupe(struct x_comp *c)
 {
 	uint32_t nr = 0;
 
+	c->indexed = 0;
 	for (uint32_t i = 0; i < c->nr; i++) {
 		if (has_row(c, x_row(c, i), nr))
 			continue;
 		if (nr != i)
-			memcpy(x_row(c, nr), x_row(c, i), c->nr_locs * sizeof(struct x_state));
+			memcpy(x_row(c, nr), x_row(c, i), row_bytes(c));
 		nr++;
 	}
 	c->nr = nr;

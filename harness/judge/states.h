@@ -35,6 +35,8 @@ struct x_comp {
 	uint32_t nr_locs, nr, max;
 	struct x_at *at;   /* nr_locs */
 	struct x_state *s; /* nr rows of nr_locs */
+	/* Of the first `indexed` rows, to find equal ones: open addressing, row + 1, 0: free. */
+	uint32_t *table, slots, indexed;
 	struct x_comp *twin; /* while a world is copied */
 };
 
@@ -42,8 +44,7 @@ struct x_loc {
 	pf_value v; /* where comp is NULL */
 	uint32_t hist;
 	/* More was possible than is kept: X_ANY, until none of these is under way any more, for
-	 * each may
-	 * still act on what is not known. */
+	 * each may still act on what is not known. */
 	uint32_t lost;
 	uint32_t k; /* which column of comp */
 	struct x_comp *comp;
@@ -54,8 +55,8 @@ struct x_comp *x_comp_new(uint32_t nr_locs);
 struct x_comp *x_comp_copy(const struct x_comp *c);
 void x_comp_free(struct x_comp *c);
 /* Add a row unless it is there. Returns 1 if it was new, 0 if not, -1 when there are too many or
- * memory
- * is short: the component must then be given up. @row must not point into @c. */
+ * memory is short: the component must then be given up. @row must not point into @c. Rows that were
+ * changed in place want x_comp_dedupe() before. */
 int x_comp_add(struct x_comp *c, const struct x_state *row);
 /* The product of two components, columns of @a first; frees both. NULL (both freed) when it is too
  * large. */

@@ -31,6 +31,7 @@ BATCH_ITEMS, BATCH_BYTES = 4000, 192 << 20
 FIRST_RATE = 100  # sequences a second, before it is known
 CONFIRM_PER_SIGNATURE = 3  # sequences of one kind that are tried before it is called not reproducible
 PROCESSES = 4              # also wait for pins and disks
+JUDGE_FAILED = "the judge failed"  # what executor/explore_child.c says then
 
 
 class Machine(Exception):
@@ -332,7 +333,10 @@ class CellRun:
             self.k.down(f"{self.cell.id}: a process cannot be killed")
             nr = next((int(w) for w in reply.last[2:] if w.isdigit()), 0)
             raise Machine("hung", "a process cannot be killed: " + " ".join(reply.last[3:]), nr)
-        raise EnvironmentFailed(f"{self.cell.id}: executor: {' '.join(reply.last[2:])}")
+        why = " ".join(reply.last[2:])
+        if JUDGE_FAILED in why:  # on one of them: found by halves, set aside, and never a pass
+            raise Machine("broken", why)
+        raise EnvironmentFailed(f"{self.cell.id}: executor: {why}")
 
     def _check_log(self) -> None:
         graded = self.k.klog.grade([text for _, _, text in self.k.agent.kmsg()])

@@ -43,7 +43,7 @@ class FakeMachine:
         self.stream = random.Random(1).randbytes(100000)  # more than one answer of `sh` can hold
         self.following: list[str] = []  # further lines of a request
         # Of an exploration: what a sequence's text comes out as ("coherent", "corrupt", "skipped WHY", "hung",
-        # "died", "die": the machine does), and all that were run.
+        # "died", "unjudged", "die": the machine does), and all that were run.
         self.on_explore: Callable[[str], str] = lambda text: "coherent"
         self.explored: list[str] = []
         self.chunks: list[dict[str, str]] = []
@@ -186,6 +186,8 @@ class FakeMachine:
                 self.dying = out  # what was said is still to be read
                 self.alive = False
                 return []
+            if how == "unjudged":
+                return [*out, "err 5 the%20judge%20failed"]
             if how in ("hung", "died"):
                 return [*out, f"ok {how} {nr} {'D somewhere' if how == 'hung' else '11'}"]
             self.explored.append(text)

@@ -139,6 +139,17 @@ class Explored(Bench):
                     self.assertEqual((f["shown"], f["tries"], f["kinds"], f["outcome"]), (0, 3, [kind], outcome))
                 self.assertIn("seen on the fast path, and not again", explore_report.render(self.store.meta, [], "x"))
 
+    def test_what_the_judge_cannot_judge_is_set_aside(self) -> None:
+        """Found by halves, as it is not told which; the rest is judged, and it is not called coherent."""
+        self.machine.on_explore = lambda text: "unjudged" if text.count("punch") == 2 else "coherent"
+        cell = self.explore()
+        self.assertTrue(cell["set_aside"])
+        self.assertTrue(all("the judge failed" in why for why in cell["set_aside"]))
+        self.assertEqual([f["outcome"] for f in cell["unconfirmed"]], ["broken"] * len(cell["unconfirmed"]))
+        self.assertTrue(cell["finished"])
+        self.assertFalse(any(t.count("punch") == 2 for t in self.machine.explored))
+        self.assertTrue(any(t.count("punch") == 1 for t in self.machine.explored))
+
     def test_a_process_that_an_oops_killed_is_a_crash(self) -> None:
         def died(text: str) -> str:
             if text.count("punch") != 2:
