@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@
 #include "../core/clock.h"
 #include "../core/token.h"
 #include "exec.h"
+#include "fell.h"
 
 #define KILL_MS 5000u /* for a killed child to be gone */
 
@@ -89,9 +91,10 @@ static void thaw(const char *mnt)
 	close(fd);
 }
 
-static void report(struct agent *a, const char *mnt, pid_t pid, const char *text, bool answered)
+static void report(struct agent *a, const char *mnt, pid_t pid, const char *text, bool answered,
+		   const struct fell *fell)
 {
-	char token[1024];
+	char token[1024], where[200], died[600];
 	const char *why = strchr(text, ' ');
 	int status = 0;
 	bool gone;
@@ -109,6 +112,8 @@ static void report(struct agent *a, const char *mnt, pid_t pid, const char *text
 	/* A child killed in the middle of a line leaves half of it: end that line first. */
 	if (!gone || !answered || WIFSIGNALED(status))
 		agent_line(a, "%s", "");
+	fell_text(fell, WTERMSIG(status), where, sizeof(where));
+	pf_token_encode(died, sizeof(died), where);
 	if (!gone) {
 		agent_line(a, "ok stuck %s", token);
 		return;
@@ -116,7 +121,7 @@ static void report(struct agent *a, const char *mnt, pid_t pid, const char *text
 	if (!answered || !strncmp(text, "hung", 4))
 		agent_line(a, "ok hung %s", answered ? token : "no%20answer");
 	else if (WIFSIGNALED(status))
-		agent_line(a, "ok died %d", WTERMSIG(status));
+		agent_line(a, "ok died %s", died);
 	else if (!strncmp(text, "ran", 3))
 		agent_line(a, "ok ran");
 	else if (!strncmp(text, "skip", 4))
@@ -131,11 +136,13 @@ void child_do(struct agent *a, int (*child_main)(void *arg, int out, int result)
 	      const char *mnt, unsigned int deadline_ms)
 {
 	char text[512] = "";
+	struct fell *fell = mmap(NULL, sizeof(*fell), PROT_READ | PROT_WRITE,
+				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int fds[2];
 	bool answered;
 	pid_t pid;
 
-	if (pipe2(fds, O_CLOEXEC)) {
+	if (fell == MAP_FAILED || pipe2(fds, O_CLOEXEC)) {
 		agent_line(a, "err %d pipe", errno);
 		return;
 	}
@@ -143,15 +150,16 @@ void child_do(struct agent *a, int (*child_main)(void *arg, int out, int result)
 	if (pid == 0) {
 		close(fds[0]);
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		fell_note_in(fell);
 		_exit(child_main(arg, a->out, fds[1]));
 	}
 	close(fds[1]);
 	if (pid < 0) {
 		agent_line(a, "err %d fork", errno);
-		close(fds[0]);
-		return;
+	} else {
+		answered = read_result(fds[0], deadline_ms, text, sizeof(text));
+		report(a, mnt, pid, text, answered, fell);
 	}
-	answered = read_result(fds[0], deadline_ms, text, sizeof(text));
 	close(fds[0]);
-	report(a, mnt, pid, text, answered);
+	munmap(fell, sizeof(*fell));
 }

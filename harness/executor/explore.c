@@ -174,14 +174,16 @@ static void watch_children(struct watch *w)
 		uint32_t nr = atomic_load(&w->s->at[k]);
 		uint64_t since_ns = atomic_load(&w->s->since_ns[k]);
 		uint64_t late_ms = now_ns > since_ns ? (now_ns - since_ns) / PF_NS_PER_MS : 0;
-		char where[128], token[400];
+		char where[200], token[400];
 		int status;
 
 		if (w->pids[k] > 0 && waitpid(w->pids[k], &status, WNOHANG) == w->pids[k]) {
 			w->pids[k] = 0;
-			if (WIFSIGNALED(status))
-				snprintf(w->end, sizeof(w->end), "ok died %u %d", nr,
-					 WTERMSIG(status));
+			if (WIFSIGNALED(status)) {
+				fell_text(&w->s->fell[k], WTERMSIG(status), where, sizeof(where));
+				pf_token_encode(token, sizeof(token), where);
+				snprintf(w->end, sizeof(w->end), "ok died %u %s", nr, token);
+			}
 			continue;
 		}
 		/* A step has its own deadline; this is for what has none. */
@@ -305,6 +307,7 @@ static void explore(struct agent *a, const struct explore_params *p,
 		w.pids[k] = fork();
 		if (w.pids[k] == 0) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			fell_note_in(&w.s->fell[k]);
 			close(fds[0]);
 			_exit(explore_child(p, w.s, items, nr, k, a, fds[1]));
 		}

@@ -29,6 +29,7 @@
 #include <sys/types.h>
 
 #include "case.h"
+#include "fell.h"
 
 #define EXPLORE_JOBS_MAX 16
 #define EXPLORE_CHUNK_MAX 8192
@@ -61,6 +62,7 @@ struct explore_shared {
 	pthread_barrier_t barrier;
 	_Atomic uint32_t at[EXPLORE_JOBS_MAX];	     /* the sequence it is at, 0: between two */
 	_Atomic uint64_t since_ns[EXPLORE_JOBS_MAX]; /* when it came there */
+	struct fell fell[EXPLORE_JOBS_MAX];
 	_Atomic uint64_t coherent, not_coherent, resolutions[EXPLORE_RESOLUTIONS];
 	uint64_t phase_ns[PHASES_NR];
 	_Atomic uint64_t judge_bytes;

@@ -134,6 +134,13 @@ class Requests(unittest.TestCase):
         self.ask({1: CLEAN})  # the executor goes on
         self.assertEqual(self.reply().last, ["ok", "ran"])
 
+    def test_a_process_that_crashes_says_where(self) -> None:
+        self.ask({nr: CLEAN for nr in range(1, 3001)})
+        os.kill(self.child(), signal.SIGSEGV)
+        got = self.reply()
+        self.assertEqual(got.last[:2], ["ok", "died"])
+        self.assertRegex(" ".join(got.last[3:]), r"^11 at [^ ]+\+0x[0-9a-f]+ \(.*\), address 0x[0-9a-f]+$")
+
     def test_a_process_that_stands_still(self) -> None:
         self.ask({nr: CLEAN for nr in range(1, 3001)}, deadline_ms=300)
         os.kill(self.child(), signal.SIGSTOP)
