@@ -272,6 +272,23 @@ static void join_done(struct race *r)
 	}
 }
 
+/* Which of them hangs for a reason of its own, and which behind another one, is not ours to say. */
+static void name_the_late(struct race_main *m)
+{
+	size_t used = 0;
+
+	for (unsigned int i = 0; i < m->r.plan.nr_threads && used < sizeof(m->why); i++) {
+		struct race_thread *t = &m->r.threads[i];
+		char where[128];
+
+		if (!t->started || atomic_load(&t->done))
+			continue;
+		thread_where(atomic_load(&t->tid), where, sizeof(where));
+		used += (size_t)snprintf(m->why + used, sizeof(m->why) - used,
+					 "%sthread %u, in %s", used ? "; " : "", i, where);
+	}
+}
+
 /* Something hangs: give the others the time that an operation may take to come back. */
 static void wait_for_others(struct race *r)
 {
@@ -347,6 +364,8 @@ static void run_race(struct race_main *m)
 		join_done(r);
 	else
 		wait_for_others(r);
+	if (!strcmp(m->end, "hung"))
+		name_the_late(m);
 }
 
 static void say_errors(struct race_main *m, const struct race_counts *sum)

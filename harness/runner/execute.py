@@ -11,7 +11,7 @@ from typing import Any
 from .agent import Agent, Hello, late_histories
 from .batch import FsRun, Running
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
-from .expect import asleep_in, Expectation, Expectations, outcome
+from .expect import Expectation, Expectations, outcome, sleepers
 from .fsconfig import FsConfig
 from .fsops import NotCovered
 from .judge import Judge, Judgement
@@ -208,7 +208,7 @@ class KernelRun:
             expected={"class": expected.cls, "resolutions": expected.resolutions,
                       "reference": expected.reference, "rule": expected.rule},
             outcome=outcome(expected, judgement.verdict, judgement.resolution, judgement.errno, kinds,
-                            [asleep_in(judgement.why)] if judgement.verdict == "hung" else judgement.kinds),
+                            sleepers(judgement.why) if judgement.verdict == "hung" else judgement.kinds),
             started=running.started, took_s=round((running.ended or time.monotonic()) - running.began, 3),
             repeat=case.repeat())
         self.store.finish(result, self.sequences[case.sequence].text, running.log, on_disk)
