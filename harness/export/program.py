@@ -9,7 +9,7 @@ from .checks import Check, Want, value_of
 from .recorded import CannotExport, Recorded, Step
 
 HERE = Path(__file__).resolve().parent
-ORDER = ("base written hole unwritten COPY CHANNEL HOLD fuse_write clone dedupe evict write_proc "
+ORDER = ("base must_fail written hole unwritten COPY CHANNEL HOLD fuse_write clone dedupe evict write_proc "
          "drop_caches migrate dsync fork aside look say expect expect_any agree expect_size CHECK views mid_views hang").split()
 CHANNELS = {  # name -> its snippet, how it holds, what it is
     "store": ("channel_store", "hold_trivial", "a CPU store through the mapping"),
@@ -122,6 +122,9 @@ class Program:
     def sentence(self, check: Check) -> str:
         if check.size >= 0:
             return f"{check.file} must be {check.size} bytes long"
+        if check.claim:
+            return (f"Step {self.r.step_of(check.claim)} must not succeed: {check.file} does not have the "
+                    f"{check.len_bytes} bytes. It returned success.")
         where = f"{check.file} [{check.off}, +{check.len_bytes})"
         through = ", ".join(VIEW_NAME.get(v, v) for v in check.views)
         if not check.wants:
@@ -151,9 +154,9 @@ class Program:
 
     def check_function(self) -> str:
         out = Text()
-        end = [c for c in self.checks if not c.look]
+        end = [c for c in self.checks if not c.look and not c.claim]
         out.comment("What must hold when all steps are done." if end else
-                    "Looking alone: what is wrong here is not in the content of a file.", 0)
+                    "Looking alone: what is wrong here is not what a file has in the end.", 0)
         out.add("static void check(const struct file *f, enum view view)", 0)
         out.add("{", 0)
         for check in end:
@@ -178,7 +181,9 @@ class Program:
     def outcome(self, op: int, expr: str, text: str) -> None:
         """A step that succeeded must again; one that failed may."""
         how, count = self.r.returned.get(op, ("ok", "0"))
-        if how == "ok":
+        if any(c.claim == op for c in self.checks):
+            self.body.add(f'must_fail("{text}", {expr});')
+        elif how == "ok":
             self.body.add(f'step("{text}", {expr}, {count});')
         else:
             self.body.comment(f"it failed with {count}")
