@@ -19,6 +19,7 @@ from .recorded import CannotExport, Look, Recorded
 CELL = 64
 _RANGE = re.compile(r"look (\d+) \S+ of (\S+) \[(\d+), \+(\d+)\): must be (.*), saw (.*)")
 _SIZE = re.compile(r"look (\d+) \S+ of (\S+): \d+ bytes long, must be (\d+)")
+_CLAIM = re.compile(r"op (\d+) \S+: success for (\d+) bytes that file (\S+) did not have")
 _VALUE = re.compile(r"op (\d+)(?: of \S+ at (\d+))?")
 
 Want = tuple[int, int]  # (operation that wrote it, its home offset); (0, 0) is zero
@@ -26,7 +27,10 @@ Want = tuple[int, int]  # (operation that wrote it, its home offset); (0, 0) is 
 
 @dataclass(frozen=True)
 class Check:
-    """[off, off + len_bytes) of a file. `look` is an operation, or 0 for all looks at the end."""
+    """[off, off + len_bytes) of a file. `look` is an operation, or 0 for all looks at the end.
+
+    With `claim`: the operation that must not succeed, for nothing that it wrote was the file's.
+    """
 
     look: int
     file: str
@@ -36,6 +40,7 @@ class Check:
     saw: str = ""  # of the first cell, as the history has it
     views: tuple[str, ...] = ()
     size: int = -1  # the size that the file must have, instead
+    claim: int = 0
 
 
 def _ask(judge: Path, lines: list[list[str]]) -> list[str]:
@@ -160,6 +165,11 @@ def _sizes(recorded: Recorded) -> list[Check]:
     return list(out.values())
 
 
+def _claims(recorded: Recorded) -> list[Check]:
+    found = [match for match in map(_CLAIM.match, recorded.result.evidence) if match]
+    return [Check(0, match[3], len_bytes=int(match[2]), claim=int(match[1])) for match in found]
+
+
 def find_checks(judge: Path, recorded: Recorded) -> list[Check]:
     """The checks that this case fails. Empty when its failure is not about content. Raises CannotExport."""
     wrong, split = _cells(judge, recorded)
@@ -179,7 +189,7 @@ def find_checks(judge: Path, recorded: Recorded) -> list[Check]:
             out.append(Check(0, file, off, length, wants, shown[0].cells[off],
                              tuple(dict.fromkeys(look.view for look in shown))))
     out += _agreements(recorded, split, end)
-    out += _sizes(recorded)
+    out += _sizes(recorded) + _claims(recorded)
     if recorded.result.verdict == "corrupt" and recorded.result.evidence and not out:
         raise CannotExport("what is contradicted here shows only after a remount or a crash, or only in several cells "
                            "taken together: a program that looks at each cannot say it")

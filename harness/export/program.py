@@ -5,20 +5,15 @@ import re
 import textwrap
 from pathlib import Path
 
+from .channels import CHANNELS, LIBRARIES
 from .checks import Check, Want, value_of
 from .recorded import CannotExport, Recorded, Step
 
 HERE = Path(__file__).resolve().parent
-ORDER = ("base written hole unwritten COPY CHANNEL HOLD fuse_write clone dedupe evict write_proc "
-         "drop_caches migrate dsync fork aside look say expect expect_any agree expect_size CHECK views mid_views hang").split()
-CHANNELS = {  # name -> its snippet, how it holds, what it is
-    "store": ("channel_store", "hold_trivial", "a CPU store through the mapping"),
-    "copyout": ("channel_copyout", "hold_trivial", "a buffered read(2) into the mapping"),
-    "proc-mem": ("channel_proc_mem", "", "write(2) to /proc/self/mem at the mapping's address"),
-    "pvm-writev": ("channel_pvm_writev", "hold_uffd", "process_vm_writev(2) into the mapping"),
-    "pwrite": ("channel_pwrite", "hold_uffd", "write(2)"),
-    "dio-read": ("channel_dio_read", "hold_fuse", "an O_DIRECT read(2) into the mapping"),
-}
+ORDER = ("base must_fail written hole unwritten COPY memory_file ring SOURCE PIN pinned CHANNEL HOLD fuse_write "
+         "clone dedupe evict write_proc drop_caches migrate dsync fork aside look say expect expect_any agree "
+         "expect_size CHECK views mid_views hang").split()
+
 FAULTS = {
     "punch": "fallocate({f}.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, {0}, {1})",
     "zero-range": "fallocate({f}.fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, {0}, {1})",
@@ -80,13 +75,13 @@ class Program:
         self.r = recorded
         self.checks = checks
         self.name = name
-        self.channel, _, variant = recorded.result.channel.partition("/")
-        if self.channel not in CHANNELS or variant:
-            raise CannotExport(f"the channel {recorded.result.channel} cannot be exported; these can: {' '.join(CHANNELS)}")
-        self.snippet, self.hold, self.what = CHANNELS[self.channel]
-        self.fuse = self.channel == "dio-read" and self._wants_fuse()
-        if self.channel == "dio-read" and not self.fuse:
-            self.hold = ""
+        self.channel = recorded.result.channel
+        if self.channel not in CHANNELS:
+            raise CannotExport(f"the channel {self.channel} cannot be exported; these can: {' '.join(CHANNELS)}")
+        self.way = CHANNELS[self.channel]
+        self.rdma = self.way.pin == "rdma"
+        self.fuse = self.way.hold == "hold_fuse" and self._wants_fuse()
+        self.hold = "" if self.way.hold == "hold_fuse" and not self.fuse else self.way.hold
         self.held: dict[str, tuple[str, Step]] = {}  # label -> variable, step; what is out
         self.holds: list[str] = []
         self.files: list[str] = []
@@ -122,6 +117,9 @@ class Program:
     def sentence(self, check: Check) -> str:
         if check.size >= 0:
             return f"{check.file} must be {check.size} bytes long"
+        if check.claim:
+            return (f"Step {self.r.step_of(check.claim)} must not succeed: {check.file} does not have the "
+                    f"{check.len_bytes} bytes. It returned success.")
         where = f"{check.file} [{check.off}, +{check.len_bytes})"
         through = ", ".join(VIEW_NAME.get(v, v) for v in check.views)
         if not check.wants:
@@ -151,9 +149,9 @@ class Program:
 
     def check_function(self) -> str:
         out = Text()
-        end = [c for c in self.checks if not c.look]
+        end = [c for c in self.checks if not c.look and not c.claim]
         out.comment("What must hold when all steps are done." if end else
-                    "Looking alone: what is wrong here is not in the content of a file.", 0)
+                    "Looking alone: what is wrong here is not what a file has in the end.", 0)
         out.add("static void check(const struct file *f, enum view view)", 0)
         out.add("{", 0)
         for check in end:
@@ -178,7 +176,9 @@ class Program:
     def outcome(self, op: int, expr: str, text: str) -> None:
         """A step that succeeded must again; one that failed may."""
         how, count = self.r.returned.get(op, ("ok", "0"))
-        if how == "ok":
+        if any(c.claim == op for c in self.checks):
+            self.body.add(f'must_fail("{text}", {expr});')
+        elif how == "ok":
             self.body.add(f'step("{text}", {expr}, {count});')
         else:
             self.body.comment(f"it failed with {count}")
@@ -230,13 +230,24 @@ class Program:
         self.body.add({"written": f"create_written(&{var}, {step.nr}, {size});", "hole": f"create_hole(&{var}, {size});",
                        "unwritten": f"create_unwritten(&{var}, {size});"}[state])
 
-    def do_pin(self, step: Step, _text: str) -> None:
+    def do_pin(self, step: Step, text: str) -> None:
         self.mapped.add(step.file)
         self.body.add(f"map(&{_ident(step.file)}, {self.sizes.get(step.file, 0)});")
+        if not self.way.pin:
+            return
+        how, errno = self.r.returned.get(step.op, ("ok", "0"))
+        if how != "ok":
+            raise CannotExport(f"step {step.nr} ({step.text}) was refused with {errno}, and nothing done after it")
+        self.body.add(f'pinned("{text}", pin(&{_ident(step.file)}));')
 
     def do_unpin(self, step: Step, _text: str) -> None:
         self.mapped.discard(step.file)
-        self.body.add(f"unmap(&{_ident(step.file)});")
+        self.unpin(self.body, _ident(step.file))
+
+    def unpin(self, out: Text, var: str) -> None:
+        if self.way.pin:
+            out.add(f"unpin(&{var});")
+        out.add(f"unmap(&{var});")
 
     def do_hold(self, step: Step, text: str) -> None:
         if not self.hold:
@@ -336,6 +347,8 @@ class Program:
         if self.r.result.verdict == "hung":
             out.add("signal(SIGALRM, on_alarm);")
             out.add("alarm(60);")
+        if self.rdma:
+            out.add("open_device();")
         out.lines += self.sources.lines + self.body.lines
         self.end_looks(out, files)
         out.add("")
@@ -352,7 +365,7 @@ class Program:
         out.comment("through a mapping made for it,")
         for name in self.files:
             if name in self.mapped:
-                out.add(f"unmap(&{_ident(name)});")
+                self.unpin(out, _ident(name))
         for var in files:
             out.add(f"fresh_views(&{var});")
         out.comment("and from the disk.")
@@ -362,22 +375,26 @@ class Program:
     def text(self) -> str:
         main = self.main()
         parts, includes = self.pieces(main)
-        self.libraries = " -lpthread" if "#include <pthread.h>" in includes else ""
+        self.libraries = "".join(f" {flag}" for name, flag in LIBRARIES.items() if f"#include <{name}>" in includes)
         objects = [f"static struct file {_ident(f)} = {{ .name = \"{f}\", .fd = -1 }};" for f in self.files]
         objects += [f"static struct hold {var};" for var in self.holds]
         # The check needs the files, and what holds is declared by its snippet: both before the check.
         parts.insert(parts.index("CHECK"), "\n".join(objects) + "\n")
         parts[parts.index("CHECK")] = self.check_function()
         head = "\n".join([*includes, "", f"#define STEPS {len(self.r.steps)}",
-                          f"#define SIZE {self.largest()} /* no file here becomes longer */", ""])
-        return self.head() + "#define _GNU_SOURCE\n" + head + "\n" + "\n".join([*parts, *(["\n".join(self.asides.lines)] if self.asides.lines else []), main])
+                          f"#define SIZE {self.largest()} /* no file here becomes longer */", *self.way.defines, ""])
+        asides = ["\n".join(self.asides.lines)] if self.asides.lines else []
+        return self.head() + "#define _GNU_SOURCE\n" + head + "\n" + "\n".join([*parts, *asides, main])
 
     def pieces(self, main: str) -> tuple[list[str], list[str]]:
         """The snippets that are called, in ORDER, and what they include."""
         known = {}
         for name in ORDER:
-            file = {"CHANNEL": self.snippet, "HOLD": self.hold, "COPY": self.copy()}.get(name, name)
+            file = {"CHANNEL": self.way.snippet, "HOLD": self.hold, "COPY": self.copy(), "PIN": self.way.pin,
+                    "SOURCE": self.way.source}.get(name, name)
             known[name] = (HERE / f"{file}.c.in").read_text() if file and file != "CHECK" else ""
+        field = f"\t{self.way.field}\n" if self.way.field else ""
+        known["base"] = known["base"].replace("@FIELD@\n", field)
         calls = _code("\n".join(self.asides.lines) + main + self.check_function())
         used = {"base", "CHECK"}
         while True:
@@ -410,7 +427,7 @@ class Program:
         r, fs = self.r.result, self.r.fs
         kinds = ", ".join(dict.fromkeys([*r.kinds, *(f["kind"] for f in r.findings)]))
         lines = [*wrap(f"{self.name}.c - {self.r.title}"), ""]
-        lines += wrap(f"Seen on Linux {r.kernel_version}, {r.fs}, with {self.what}: {r.resolution or r.verdict}"
+        lines += wrap(f"Seen on Linux {r.kernel_version}, {r.fs}, with {self.way.what}: {r.resolution or r.verdict}"
                       f" ({kinds}).")
         for text in [*dict.fromkeys(self.sentence(c) for c in self.checks[:4]), *self.watch()]:
             lines += wrap(text, "  ")
@@ -418,6 +435,7 @@ class Program:
             lines += ["", *wrap(" ".join(self.r.comments))]
         lines += ["", "The steps:"] + [f"  {s.nr:2}  {s.text}" for s in self.r.steps]
         lines += ["", f"build:    gcc -O2 -Wall -o {self.name} {self.name}.c{self.libraries}", *_prepare(fs),
+                  *self.way.prepare,
                   f"run:      ./{self.name} DIR        (as root; it makes a folder of its own in DIR)",
                   "exit:     0 all is as it must be, or was refused; 1 not so, see the lines that begin with FAIL;",
                   "          2 it cannot run here"]

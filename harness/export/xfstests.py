@@ -4,9 +4,10 @@
 from pathlib import Path
 
 from ..runner.store import write_atomic
+from .channels import CHANNELS
 from .checks import Check
 from .program import HERE, wrap, write_program
-from .recorded import Recorded
+from .recorded import CannotExport, Recorded
 
 # Fault -> what xfs_io (or common/reflink) is asked whether it can, and the group.
 XFS_IO = {"punch": ("fpunch", "punch"), "zero-range": ("fzero", "prealloc"), "collapse": ("fcollapse", "collapse"),
@@ -28,6 +29,10 @@ def _script(recorded: Recorded, test: str) -> str:
             sources.append(". ./common/reflink")
     if any(s.verb == "file" and s.words[3] == "unwritten" for s in recorded.steps):
         requires.append('_require_xfs_io_command "falloc"')
+    uring = recorded.result.channel.startswith("uring-")
+    if uring:
+        requires.append("_require_io_uring")
+        groups.append("io_uring")
     mount = ""
     if recorded.fs["requires"] == "pmem":
         option = str(recorded.fs["mount_options"]).removeprefix("-o ")
@@ -37,7 +42,9 @@ def _script(recorded: Recorded, test: str) -> str:
     about = [recorded.title]
     result = recorded.result
     about += wrap(f"Seen on Linux {result.kernel_version}, {result.fs}; src/{test}.c says what must hold and why.")
-    lines = {"TEST": test, "ABOUT": "\n".join(f"# {line}" for line in about), "GROUPS": " ".join(dict.fromkeys(groups)),
+    lines = {"TEST": test, "TARGETS": "LINUX_TARGETS (under HAVE_URING)" if uring else "LINUX_TARGETS",
+             "ABOUT": "\n".join(f"# {line}" for line in about),
+             "GROUPS": " ".join(dict.fromkeys(groups)),
              "SOURCES": "".join(f"{s}\n" for s in dict.fromkeys(sources)) + ("\n" if sources else ""),
              "REQUIRES": "".join(f"{r}\n" for r in dict.fromkeys(requires)), "MOUNT": mount}
     text = (HERE / "xfstests.in").read_text()
@@ -49,6 +56,9 @@ def _script(recorded: Recorded, test: str) -> str:
 def write_xfstests(recorded: Recorded, checks: list[Check], name: str, folder: Path) -> list[Path]:
     """Write the three files below `folder`. Raises CannotExport before anything is written."""
     test = f"pinfault-{name}"
+    channel = recorded.result.channel
+    if channel in CHANNELS and CHANNELS[channel].not_in_xfstests:
+        raise CannotExport(f"the channel {channel} as a test of xfstests: {CHANNELS[channel].not_in_xfstests}")
     program = write_program(recorded, checks, test)
     script = folder / "tests" / "generic" / test
     files = {script: _script(recorded, test),

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.export import CannotExport, Check, Recorded, find_checks, read_case, write_program, write_xfstests
+from harness.export.channels import CHANNELS
 from harness.runner.agent import decode
 from harness.runner.judge import answer
 from harness.runner.store import CaseResult
@@ -43,16 +44,21 @@ def cow(name: str) -> Recorded:
 
 def made(sequence: str, history: str, channel: str = "pvm-writev", fs: dict[str, str] | None = None) -> Recorded:
     """A history written for a test. Its first line and its case are added."""
+    kind = "faulting trivial" if "odp" in channel else \
+        "long-pin trivial" if channel.startswith(("rdma", "uring-fixed")) else "short-pin inflight"
     with tempfile.NamedTemporaryFile("w", suffix=".history") as f:
-        f.write(f"pinfault-history 1\ncase 3 9 {channel} short-pin inflight T\n{history}end 99\n")
+        f.write(f"pinfault-history 1\ncase 3 9 {channel} {kind} T\n{history}end 99\n")
         f.flush()
         return judged(Path(f.name), "made", "xfs", channel, sequence, fs or XFS)
 
 
 def compiled(text: str, to: Path, *more: str) -> Path:
+    """With the libraries that its own build line names."""
     source = to.with_suffix(".c")
     source.write_text(text)
-    subprocess.run([*GCC, *more, "-o", str(to), str(source), "-lpthread"], check=True, timeout=120)
+    build = re.search(r"^ \* build: .*\.c((?: -l\w+)*)$", text, re.M)
+    assert build, text[:2000]
+    subprocess.run([*GCC, *more, "-o", str(to), str(source), *build[1].split()], check=True, timeout=120)
     return to
 
 
@@ -88,6 +94,37 @@ see 5 A buffered 4096 0 4096 w1*64
 ret 5 11 ok 0
 """
 EITHER_SEQ = "# T\nfile A 4K written\npin A\nhold w1 A 0 4K\npunch A 0 4K\nland w1\n"
+# A pin keeps the page that a punch took out of the file.
+PUNCHED = """file A 1 65536 written 1
+inv 2 1 pin A
+ret 2 2 ok 0
+pinned 2 yes +16
+inv 3 3 write A 0 8192
+ret 3 4 ok 8192
+inv 4 5 fault punch zero A 0 8192
+ret 4 6 ok 0
+effect 4 shown strict e
+inv 5 7 write A 0 8192
+ret 5 8 ok 8192
+inv 6 9 look A 0 0 buffered
+see 6 A buffered 65536 0 65536 0*128 w1*896
+ret 6 10 ok 0
+"""
+PUNCHED_SEQ = "# T\nfile A 64K written\npin A\nwrite A 0 8K\npunch A 0 8K\nwrite A 0 8K\n"
+# Success for what is behind the end of the file.
+CLAIMED = PUNCHED.replace("punch zero A 0 8192", "truncate resize A 0").replace("65536 0 65536 0*128 w1*896", "0 0 0")
+CLAIMED_SEQ = PUNCHED_SEQ.replace("punch A 0 8K", "truncate A 0")
+# Soft-RoCE's on-demand paging: what should go to an offset in a page is at its start.
+MISPLACED = """file A 1 8192 written 1
+inv 2 1 pin A
+ret 2 2 ok 0
+inv 3 3 write A 192 128
+ret 3 4 ok 128
+inv 4 9 look A 0 0 buffered
+see 4 A buffered 8192 0 8192 m3:1:192*2 w1*126
+ret 4 10 ok 0
+"""
+MISPLACED_SEQ = "# T\nfile A 8K written\npin A\nwrite A 192 128\n"
 
 
 @unittest.skipUnless(JUDGE.exists(), "the judge is not built")
@@ -110,6 +147,15 @@ class Checks(unittest.TestCase):
     def test_one_of_several(self) -> None:
         checks = find_checks(JUDGE, made(EITHER_SEQ, EITHER))
         self.assertEqual([(c.off, c.len_bytes, c.wants) for c in checks], [(0, 4096, ((3, 0), (0, 0)))])
+
+    def test_a_claim(self) -> None:
+        checks = find_checks(JUDGE, made(CLAIMED_SEQ, CLAIMED, "rdma-pinned"))
+        self.assertEqual(checks, [Check(0, "A", len_bytes=8192, claim=5)])
+
+    def test_what_is_at_another_offset(self) -> None:
+        checks = find_checks(JUDGE, made(MISPLACED_SEQ, MISPLACED, "rdma-odp"))
+        self.assertEqual([(c.off, c.len_bytes, c.wants) for c in checks],
+                         [(0, 128, ((1, 0),)), (192, 128, ((3, 192),))])
 
     def test_only_after_a_remount(self) -> None:
         good = EITHER.replace("w1*64", "w3*64") + "remount 20\ninv 1000001 21 look A 0 0 remount\n" \
@@ -155,19 +201,21 @@ class Programs(unittest.TestCase):
                   "truncate A 4K", "clone A B", "dedupe A B", "fsync A", "fdatasync A", "syncfs A", "msync A",
                   "sync-file-range A 0 4K", "dsync A 0 4K", "evict A", "drop-caches A", "page-out A", "fork A",
                   "migrate A", "rename A B", "unlink B"]
-        for channel in ("store", "copyout", "proc-mem", "pvm-writev", "pwrite", "dio-read"):
+        for channel in CHANNELS:
             for hold in ("", "hold w1 A 0 8K\n"):
                 if hold and channel == "proc-mem":
                     continue
                 sequence = plain + hold + "".join(f + "\n" for f in faults) + "write A 16K 4K\nstore A 0 64\n" \
                     "pwrite A 64 64\nread A 0 8K mmap\nread A 64 8K direct\nlook\nunpin A\n"
                 text = self.program(made(sequence, "", channel), [])
-                compiled(text, self.root / f"{channel}{len(hold)}")
+                compiled(text, self.root / f"{channel.replace('/', '-')}{len(hold)}")
+                self.assertNotIn('#include "', text)
+                self.assertFalse(re.findall(r"@[A-Z]+@", text))
                 self.assertFalse([line for line in text.splitlines() if len(line.expandtabs(8)) > 100])
 
     def test_what_cannot_be_exported(self) -> None:
         for channel, sequence, says in (
-                ("uring-read", EITHER_SEQ, "the channel uring-read cannot be exported"),
+                ("rdma-odp/atomic", EITHER_SEQ, "the channel rdma-odp/atomic cannot be exported"),
                 ("dio-read/loop", EITHER_SEQ, "the channel dio-read/loop cannot be exported"),
                 ("proc-mem", EITHER_SEQ, "cannot hold"),
                 *(("store", EITHER_SEQ + f"{fault} A\n", f"{fault} cannot be exported")
@@ -177,6 +225,35 @@ class Programs(unittest.TestCase):
                 self.program(recorded, [])
             self.assertIn(says, str(caught.exception))
             self.assertNotIn("\n", str(caught.exception))
+
+    def test_a_refused_registration_shows_nothing(self) -> None:
+        refused = "".join(PUNCHED.splitlines(keepends=True)[:2]) + "ret 2 2 err EFAULT ibv_reg_mr\n"
+        with self.assertRaisesRegex(CannotExport, r"step 2 \(pin A\) was refused with EFAULT"):
+            self.program(made(PUNCHED_SEQ, refused, "rdma-pinned"), [])
+
+    def test_rdma(self) -> None:
+        for channel, access in (("rdma-pinned", ""), ("rdma-odp", " | IBV_ACCESS_ON_DEMAND")):
+            text = self.program(made(PUNCHED_SEQ, PUNCHED, channel))
+            program = compiled(text, self.root / channel)
+            self.assertIn(f"#define ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE{access})\n", text)
+            self.assertIn(" * build:    gcc -O2 -Wall -o shown shown.c -libverbs\n", text)
+            self.assertIn(" *           modprobe rdma_rxe; ip link set lo up; rdma link add rxe0 type rxe netdev lo\n",
+                          text)
+            self.assertIn('\tpinned("2 pin A", pin(&A));\n', text)
+            self.assertIn("\tunpin(&A);\n\tunmap(&A);\n", text)
+            self.assertLess(len(text.splitlines()), 540)
+            done = subprocess.run([program, self.root], capture_output=True, text=True, timeout=60,
+                                  env={**os.environ, "RDMA_DEV": "no-such-device"})
+            self.assertEqual((done.returncode, done.stdout),
+                             (2, "cannot run here: no RDMA device with an active port: No such device\n"))
+        self.assertIn("#define MTU IBV_MTU_1024\n", self.program(made(PUNCHED_SEQ, PUNCHED, "rdma-odp/mtu1024")))
+
+    def test_a_claim_must_fail(self) -> None:
+        text = self.program(made(CLAIMED_SEQ, CLAIMED, "uring-fixed"))
+        self.assertIn(" * build:    gcc -O2 -Wall -o shown shown.c -luring\n", text)
+        self.assertIn(" * Step 5 must not succeed: A does not have the 8192 bytes.", text)
+        self.assertRegex(text, r'\tmust_fail\("5 write A 0 8K", channel_write\(&A, ')
+        compiled(text, self.root / "claim")
 
     def test_what_is_not_in_the_content(self) -> None:
         recorded = made(EITHER_SEQ, EITHER)
@@ -204,6 +281,19 @@ class Programs(unittest.TestCase):
         text = self.program(made(EITHER_SEQ, EITHER, "store"), [])
         for word in ("userfaultfd", "FUSE", "FICLONE", "sigsetjmp", "pthread"):
             self.assertNotIn(word, text)
+
+    def test_xfstests_form_with_io_uring(self) -> None:
+        recorded = made(PUNCHED_SEQ, PUNCHED, "uring-fixed")
+        script = write_xfstests(recorded, find_checks(JUDGE, recorded), "u", self.root)[0].read_text()
+        self.assertIn("_begin_fstest auto quick rw mmap punch io_uring\n", script)
+        self.assertIn("\n_require_io_uring\n", script)
+        self.assertIn("into LINUX_TARGETS (under HAVE_URING) of src/Makefile", script)
+
+    def test_xfstests_has_no_form_for_rdma(self) -> None:
+        recorded = made(PUNCHED_SEQ, PUNCHED, "rdma-pinned")
+        with self.assertRaisesRegex(CannotExport, "xfstests knows no RDMA devices and does not build with -libverbs"):
+            write_xfstests(recorded, find_checks(JUDGE, recorded), "r", self.root)
+        self.assertEqual(list(self.root.iterdir()), [])
 
     def test_xfstests_form(self) -> None:
         recorded = cow("held-cow-store")

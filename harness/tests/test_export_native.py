@@ -14,10 +14,11 @@ from harness.export import Recorded, find_checks, read_case, write_program, writ
 from harness.runner.proc import run
 from harness.runner.store import CaseResult, load_run
 
-from .test_export import EITHER, EITHER_SEQ, JUDGE, ROOT, compiled, cow, made
+from .test_export import (CLAIMED, CLAIMED_SEQ, EITHER, EITHER_SEQ, JUDGE, PUNCHED, PUNCHED_SEQ, ROOT, compiled, cow,
+                          made)
 
 STAND_IN = ROOT / "harness/tests/fstests_stand_in.sh"
-SHOWS = ("pvm-writev", "dio-read")
+SHOWS = ("pvm-writev", "dio-read", "uring-read")
 SEQUENCE = "held-punch"  # the page cache does not wait for short pins, and a large folio takes the neighbour along
 
 
@@ -100,6 +101,24 @@ class Native(unittest.TestCase):
         code, said = self.ends(self.root / "clone", "ext4")  # no reflink: it cannot run
         self.assertEqual(code, 2, said)
 
+    def test_a_registered_buffer(self) -> None:
+        """A long pin: tmpfs grants it, where 6.5 and newer refuse it for what is written back."""
+        for name, recorded, fails in (
+                ("punched", made(PUNCHED_SEQ, PUNCHED, "uring-fixed"),
+                 r"FAIL read\(2\) of A at 0: zeros, must be what step 5 wrote at 0\n"),
+                ("claimed", made(CLAIMED_SEQ, CLAIMED, "uring-fixed"),
+                 r"FAIL 5 write A 0 8K: success for bytes that the file does not have\n")):
+            with self.subTest(name):
+                program = self.program(recorded, f"fixed-{name}")
+                code, said = self.ends(program, "tmpfs")
+                if "Function not implemented" in said or "Operation not permitted" in said:
+                    self.skipTest("no io_uring here")
+                self.assertEqual(code, 1, said)
+                self.assertRegex(said, fails)
+                code, said = self.ends(program, "xfs")
+                self.assertEqual(code, 0, said)
+                self.assertRegex(said, "the kernel refuses to register this mapping")
+
     def test_the_same_steps_through_the_page_table(self) -> None:
         recorded = self.case("pvm-writev")
         checks = find_checks(JUDGE, recorded)
@@ -164,11 +183,12 @@ class Native(unittest.TestCase):
         return (done.stdout + done.stderr).splitlines(), golden.read_text().splitlines(), why
 
     def test_xfstests_form(self) -> None:
-        recorded = self.case("pvm-writev")
-        got, golden, why = self.fstests(recorded, "lost")
-        self.assertEqual(why, "")
-        self.assertNotEqual(got, golden)
-        self.assertTrue(any(re.match("FAIL .* of A at 4096", line) for line in got), got)
+        for channel in ("pvm-writev", "uring-read"):
+            recorded = self.case(channel)
+            got, golden, why = self.fstests(recorded, f"lost-{channel}")
+            self.assertEqual(why, "")
+            self.assertNotEqual(got, golden)
+            self.assertTrue(any(re.match("FAIL .* of A at 4096", line) for line in got), got)
         control = dataclasses.replace(recorded, result=dataclasses.replace(recorded.result, channel="store"))
         got, golden, why = self.fstests(control, "silent")
         self.assertEqual((got, why), (golden, ""))
