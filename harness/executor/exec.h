@@ -125,6 +125,11 @@ enum job_state { JOB_DONE, JOB_ASLEEP, JOB_LATE };
 struct workers;
 /* @nr threads, made now: none is made later. NULL when memory is short. */
 struct workers *workers_new(int nr);
+/*
+ * Whoever waits for a job has the CPU to himself, and says when he does not need it: @give before
+ * what may be long of a wait, @take after it, both in the thread that waits.
+ */
+void workers_share(struct workers *w, void (*give)(void *arg), void (*take)(void *arg), void *arg);
 /* The kernel stack of thread @tid, "" if it cannot be read (only root can). */
 void thread_stack(int tid, char *out, size_t bytes);
 /* "D folio_wait_bit": state letter and kernel function of thread @tid. Returns the letter. */

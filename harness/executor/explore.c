@@ -57,6 +57,8 @@ static struct explore_shared *make_shared(uint32_t nr, unsigned int jobs)
 	pthread_barrierattr_init(&attr);
 	pthread_barrierattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
 	pthread_barrier_init(&s->barrier, &attr, jobs);
+	for (unsigned int cpu = 0; cpu < EXPLORE_JOBS_MAX; cpu++)
+		explore_turn_init(&s->turns[cpu]);
 	s->nr_kept = nr;
 	return s;
 }
@@ -187,7 +189,8 @@ static void watch_children(struct watch *w)
 			continue;
 		}
 		/* A step has its own deadline; this is for what has none. */
-		if (!nr || late_ms < 2 * (uint64_t)w->p->deadline_ms ||
+		if (!nr || atomic_load(&w->s->waits[k]) ||
+		    late_ms < 2 * (uint64_t)w->p->deadline_ms ||
 		    atomic_load(&w->s->at[k]) != nr)
 			continue;
 		if (process_where(w->pids[k], where, sizeof(where)) == 'R' &&
@@ -342,6 +345,7 @@ void do_explore(struct agent *a, char **words, int nr)
 		.guest = a->guest,
 		.first = arg_u64(words, nr, "first", 0) != 0,
 		.mark = arg_u64(words, nr, "mark", 0) != 0,
+		.turns = arg_u64(words, nr, "turns", 0) != 0,
 	};
 	static struct explore_item items[EXPLORE_CHUNK_MAX];
 	long got = read_items(a, items, EXPLORE_CHUNK_MAX);

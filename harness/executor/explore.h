@@ -16,6 +16,11 @@
  * would be a step that the sequence does not have. So the processes do not share the run phase with
  * a syncfs, and a sequence whose own step syncs the whole filesystem must not be given here.
  *
+ * Processes that share a CPU may be told to take turns (explore_turn.c): one runs, and the others
+ * have it when it waits for long, or is through with the phase. Left to the scheduler they change
+ * places a dozen times a sequence, each time the one sleeps for a moment, and to change from one
+ * address space to another is what an emulated machine is slowest at.
+ *
  * What is seen after the drop is kept as a sum, file by file. After the filesystem was mounted
  * again `explore-views` looks once more: every order of the operations that explains a history
  * explains the same seen again, so what is equal need not be judged, and what is not gets judged as
@@ -57,9 +62,19 @@ struct explore_item {
 
 enum explore_phase { PHASE_MAKE, PHASE_RUN, PHASE_DROP, PHASES_NR };
 
+/* Of the processes on one CPU. One that gave its turn away inside a sequence comes first. */
+struct explore_turn {
+	pthread_mutex_t lock;
+	pthread_cond_t first, other;
+	_Bool taken;
+	_Atomic unsigned int nr_first;
+};
+
 /* Shared by the agent and its processes. */
 struct explore_shared {
 	pthread_barrier_t barrier;
+	struct explore_turn turns[EXPLORE_JOBS_MAX]; /* by CPU */
+	_Atomic _Bool waits[EXPLORE_JOBS_MAX];	     /* for its turn: it is not late */
 	_Atomic uint32_t at[EXPLORE_JOBS_MAX];	     /* the sequence it is at, 0: between two */
 	_Atomic uint64_t since_ns[EXPLORE_JOBS_MAX]; /* when it came there */
 	struct fell fell[EXPLORE_JOBS_MAX];
@@ -75,6 +90,7 @@ struct explore_params {
 	const char *dir, *mnt, *scratch, *channel, *judge;
 	unsigned int deadline_ms, grace_ms, jobs;
 	_Bool guest, first, mark; /* mark: say where it is before each sequence */
+	_Bool turns;
 };
 
 /* The judge of one process: histories in, answers out, in order. */
@@ -126,6 +142,16 @@ int explore_judge_finish(struct explore_judge *j);
 int explore_child(const struct explore_params *p, struct explore_shared *s,
 		  const struct explore_item *items, uint32_t nr_items, unsigned int k,
 		  struct agent *a, int result);
+/* explore_turn.c */
+void explore_turn_init(struct explore_turn *t);
+/* Wait for it. @first: before those that are between two sequences. */
+void explore_turn_take(struct explore_turn *t, _Bool first);
+void explore_turn_give(struct explore_turn *t);
+/* Does somebody inside a sequence wait for it? */
+static inline _Bool explore_turn_wanted(const struct explore_turn *t)
+{
+	return atomic_load_explicit(&t->nr_first, memory_order_relaxed) != 0;
+}
 /* explore_keep.c: a sum of what the see lines of @h from byte @from on say was seen. */
 uint64_t explore_sum(const struct pf_history *h, size_t from);
 /* The names in the directory of @c now, and what their files held last: @sums of each file. */

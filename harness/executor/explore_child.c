@@ -54,6 +54,7 @@ struct child {
 	struct look look;
 	struct explore_judge judge;
 	struct explore_answers answers;
+	struct explore_turn *turn; /* NULL: all run at once */
 	uint64_t since_ns; /* when this phase began */
 };
 
@@ -61,6 +62,44 @@ static void at(struct child *ch, uint32_t nr)
 {
 	atomic_store(&ch->s->since_ns[ch->k], pf_now_ns());
 	atomic_store(&ch->s->at[ch->k], nr);
+}
+
+static void take_turn(struct child *ch, bool first)
+{
+	if (!ch->turn)
+		return;
+	atomic_store(&ch->s->waits[ch->k], true);
+	explore_turn_take(ch->turn, first);
+	atomic_store(&ch->s->since_ns[ch->k], pf_now_ns());
+	atomic_store(&ch->s->waits[ch->k], false);
+}
+
+static void give_turn(struct child *ch)
+{
+	if (ch->turn)
+		explore_turn_give(ch->turn);
+}
+
+/* While a step of a sequence sleeps; struct workers' give and take. */
+static void step_sleeps(void *arg)
+{
+	give_turn(arg);
+}
+
+static void step_slept(void *arg)
+{
+	take_turn(arg, true);
+}
+
+/* The next sequence of a phase begins. */
+static void next(struct child *ch, const struct run *r)
+{
+	if (ch->turn && explore_turn_wanted(ch->turn)) {
+		at(ch, 0);
+		give_turn(ch);
+		take_turn(ch, false);
+	}
+	at(ch, r->item->nr);
 }
 
 /* A file with a mapping needs a declared size; nothing here may end anything but this sequence. */
@@ -234,6 +273,7 @@ static int meet(struct child *ch, enum explore_phase ended, bool sync)
 	int fd, rc = 0;
 
 	at(ch, 0);
+	give_turn(ch);
 	/* NOLINTNEXTLINE(bugprone-posix-return): one of them gets a value below 0 */
 	if (pthread_barrier_wait(&ch->s->barrier) == PTHREAD_BARRIER_SERIAL_THREAD && sync) {
 		fd = open(ch->p->mnt, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -246,36 +286,42 @@ static int meet(struct child *ch, enum explore_phase ended, bool sync)
 		ch->s->phase_ns[ended] = pf_now_ns() - ch->since_ns;
 		ch->since_ns = pf_now_ns();
 	}
+	if (ended != PHASE_DROP)
+		take_turn(ch, false);
 	return rc;
 }
 
 /*
  * All threads of a process on one CPU: a step in a thread of its own is then a switch and not a
  * wake-up of another CPU, and an unmap or a page made read-only flushes no other CPU's TLB.
+ * Returns which of the CPUs it is, or a number of its own.
  */
-static void stay_on_one_cpu(unsigned int k)
+static unsigned int stay_on_one_cpu(unsigned int k)
 {
 	cpu_set_t all, one;
-	unsigned int nth;
+	unsigned int nth, mine;
 
 	if (sched_getaffinity(0, sizeof(all), &all))
-		return;
-	nth = k % (unsigned int)CPU_COUNT(&all);
+		return k;
+	mine = nth = k % (unsigned int)CPU_COUNT(&all);
 	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
 		if (CPU_ISSET(cpu, &all) && !nth--) {
 			CPU_ZERO(&one);
 			CPU_SET(cpu, &one);
 			sched_setaffinity(0, sizeof(one), &one); /* without it, only slower */
-			return;
+			break;
 		}
+	return mine;
 }
 
 static int setup(struct child *ch, uint32_t nr_items)
 {
 	struct rlimit files;
+	unsigned int cpu = stay_on_one_cpu(ch->k);
 	int rc = 0;
 
-	stay_on_one_cpu(ch->k);
+	if (ch->p->turns)
+		ch->turn = &ch->s->turns[cpu];
 	if (!getrlimit(RLIMIT_NOFILE, &files)) {
 		files.rlim_cur = files.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &files);
@@ -289,6 +335,8 @@ static int setup(struct child *ch, uint32_t nr_items)
 	if (!ch->runs || !ch->answers.judged || !ch->pool || !ch->c || !ch->workers ||
 	    look_init(&ch->look, NULL, 0, 0))
 		return -ENOMEM;
+	if (ch->turn)
+		workers_share(ch->workers, step_sleeps, step_slept, ch);
 	pf_history_open(&ch->c->history, -1, NULL);
 	ch->c->history.keep = true;
 	if (channel_find(&ch->channel, ch->p->channel))
@@ -346,8 +394,9 @@ static int phases(struct child *ch, uint32_t *nr, const char **why)
 	int rc = 0;
 
 	*why = "out of memory";
+	take_turn(ch, false);
 	for (uint32_t i = 0; i < ch->nr_runs; i++) {
-		at(ch, ch->runs[i].item->nr);
+		next(ch, &ch->runs[i]);
 		make(ch, &ch->runs[i]);
 		if (put_away(ch, &ch->runs[i]))
 			return -ENOMEM;
@@ -357,7 +406,7 @@ static int phases(struct child *ch, uint32_t *nr, const char **why)
 		return -EIO;
 	}
 	for (uint32_t i = 0; i < ch->nr_runs; i++) {
-		at(ch, ch->runs[i].item->nr);
+		next(ch, &ch->runs[i]);
 		if (ch->p->mark)
 			agent_line(ch->a, "at %u", ch->runs[i].item->nr);
 		if (ch->runs[i].end != CASE_RAN)
@@ -375,7 +424,7 @@ static int phases(struct child *ch, uint32_t *nr, const char **why)
 	/* An error of it is the filesystem's answer to what came before. */
 	meet(ch, PHASE_RUN, true);
 	for (uint32_t i = 0; i < ch->nr_runs && !rc; i++) {
-		at(ch, ch->runs[i].item->nr);
+		next(ch, &ch->runs[i]);
 		take_up(ch, &ch->runs[i]);
 		if (ch->c->end == CASE_RAN)
 			drop(ch->c, ch->runs[i].kept);

@@ -38,6 +38,10 @@ struct workers {
 	pthread_mutex_t lock;
 	pthread_cond_t done; /* some job is; only the one main thread waits */
 	struct worker *all;
+	/* Of workers_share(); NULL: nobody wants the CPU meanwhile. */
+	void (*give)(void *arg);
+	void (*take)(void *arg);
+	void *share_arg;
 };
 
 static void *worker_main(void *arg)
@@ -102,6 +106,13 @@ struct workers *workers_new(int nr)
 	return w;
 }
 
+void workers_share(struct workers *w, void (*give)(void *arg), void (*take)(void *arg), void *arg)
+{
+	w->give = give;
+	w->take = take;
+	w->share_arg = arg;
+}
+
 int workers_start(struct workers *w, struct job *job)
 {
 	struct worker *idle;
@@ -133,6 +144,23 @@ static bool wait_until(struct workers *w, struct job *job, uint64_t until_ns)
 		if (pthread_cond_timedwait(&w->done, &w->lock, &ts) == ETIMEDOUT)
 			break;
 	return job->done;
+}
+
+#define FIRST_MS 3u /* most steps are over by then */
+
+/* From here on the wait may last: once for each. Called with the lock held. */
+static void give(const struct workers *w, bool *given)
+{
+	if (w->give && !*given)
+		w->give(w->share_arg);
+	*given = w->give != NULL;
+}
+
+/* Called without the lock: the job must be able to end meanwhile. */
+static void take_back(const struct workers *w, bool given)
+{
+	if (given)
+		w->take(w->share_arg);
 }
 
 /* Read /proc/self/task/TID/NAME into @text without allocating. Returns its length. */
@@ -200,8 +228,11 @@ enum job_state workers_wait(struct workers *w, struct job *job, unsigned int gra
 	uint64_t deadline_ns = start_ns + deadline_ms * PF_NS_PER_MS;
 	enum job_state state = JOB_DONE;
 	char letter = '?', wchan[80];
+	bool given = false;
 
 	pthread_mutex_lock(&w->lock);
+	if (w->give && !wait_until(w, job, start_ns + FIRST_MS * PF_NS_PER_MS))
+		give(w, &given);
 	if (grace_ms && wait_until(w, job, start_ns + grace_ms * PF_NS_PER_MS))
 		goto out;
 	while (grace_ms && pf_now_ns() < deadline_ns) {
@@ -230,10 +261,10 @@ out:
 		snprintf(where, where_bytes, "%c %s", letter, wchan);
 	}
 	pthread_mutex_unlock(&w->lock);
+	take_back(w, given);
 	return state;
 }
 
-#define PIN_FIRST_MS 3u /* most steps are over by then */
 #define PIN_POLL_MS 2u
 
 /* Waits of fs-dax for a page that somebody holds: xfs_wait_dax_page, ext4_break_layouts, ... */
@@ -247,8 +278,9 @@ enum job_state workers_wait_for_pin(struct workers *w, struct job *job, unsigned
 {
 	uint64_t until_ns = pf_now_ns() + grace_ms * PF_NS_PER_MS;
 	enum job_state state = JOB_LATE;
-	unsigned int ms = PIN_FIRST_MS;
+	unsigned int ms = FIRST_MS;
 	char wchan[80], letter;
+	bool given = false;
 	uint64_t switches;
 
 	pthread_mutex_lock(&w->lock);
@@ -258,13 +290,17 @@ enum job_state workers_wait_for_pin(struct workers *w, struct job *job, unsigned
 			break;
 		}
 		ms = PIN_POLL_MS;
-		letter = thread_state(job->tid, &switches);
+		/* The state only where it matters: it is much more to read. */
 		thread_wchan(job->tid, wchan, sizeof(wchan));
-		if ((letter == 'S' || letter == 'D') && waits_for_pin(wchan)) {
+		letter = waits_for_pin(wchan) ? thread_state(job->tid, &switches) : '?';
+		if (letter == 'S' || letter == 'D') {
 			snprintf(where, where_bytes, "%c %s", letter, wchan);
 			state = JOB_ASLEEP;
+		} else {
+			give(w, &given);
 		}
 	}
 	pthread_mutex_unlock(&w->lock);
+	take_back(w, given);
 	return state;
 }

@@ -316,6 +316,7 @@ class CellRun:
             [(i.nr, self._text(i)) for i in items], run=self.k.nonce, dir=f"{self.k.mnt}/x{at}", mnt=self.k.mnt,
             scratch=self.k.scratch, channel=self.cell.channel, judge=str(self.k.machine.judge_path),
             jobs=1 if marks else min(PROCESSES, len(items)), first=int(not at), mark=int(marks),
+            turns=int(self.k.machine.emulated),
             deadline_ms=self.k.deadline_ms, grace_ms=self.k.grace_ms)
         how = reply.last[:2]
         if how == ["ok", "ran"]:

@@ -26,6 +26,7 @@ class Machine(Protocol):
     pmem_dev: str      # "" if there is none
     work_dir: str      # a folder inside the machine, not on a filesystem under test
     guest: bool
+    emulated: bool     # by software: to change address spaces is then what costs most
     boot_s: float
     judge_path: Path   # the judge of races, as the machine sees it
 
@@ -44,6 +45,7 @@ class NativeMachine:
     """The executor as a child of ours over pipes."""
 
     guest = False
+    emulated = False
     kernel = "native"
 
     def __init__(self, setup: NativeSetup, agent: Path) -> None:
@@ -159,6 +161,7 @@ class GuestMachine:
         self.judge_path = agent.parent / "pinfault-judge"
         self.pmem_dev = self.disk_dev = ""
         self.boot_s = 0.0
+        self.emulated = True  # until a guest says which it is
         self.inner: Guest | None = None
 
     def start(self, same_disks: bool = False) -> None:
@@ -176,6 +179,7 @@ class GuestMachine:
         self.inner = inner
         self.pmem_dev, self.disk_dev = inner.pmem_dev or "", inner.disk_dev or ""
         self.boot_s = float(inner.boot_s)
+        self.emulated = inner.accel == "tcg"
 
     def _call(self, what: Callable[..., Result], *args: object) -> Result:
         try:

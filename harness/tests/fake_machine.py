@@ -21,6 +21,7 @@ class FakeMachine:
     `fsck_bad(set of case numbers on the disk)` and `umount_dies` break what follows a batch."""
 
     guest = True
+    emulated = True
     work_dir = "/run/fake"
     pmem_dev = ""
     disk_dev = "/dev/fake"

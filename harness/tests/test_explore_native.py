@@ -16,6 +16,7 @@ from harness.runner.proc import run
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("PINFAULT_BUILD", ROOT / "build")).resolve()
 CLEAN = "file A 16K written\npin A\nwrite A 0 8K\npunch A 0 4K\n"
+HELD = "file A 16K written\npin A\nhold w1 A 0 8K\n"
 SWAPPED = "file A 16K written\npin A\nwrite A 0 8K\nsabotage-swap A\n"
 
 
@@ -152,6 +153,42 @@ class Requests(unittest.TestCase):
         self.ask({nr: CLEAN for nr in range(1, 3)}, jobs=2, deadline_ms=300, judge=self.slow_judge())
         got = self.reply()
         self.assertEqual(got.last[:3], ["ok", "hung", "0"])
+
+    def on_one_cpu(self) -> None:
+        os.sched_setaffinity(self.agent.pid, {min(os.sched_getaffinity(0))})
+
+    def test_turns_change_nothing_that_is_seen(self) -> None:
+        self.on_one_cpu()
+        all_of_them = {1 + 5 * i + j: text for i in range(12) for j, text in enumerate((
+            CLEAN, SWAPPED, CLEAN + "freeze A\n", HELD + "truncate A 4K\nland w1\n", HELD + "evict A\nland w1\nread A 0 4K direct\n"))}
+        said = []
+        for turns in (0, 1):
+            self.ask(all_of_them, channel="pwrite", jobs=4, turns=turns)
+            got = self.reply()
+            self.assertEqual(got.last, ["ok", "ran"])
+            said.append(({nr: row[:3] for nr, row in got.said.items()},
+                         {k: v for k, v in got.env.items() if k.startswith(("coherent", "not_", "resolution"))}))
+        self.assertEqual(said[0], said[1])
+        self.assertEqual(said[0][1]["resolution:blocked"], "12")
+
+    def test_a_turn_is_given_away_where_a_step_sleeps(self) -> None:
+        """A held write(2) has the file's lock: for each truncation it takes a grace to see that it sleeps."""
+        self.on_one_cpu()
+        walls = {}
+        for jobs in (1, 4):
+            self.ask({nr: HELD + "truncate A 4K\nland w1\n" for nr in range(1, 17)}, channel="pwrite", jobs=jobs, turns=1)
+            got = self.reply()
+            self.assertEqual((got.last, got.env["resolution:blocked"]), (["ok", "ran"], "16"))
+            walls[jobs] = int(got.env["phase_us:run"])
+        self.assertGreater(walls[1], 16 * 120_000)
+        self.assertLess(walls[4], walls[1] / 2)
+
+    def test_one_that_stands_still_in_its_turn(self) -> None:
+        self.on_one_cpu()
+        self.ask({nr: CLEAN for nr in range(1, 3001)}, deadline_ms=300, turns=1)
+        os.kill(self.child(), signal.SIGSTOP)
+        got = self.reply()
+        self.assertEqual((got.last[:2], got.last[3][:1]), (["ok", "hung"], "T"))
 
     def slow_judge(self) -> Path:
         path = self.root / "judge"
