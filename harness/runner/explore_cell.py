@@ -9,6 +9,7 @@ with its history kept.
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,6 +20,7 @@ from .batch import BatchFailed, FsRun, Mode
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
 from .explore_state import STATE_SCHEMA, Cell, ExploreCase, Item, Progress, load_progress
 from .findings import Candidate, Finding, embeds, family, name_of
+from .judge import JudgeEach, Judgement
 from .klog import classify_console, kind_of
 from .plan import Case, Sequence
 from .store import write_atomic
@@ -30,6 +32,7 @@ CHUNK_ITEMS, CHUNK_BYTES = 1000, 64 << 20
 BATCH_ITEMS, BATCH_BYTES = 4000, 192 << 20
 FIRST_RATE = 100  # sequences a second, before it is known
 CONFIRM_PER_SIGNATURE = 3  # sequences of one kind that are tried before it is called not reproducible
+EVIDENCE_MAX = 3           # as explore.h
 PROCESSES = 4              # also wait for pins and disks
 
 
@@ -60,6 +63,20 @@ def read_line(line: list[str]) -> dict[str, Any]:
         return "" if len(line) <= at or line[at] == "-" else line[at]
     return {"nr": int(line[1]), "verdict": word(2), "resolution": word(3),
             "kinds": word(4).split(",") if word(4) else [], "errno": word(5), "why": word(6), "evidence": line[7:]}
+
+
+def _judged(reply: Reply, answers: list[tuple[int, Judgement]]) -> Reply:
+    """The same as if the machine had judged: EVIDENCE_MAX of the evidence, and its counters."""
+    def word(text: str) -> str:
+        return text or "-"
+    counted = Counter(answer.resolution for _, answer in answers)
+    bad = [(nr, a) for nr, a in answers if a.verdict != "coherent"]
+    own = int(reply.env().get("not_coherent", "0"))
+    lines = [["x", str(nr), word(a.verdict), word(a.resolution), word(",".join(a.kinds)), word(a.errno), a.why,
+              *a.evidence[:EVIDENCE_MAX]] for nr, a in bad]
+    lines += [["env", "coherent", str(len(answers) - len(bad))], ["env", "not_coherent", str(own + len(bad))]]
+    lines += [["env", f"resolution:{name}", str(nr)] for name, nr in sorted(counted.items())]
+    return Reply(reply.lines + lines, reply.last)
 
 
 def _lines(reply: Reply) -> list[dict[str, Any]]:
@@ -309,11 +326,23 @@ class CellRun:
             yield chunk
 
     def _chunk(self, items: list[Item], at: int, marks: bool) -> Reply:
+        """A guest's histories are judged here: what it is slow at, others do beside it."""
+        if not self.k.machine.guest:
+            return self._explore(items, at, marks, str(self.k.machine.judge_path), None)
+        with JudgeEach(self.k.judge.program) as judge:
+            reply = self._explore(items, at, marks, "-", judge.take)
+            try:
+                return _judged(reply, judge.finish())
+            except EnvironmentFailed as err:
+                raise EnvironmentFailed(f"{self.cell.id}: {err}") from None
+
+    def _explore(self, items: list[Item], at: int, marks: bool, judge: str,
+                 take: Callable[[list[str]], None] | None) -> Reply:
         guest = self.k.machine.guest
         reply = self.k.agent.explore(
             (120 if guest else 60) + len(items) * (0.3 if guest else 0.1),
-            [(i.nr, self._text(i)) for i in items], run=self.k.nonce, dir=f"{self.k.mnt}/x{at}", mnt=self.k.mnt,
-            scratch=self.k.scratch, channel=self.cell.channel, judge=str(self.k.machine.judge_path),
+            [(i.nr, self._text(i)) for i in items], take, run=self.k.nonce, dir=f"{self.k.mnt}/x{at}", mnt=self.k.mnt,
+            scratch=self.k.scratch, channel=self.cell.channel, judge=judge,
             jobs=1 if marks else min(PROCESSES, len(items)), first=int(not at), mark=int(marks),
             turns=int(self.k.machine.emulated),
             deadline_ms=self.k.deadline_ms, grace_ms=self.k.grace_ms)
