@@ -332,13 +332,14 @@ static void explore(struct agent *a, const struct explore_params *p,
 
 void do_explore(struct agent *a, char **words, int nr)
 {
+	const char *judge = arg_find(words, nr, "judge");
 	struct explore_params p = {
 		.run = (uint32_t)arg_u64(words, nr, "run", 0),
 		.dir = arg_find(words, nr, "dir"),
 		.mnt = arg_find(words, nr, "mnt"),
 		.scratch = arg_find(words, nr, "scratch"),
 		.channel = arg_find(words, nr, "channel"),
-		.judge = arg_find(words, nr, "judge"),
+		.judge = judge && strcmp(judge, "-") ? judge : NULL,
 		.deadline_ms = (unsigned int)arg_u64(words, nr, "deadline_ms", 3000),
 		.grace_ms = (unsigned int)arg_u64(words, nr, "grace_ms", 120),
 		.jobs = (unsigned int)arg_u64(words, nr, "jobs", 4),
@@ -352,7 +353,7 @@ void do_explore(struct agent *a, char **words, int nr)
 
 	if (p.first)
 		forget_chunks();
-	if (!p.dir || !p.mnt || !p.scratch || !p.channel || !p.judge || !p.jobs ||
+	if (!p.dir || !p.mnt || !p.scratch || !p.channel || !judge || !p.jobs ||
 	    p.jobs > EXPLORE_JOBS_MAX)
 		agent_line(a, "err 22 explore%%20needs%%20dir,%%20mnt,%%20scratch,%%20channel,"
 			   "%%20judge,%%20jobs");

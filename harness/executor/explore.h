@@ -87,7 +87,8 @@ struct explore_shared {
 
 struct explore_params {
 	uint32_t run;
-	const char *dir, *mnt, *scratch, *channel, *judge;
+	const char *dir, *mnt, *scratch, *channel;
+	const char *judge; /* a program; NULL: histories are for the runner, whose judge has them */
 	unsigned int deadline_ms, grace_ms, jobs;
 	_Bool guest, first, mark; /* mark: say where it is before each sequence */
 	_Bool turns;
@@ -126,6 +127,8 @@ extern const char *const explore_resolutions[EXPLORE_RESOLUTIONS];
 void explore_take_line(void *arg, char *line);
 /* Of a sequence that is not judged. */
 void explore_say(struct explore_answers *all, uint32_t nr, const char *verdict, const char *why);
+/* Its history, for the runner to have it judged. */
+void explore_hand_over(struct explore_answers *all, uint32_t nr, const struct pf_history *h);
 /* If its history @h says that a modification time did not move (mtime.c). */
 void explore_say_unnoticed(struct explore_answers *all, uint32_t nr, const struct pf_history *h);
 

@@ -82,6 +82,24 @@ void explore_take_line(void *arg, char *line)
 		snprintf(w->evidence[w->nr_evidence++], sizeof(w->evidence[0]), "%s", value);
 }
 
+#define PIECE_BYTES 2500u /* a third of a line, even if every byte of it is written %XX */
+
+void explore_hand_over(struct explore_answers *all, uint32_t nr, const struct pf_history *h)
+{
+	char piece[PIECE_BYTES + 1], token[3 * PIECE_BYTES + 1];
+	size_t at = 0;
+
+	do {
+		size_t len = h->used - at < PIECE_BYTES ? h->used - at : PIECE_BYTES;
+
+		memcpy(piece, h->buf + at, len);
+		piece[len] = '\0';
+		at += len;
+		pf_token_encode(token, sizeof(token), piece);
+		agent_line(all->a, "y %u %s %s", nr, at < h->used ? "more" : "end", token);
+	} while (at < h->used);
+}
+
 /* A write that a sync has followed and of which the modification time knows nothing (mtime.c). */
 static bool unnoticed(const struct pf_history *h)
 {

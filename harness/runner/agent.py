@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
+from urllib.parse import unquote_to_bytes
 
 from .errors import AgentTimeout
 
@@ -25,18 +26,7 @@ def decode(token: str) -> str:
         return ""
     if "%" not in token:
         return token
-    raw = token.encode("utf-8", "surrogateescape")
-    out = bytearray()
-    at = 0
-    while at < len(raw):
-        digits = raw[at + 1:at + 3]
-        if raw[at] == 0x25 and len(digits) == 2 and all(d in b"0123456789ABCDEFabcdef" for d in digits):
-            out.append(int(digits, 16))
-            at += 3
-            continue
-        out.append(raw[at])
-        at += 1
-    return out.decode("utf-8", "surrogateescape")
+    return unquote_to_bytes(token.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
 
 
 class Transport(Protocol):
@@ -126,7 +116,8 @@ class Agent:
         self.transport.send(" ".join(encode(t) for t in tokens))
         return self._reply(tokens[0], timeout_s)
 
-    def _reply(self, what: str, timeout_s: float) -> Reply:
+    def _reply(self, what: str, timeout_s: float, take: Callable[[list[str]], None] | None = None) -> Reply:
+        """`take` gets the lines `y` as they come."""
         until = time.monotonic() + timeout_s
         lines: list[list[str]] = []
         while True:
@@ -142,6 +133,9 @@ class Agent:
                 continue
             if tokens_in[0] == "at":
                 self.mark = [int(t) for t in tokens_in[1:] if t.isdigit()]
+                continue
+            if tokens_in[0] == "y" and take:
+                take(tokens_in[1:])
                 continue
             if tokens_in[0] in ("ok", "err"):
                 return Reply(lines, tokens_in)
@@ -186,12 +180,14 @@ class Agent:
     def race(self, timeout_s: float, **keys: str | int) -> Reply:
         return self.request("race", *(f"{k}={v}" for k, v in keys.items()), timeout_s=timeout_s)
 
-    def explore(self, timeout_s: float, sequences: list[tuple[int, str]], **keys: str | int) -> Reply:
-        """`sequences` are number and text. Where it was last is in self.mark, also when it dies."""
+    def explore(self, timeout_s: float, sequences: list[tuple[int, str]],
+                take: Callable[[list[str]], None] | None = None, **keys: str | int) -> Reply:
+        """`sequences` are number and text. Where it was last is in self.mark, also when it dies. With judge=- `take`
+        gets the pieces of histories, NR, more|end, TEXT, as they come."""
         self.mark = []
         head = " ".join(["explore", *(encode(f"{k}={v}") for k, v in keys.items())])
         self.transport.send("\n".join([head, *(f"seq {nr} {encode(text)}" for nr, text in sequences), "go"]))
-        return self._reply("explore", timeout_s)
+        return self._reply("explore", timeout_s, take)
 
     def explore_views(self, timeout_s: float, **keys: str | int) -> Reply:
         return self.request("explore-views", *(f"{k}={v}" for k, v in keys.items()), timeout_s=timeout_s)

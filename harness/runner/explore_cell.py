@@ -9,6 +9,7 @@ with its history kept.
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -19,6 +20,7 @@ from .batch import BatchFailed, FsRun, Mode
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
 from .explore_state import STATE_SCHEMA, Cell, ExploreCase, Item, Progress, load_progress
 from .findings import Candidate, Finding, embeds, family, name_of
+from .judge import JudgeEach, Judgement
 from .klog import classify_console, kind_of
 from .plan import Case, Sequence
 from .store import write_atomic
@@ -30,8 +32,10 @@ CHUNK_ITEMS, CHUNK_BYTES = 1000, 64 << 20
 BATCH_ITEMS, BATCH_BYTES = 4000, 192 << 20
 FIRST_RATE = 100  # sequences a second, before it is known
 CONFIRM_PER_SIGNATURE = 3  # sequences of one kind that are tried before it is called not reproducible
+EVIDENCE_MAX = 3           # as explore.h
 PROCESSES = 4              # also wait for pins and disks
 JUDGE_FAILED = "the judge failed"  # what executor/explore_child.c says then
+UNJUDGED_MAX = 3           # in a row: it is not the sequences
 
 
 class Machine(Exception):
@@ -40,6 +44,13 @@ class Machine(Exception):
     def __init__(self, verdict: str, why: str, nr: int = 0, mark: list[int] | None = None) -> None:
         super().__init__(why)
         self.verdict, self.why, self.nr, self.mark = verdict, why, nr, mark or []
+
+
+class Unjudged(Machine):
+    """The judge failed on one of them: found by halves, set aside, and never a pass."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("broken", why)
 
 
 class OutOfTime(Exception):
@@ -63,6 +74,20 @@ def read_line(line: list[str]) -> dict[str, Any]:
             "kinds": word(4).split(",") if word(4) else [], "errno": word(5), "why": word(6), "evidence": line[7:]}
 
 
+def _judged(reply: Reply, answers: list[tuple[int, Judgement]]) -> Reply:
+    """The same as if the machine had judged: EVIDENCE_MAX of the evidence, and its counters."""
+    def word(text: str) -> str:
+        return text or "-"
+    counted = Counter(answer.resolution for _, answer in answers)
+    bad = [(nr, a) for nr, a in answers if a.verdict != "coherent"]
+    own = int(reply.env().get("not_coherent", "0"))
+    lines = [["x", str(nr), word(a.verdict), word(a.resolution), word(",".join(a.kinds)), word(a.errno), a.why,
+              *a.evidence[:EVIDENCE_MAX]] for nr, a in bad]
+    lines += [["env", "coherent", str(len(answers) - len(bad))], ["env", "not_coherent", str(own + len(bad))]]
+    lines += [["env", f"resolution:{name}", str(nr)] for name, nr in sorted(counted.items())]
+    return Reply(reply.lines + lines, reply.last)
+
+
 def _lines(reply: Reply) -> list[dict[str, Any]]:
     return [read_line(line) for line in reply.lines if line[0] == "x" and len(line) > 6]
 
@@ -77,6 +102,7 @@ class CellRun:
         self.path = kernel.store.folder / "explore" / cell.id / "state.json"
         self.progress = self._load()
         self.known_logs: set[str] = set()
+        self.unjudged = 0  # sequences on which the judge failed, since it last did not
 
     # --- state ------------------------------------------------------------------------------
 
@@ -190,6 +216,10 @@ class CellRun:
                 if culprit is None:
                     self.progress.set_aside.append(f"{end.why} (not again when its sequences were run in parts)")
                     return
+                if isinstance(end, Unjudged):
+                    self._unjudged(culprit, end)
+                    todo = [i for i in todo if i is not culprit]
+                    continue
                 self._deadly(culprit, end)
                 todo = [i for i in todo if i is not culprit and not self._under_deadly(i)]
                 continue
@@ -197,6 +227,7 @@ class CellRun:
                 self.fs_run.dirty = True
                 self._blame(todo, failed)
                 return
+            self.unjudged = 0
             for reply in attempt.replies:
                 self._count(reply)
             self.progress.looked_after_remount += attempt.looked
@@ -256,6 +287,15 @@ class CellRun:
                     out[item.nr] = item
         return [out[nr] for nr in sorted(out)]
 
+    def _unjudged(self, item: Item, end: Machine) -> None:
+        """Alone it is judged as a case is; a judge that fails on whatever it gets is no judge."""
+        self.unjudged += 1
+        if self.unjudged == UNJUDGED_MAX:
+            raise EnvironmentFailed(f"{self.cell.id}: {end.why}")
+        self.progress.set_aside.append(f"sequence {item.nr}: {end.why}")
+        self.progress.ran += 1
+        self._candidate(item, {"verdict": "broken", "kinds": ["died"], "why": end.why})
+
     def _deadly(self, item: Item, end: Machine) -> None:
         text, steps = self._text(item), self.enumeration.steps(item.word)
         kind = {"hung": "hang", "broken": "died"}.get(end.verdict, "kernel-fault")
@@ -310,11 +350,23 @@ class CellRun:
             yield chunk
 
     def _chunk(self, items: list[Item], at: int, marks: bool) -> Reply:
+        """A guest's histories are judged here: what it is slow at, others do beside it."""
+        if not self.k.machine.guest:
+            return self._explore(items, at, marks, str(self.k.machine.judge_path), None)
+        with JudgeEach(self.k.judge.program) as judge:
+            reply = self._explore(items, at, marks, "-", judge.take)
+            try:
+                return _judged(reply, judge.finish())
+            except EnvironmentFailed as err:
+                raise Unjudged(str(err)) from None
+
+    def _explore(self, items: list[Item], at: int, marks: bool, judge: str,
+                 take: Callable[[list[str]], None] | None) -> Reply:
         guest = self.k.machine.guest
         reply = self.k.agent.explore(
             (120 if guest else 60) + len(items) * (0.3 if guest else 0.1),
-            [(i.nr, self._text(i)) for i in items], run=self.k.nonce, dir=f"{self.k.mnt}/x{at}", mnt=self.k.mnt,
-            scratch=self.k.scratch, channel=self.cell.channel, judge=str(self.k.machine.judge_path),
+            [(i.nr, self._text(i)) for i in items], take, run=self.k.nonce, dir=f"{self.k.mnt}/x{at}", mnt=self.k.mnt,
+            scratch=self.k.scratch, channel=self.cell.channel, judge=judge,
             jobs=1 if marks else min(PROCESSES, len(items)), first=int(not at), mark=int(marks),
             turns=int(self.k.machine.emulated),
             deadline_ms=self.k.deadline_ms, grace_ms=self.k.grace_ms)
@@ -335,8 +387,8 @@ class CellRun:
             nr = next((int(w) for w in reply.last[2:] if w.isdigit()), 0)
             raise Machine("hung", "a process cannot be killed: " + " ".join(reply.last[3:]), nr)
         why = " ".join(reply.last[2:])
-        if JUDGE_FAILED in why:  # on one of them: found by halves, set aside, and never a pass
-            raise Machine("broken", why)
+        if JUDGE_FAILED in why:
+            raise Unjudged(why)
         raise EnvironmentFailed(f"{self.cell.id}: executor: {why}")
 
     def _check_log(self) -> None:

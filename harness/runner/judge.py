@@ -4,12 +4,14 @@
 import os
 import select
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .agent import decode
+from .errors import EnvironmentFailed
 
 TIMEOUT_S = 60.0
 
@@ -100,3 +102,94 @@ class Judge:
                 except OSError:
                     pass
             self.child = None
+
+
+class JudgeEach:
+    """`pinfault-judge --each` beside one request of an exploration: histories go in piece by piece while the machine
+    works, the answers are read at the end. What goes wrong is kept until then, so that the reply under way is read to
+    its end. One request each: nothing can be left over in it from one that was broken off."""
+
+    def __init__(self, program: Path) -> None:
+        self.failed = ""
+        self.numbers: list[int] = []        # of the histories it has, in order
+        self.pieces: dict[int, str] = {}    # of those that are not whole yet
+        self.answers = tempfile.TemporaryFile()  # as long as they like: it never waits for us
+        try:
+            self.child: subprocess.Popen[bytes] | None = subprocess.Popen(
+                [str(program), "--each"], stdin=subprocess.PIPE, stdout=self.answers)
+            assert self.child.stdin
+            os.set_blocking(self.child.stdin.fileno(), False)
+        except OSError as err:
+            self.child = None
+            self.failed = str(err)
+
+    def __enter__(self) -> "JudgeEach":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def take(self, words: list[str]) -> None:
+        """NR, more|end, TEXT."""
+        nr = int(words[0])
+        self.pieces[nr] = self.pieces.get(nr, "") + words[2]
+        if words[1] == "end":
+            self.numbers.append(nr)
+            self._write((self.pieces.pop(nr) + ".\n").encode("utf-8", "surrogateescape"))
+
+    def _write(self, data: bytes) -> None:
+        left = memoryview(data)
+        while left and not self.failed:
+            assert self.child and self.child.stdin
+            fd = self.child.stdin.fileno()
+            try:
+                if not select.select([], [fd], [], TIMEOUT_S)[1]:
+                    raise OSError(f"takes nothing for {TIMEOUT_S:.0f} s")
+                left = left[os.write(fd, left):]
+            except OSError as err:
+                self.failed = str(err)
+
+    def finish(self) -> list[tuple[int, Judgement]]:
+        """The answer for each history, in the order in which they came. EnvironmentFailed unless there is one for
+        each, and no history was cut off."""
+        text = "" if self.failed else self._rest()
+        out: list[Judgement] = []
+        rows: list[tuple[str, str]] = []
+        for line in text.splitlines():
+            key, _, value = line.partition(" ")
+            rows.append((key, decode(value)))
+            if key == "end":
+                out.append(answer(rows))
+                rows = []
+        if not self.failed and self.pieces:
+            self.failed = f"the history of {min(self.pieces)} has no end"
+        if not self.failed and (rows or len(out) != len(self.numbers)):
+            self.failed = f"{len(out)} answers to {len(self.numbers)} histories"
+        if self.failed:
+            raise EnvironmentFailed(f"the judge failed: {self.failed}")
+        return list(zip(self.numbers, out))
+
+    def _rest(self) -> str:
+        assert self.child and self.child.stdin
+        try:
+            self.child.stdin.close()
+            code = self.child.wait(TIMEOUT_S)
+        except (OSError, subprocess.TimeoutExpired) as err:
+            self.failed = str(err)
+            return ""
+        if code not in (0, 2):  # 2: a history could not be judged, and its answer says so
+            self.failed = f"exit {code}"
+        self.answers.seek(0)
+        return self.answers.read().decode("utf-8", "replace")
+
+    def close(self) -> None:
+        if self.child:
+            self.child.kill()
+            self.child.wait(10)
+            assert self.child.stdin
+            try:
+                self.child.stdin.close()
+            except OSError:
+                pass
+        self.child = None
+        self.answers.close()

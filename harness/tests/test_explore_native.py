@@ -11,6 +11,7 @@ import unittest
 from pathlib import Path
 
 from harness.runner.agent import decode, encode
+from harness.runner.judge import JudgeEach
 from harness.runner.proc import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +34,7 @@ class Reply:
         self.last = next(r for r in rows if r[0] in ("ok", "err"))
         self.env = {r[1]: " ".join(r[2:]) for r in rows if r[0] == "env"}
         self.said = {int(r[1]): r[2:] for r in rows if r[0] == "x"}
+        self.pieces = [r[1:] for r in rows if r[0] == "y"]
         self.marks = [r for r in rows if r[0] == "at"]
 
 
@@ -96,6 +98,27 @@ class Requests(unittest.TestCase):
         self.assertEqual((got.said[5][0], got.said[6][0], got.said[7][0]), ("skipped", "broken", "skipped"))
         self.assertIn("freeze touches other files", got.said[5][4])
         self.assertEqual((got.env["coherent"], got.env["not_coherent"]), ("2", "5"))
+
+    def test_histories_for_the_runner(self) -> None:
+        """judge=-: they are what its own judge gets, the long ones in pieces."""
+        long = CLEAN + "".join(f"write A {4096 * (i % 4)} 64\nread A 0 16K direct\n" for i in range(40))
+        all_of_them = {1: CLEAN, 2: SWAPPED, 3: CLEAN + "freeze A\n", 4: long, 5: "file A\n"}
+        self.ask(all_of_them)
+        here = self.reply()
+        self.ask(all_of_them, judge="-")
+        got = self.reply()
+        self.assertEqual((here.last, got.last), (["ok", "ran"], ["ok", "ran"]))
+        self.assertEqual((set(got.said), got.env["coherent"], got.env["not_coherent"]), ({3, 5}, "0", "2"))
+        self.assertGreater(len(got.pieces), 3)
+        with JudgeEach(BUILD / "pinfault-judge") as judge:
+            for words in got.pieces:
+                judge.take(words)
+            answers = dict(judge.finish())
+        self.assertEqual(set(answers), {1, 2, 4})
+        self.assertEqual((answers[1].verdict, answers[4].verdict), ("coherent", "coherent"))
+        two = answers[2]
+        self.assertEqual([two.verdict, two.resolution, ",".join(two.kinds)], here.said[2][:3])
+        self.assertEqual(here.env["coherent"], "2")
 
     def test_after_the_remount(self) -> None:
         self.ask({nr: CLEAN for nr in range(1, 21)})

@@ -11,9 +11,9 @@ from unittest import mock
 from .fake_machine import FakeMachine
 from .test_runner_enumeration import FAULTS
 from .test_runner_execute import Bench
-from harness.runner import cli, explore_cell, explore_report
+from harness.runner import cli, explore_cell, explore_report, judge
 from harness.runner.alphabet import parse
-from harness.runner.errors import EXIT_USAGE, UsageError
+from harness.runner.errors import EXIT_USAGE, EnvironmentFailed, UsageError
 from harness.runner.explore import RATES, Explore, ExploreKernel, duration, estimate
 from harness.runner.explore_state import Cell, load_progress
 
@@ -26,6 +26,12 @@ step hold A 0 4K
 step land
 """
 JUDGE = """#!/bin/sh
+if [ "$1" = --each ]; then # the fake machine's histories say what is to be answered
+	while read -r line; do
+		case $line in .) echo end ;; *) echo "$line" ;; esac
+	done
+	exit 0
+fi
 [ "$1" = --stdin ] || exit 2
 while read -r path; do
 	if grep -q BAD "$path"; then echo "verdict corrupt"; echo "resolution lost"; echo "kind lost-write"
@@ -63,6 +69,63 @@ class Explored(Bench):
             self.machine.history_of = lambda nr: bad[1] if broken else []
             return original(words, keys)
         self.machine.do_case = case  # type: ignore[method-assign]
+
+    def judge_that(self, what: str) -> None:
+        """In place of the part that judges explored histories; sh."""
+        self.judge.write_text(JUDGE.replace("if [", f'if [ "$1" = --each ]; then\n{what}\nfi\nif [', 1))
+
+    def never_a_pass(self, why: str) -> None:
+        with self.assertRaisesRegex(EnvironmentFailed, f"6.1/xfs/dio-read: the judge failed: .*{why}"):
+            self.explore()
+        state = self.store.folder / "explore/6.1/xfs/dio-read/state.json"
+        self.assertFalse(state.exists() and load_progress(state).coherent)
+
+    def test_a_judge_that_dies_is_never_a_pass(self) -> None:
+        one = "read -r a; read -r b; read -r c; echo verdict coherent; echo end"
+        self.judge_that(f"{one}; kill -9 $$")
+        self.never_a_pass("exit -9|Broken pipe")
+        self.judge_that("exit 0")
+        self.never_a_pass("0 answers to|Broken pipe")
+        self.judge_that("cat >/dev/null; echo verdict coherent; exit 0")  # cut off in the middle of an answer
+        self.never_a_pass("0 answers to 1 histories")
+        self.judge_that("exec sleep 60")
+        with mock.patch.object(judge, "TIMEOUT_S", 0.3):
+            self.never_a_pass("timed out|takes nothing")
+        self.judge.unlink()
+        self.never_a_pass("No such file")
+
+    def test_a_history_without_an_end_is_never_a_pass(self) -> None:
+        original = self.machine.do_explore
+        self.machine.do_explore = lambda words, keys: [  # type: ignore[method-assign]
+            line for line in original(words, keys) if not line.startswith("y 2 end")]
+        cell = self.explore()
+        self.assertEqual(cell["set_aside"], ["sequence 2: the judge failed: the history of 2 has no end"])
+        self.assertEqual(cell["coherent"], cell["ran"] - 1)
+
+    def test_one_answer_for_each(self) -> None:
+        """A judge that leaves one out: alone it answers, and that is what counts."""
+        one = "read -r a; read -r b; read -r c; echo verdict coherent; echo end"
+        self.judge_that(f"{one}; cat >/dev/null; exit 0")
+        cell = self.explore()
+        self.assertEqual((cell["coherent"], cell["set_aside"]), (cell["ran"], []))
+        self.assertGreater(len(self.machine.chunks), cell["ran"])
+
+    def test_nothing_of_a_chunk_that_broke_off_is_counted(self) -> None:
+        """The machine dies in the middle of a history, and what came before it is said again."""
+        original, broke = self.machine.do_explore, []
+
+        def breaks_off(words: object, keys: dict[str, str]) -> list[str]:
+            lines = original(words, keys)
+            if broke or len(self.machine.following) < 12:
+                return lines
+            broke.append(True)
+            self.machine.dying = lines[:7]  # three of them, and a piece
+            self.machine.alive = False
+            return []
+        self.machine.do_explore = breaks_off  # type: ignore[method-assign]
+        cell = self.explore()
+        self.assertEqual((bool(broke), cell["ran"], cell["coherent"], cell["findings"]), (True, 73, 73, []))
+        self.assertEqual(self.machine.boots, 2)
 
     def test_all_well(self) -> None:
         cell = self.explore()
