@@ -7,8 +7,10 @@
  * passes.
  */
 #include <check.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -232,6 +234,67 @@ START_TEST(test_hold_and_land)
 			s->variant, len_bytes, before, during, pins_held());
 	}
 	bench_close(&b);
+}
+END_TEST
+
+/* Threads of this process, without those that io_uring makes as it likes. */
+static int nr_threads(void)
+{
+	char path[300], comm[32];
+	struct dirent *e;
+	DIR *dir = opendir("/proc/self/task");
+	int nr = 0;
+
+	while (dir && (e = readdir(dir))) {
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
+		f = *e->d_name == '.' ? NULL : fopen(path, "re");
+		if (!f)
+			continue;
+		nr += fgets(comm, sizeof(comm), f) && strncmp(comm, "iou-", 4) != 0;
+		fclose(f);
+	}
+	if (dir)
+		closedir(dir);
+	return nr;
+}
+
+/* One hold after the other, in the same memory and the same thread: each is held before its data
+ * comes, whatever the one before has left there. */
+START_TEST(test_held_again)
+{
+	static const size_t lens[] = { 8192, 64, 4160, 1 << 20, 12288, 4096, 1 << 20, 64, 20544 };
+	const struct subject *s = &subjects[_i];
+	int before = nr_threads(), first = 0;
+	struct bench b;
+
+	if (s->ops->hold_kind != PF_HOLD_INFLIGHT || !usable(s))
+		return;
+	ck_assert_int_eq(bench_open(&b, s, "ext4", BIG_BYTES), 0);
+	for (size_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
+		/* O_DIRECT reads whole blocks. */
+		size_t unit = s->ops->class == PF_CLASS_SYSCALL || !strcmp(s->name, "pvm-writev") ?
+				      64 : 4096;
+		size_t len_bytes = (lens[i] + unit - 1) / unit * unit;
+		struct pf_io io = { .file = &b.file, .off_bytes = 4096, .len_bytes = len_bytes,
+				    .data = b.data };
+
+		memset(b.file.map, 0, BIG_BYTES);
+		ck_assert_msg(!s->ops->hold(&b.ch, &io), "%s/%s, hold %zu of %zu bytes: %s",
+			      s->name, s->variant, i, len_bytes, io.detail);
+		/* Of a write(2) the first half may be there, at most 2048 bytes. */
+		ck_assert(all_zero(b.file.map + 4096 + len_bytes / 2, len_bytes - len_bytes / 2));
+		ck_assert_int_eq(s->ops->land(&b.ch, &io), (long)len_bytes);
+		check_arrived(&b, &io);
+		first = first ? first : nr_threads();
+		ck_assert_int_eq(nr_threads(), first);
+	}
+	ck_assert_int_gt(first, before);
+	bench_close(&b);
+	for (int ms = 0; nr_threads() != before && ms < 1000; ms++)
+		poll(NULL, 0, 1); /* a joined thread may be listed for a moment */
+	ck_assert_int_eq(nr_threads(), before);
 }
 END_TEST
 
@@ -529,6 +592,7 @@ static Suite *gup_suite(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, test_plain_writes, 0, 2 * NR_SUBJECTS);
 	tcase_add_loop_test(tc, test_hold_and_land, 0, 2 * NR_SUBJECTS);
+	tcase_add_loop_test(tc, test_held_again, 0, NR_SUBJECTS);
 	tcase_add_loop_test(tc, test_pin_is_counted, 0, NR_SUBJECTS);
 	tcase_add_loop_test(tc, test_fault_while_held, 0, 3 * NR_SUBJECTS);
 	tcase_add_loop_test(tc, test_many_holds, 0, NR_SUBJECTS);

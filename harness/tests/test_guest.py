@@ -379,6 +379,7 @@ class CommandLine(unittest.TestCase):
     def test_parameters_are_encoded(self) -> None:
         line = qemu.kernel_command_line({"run": "sh -c 'a b%'", "keep": "/tmp/a b\0/tmp/c"})
         self.assertIn("pinfault.run=sh%20-c%20%27a%20b%25%27", line)
+        self.assertIn(" lsm=capability ", line)
         self.assertIn("pinfault.keep=/tmp/a%20b pinfault.keep=/tmp/c", line)
         with self.assertRaisesRegex(GuestError, "too long"):
             qemu.kernel_command_line({"run": "x" * 2000})

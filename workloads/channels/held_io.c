@@ -25,13 +25,20 @@
 
 int held_io_init(struct held_io *h)
 {
-	h->running = false;
+	h->running = h->has_thread = h->over = false;
+	sem_init(&h->go, 0, 0);
 	h->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return h->done_fd < 0 ? -errno : 0;
 }
 
 void held_io_exit(struct held_io *h)
 {
+	if (h->has_thread) {
+		h->over = true;
+		sem_post(&h->go);
+		pthread_join(h->thread, NULL);
+	}
+	h->has_thread = false;
 	if (h->done_fd >= 0)
 		close(h->done_fd);
 	h->done_fd = -1;
@@ -40,28 +47,45 @@ void held_io_exit(struct held_io *h)
 static void *held_io_main(void *arg)
 {
 	struct held_io *h = arg;
+	int tid = (int)syscall(SYS_gettid);
 	uint64_t one = 1;
 	ssize_t n;
 
-	atomic_store(&h->tid, (int)syscall(SYS_gettid));
-	h->result = h->run(h);
-	n = write(h->done_fd, &one, sizeof(one));
-	(void)n;
-	return NULL;
+	for (;;) {
+		while (sem_wait(&h->go))
+			;
+		if (h->over)
+			return NULL;
+		atomic_store(&h->tid, tid);
+		h->result = h->run(h);
+		n = write(h->done_fd, &one, sizeof(one));
+		(void)n;
+	}
 }
 
-int held_io_start(struct held_io *h)
+static int make_thread(struct held_io *h)
 {
 	sigset_t all, old;
 	int rc;
 
-	atomic_store(&h->tid, 0);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	rc = -pthread_create(&h->thread, NULL, held_io_main, h);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	h->running = !rc;
+	h->has_thread = !rc;
 	return rc;
+}
+
+int held_io_start(struct held_io *h)
+{
+	int rc = h->has_thread ? 0 : make_thread(h);
+
+	if (rc)
+		return rc;
+	atomic_store(&h->tid, 0);
+	h->running = true;
+	sem_post(&h->go);
+	return 0;
 }
 
 long held_io_finish(struct held_io *h, unsigned int deadline_ms)
@@ -74,7 +98,6 @@ long held_io_finish(struct held_io *h, unsigned int deadline_ms)
 		return -ETIMEDOUT;
 	n = read(h->done_fd, &count, sizeof(count));
 	(void)n;
-	pthread_join(h->thread, NULL);
 	h->running = false;
 	return h->result;
 }

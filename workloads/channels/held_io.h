@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * held_io.h - an I/O in a thread of its own, so that whoever began it can go on while it is held.
+ *
+ * The first I/O makes the thread, and it waits for the next ones: to make and end one costs more
+ * than what it does, and with its stack goes the TLB.
  */
 #ifndef PF_HELD_IO_H
 #define PF_HELD_IO_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -29,17 +33,23 @@ struct held_io {
 
 	/* held_io.c's */
 	pthread_t thread;
-	int done_fd; /* eventfd: readable once run returned */
-	_Atomic int tid;
+	bool has_thread;
+	sem_t go;     /* there is something to run, or to end for */
+	bool over;    /* it is to end */
+	int done_fd;  /* eventfd: readable once run returned */
+	_Atomic int tid; /* 0 until it has begun */
 	long result;
-	bool running; /* begun and not joined */
+	bool running; /* begun and not finished */
 };
 
 /* Make @h startable. 0 or -errno. */
 int held_io_init(struct held_io *h);
-/* Release it; accepts one never initialised with done_fd -1. Not while it is running. */
+/*
+ * End its thread and release it; accepts one never initialised with done_fd -1. Not while it is
+ * running.
+ */
 void held_io_exit(struct held_io *h);
-/* Run h->run in a thread. 0 or -errno. */
+/* Run h->run in its thread. 0 or -errno. */
 int held_io_start(struct held_io *h);
 /*
  * Wait for run to return and give its result. -ETIMEDOUT after @deadline_ms: h->running stays true

@@ -34,6 +34,12 @@ static uint8_t *slot_addr(const struct held_uffd *p, unsigned int nr)
 	return p->area + (size_t)nr * SLOT_BYTES;
 }
 
+/* Of a slot, at most: whole pages for @len_bytes, and one for the head. */
+static size_t slot_used(size_t len_bytes)
+{
+	return (len_bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES + PAGE_BYTES;
+}
+
 /* A userfaultfd that also reports faults of the kernel: root, or vm.unprivileged_userfaultfd. */
 static int open_uffd(char *why, size_t why_bytes)
 {
@@ -206,8 +212,10 @@ static long finish(struct held_uffd *p, struct held_io *h, const void *data,
 	if (rc)
 		return rc;
 	n = held_io_finish(h, deadline_ms);
-	if (!h->running) /* the next hold must fault again */
-		madvise(slot_addr(p, h->nr), SLOT_BYTES, MADV_DONTNEED);
+	/* The next hold must fault again. No more than what was there: a large range empties the
+	 * whole TLB. */
+	if (!h->running)
+		madvise(slot_addr(p, h->nr), slot_used(h->len_bytes), MADV_DONTNEED);
 	return n;
 }
 
