@@ -23,6 +23,7 @@ from .proc import run, start_time
 
 IMAGE_BYTES = 1 << 30  # sparse
 MOUNT_ROOT = Path("/run/pinfault")
+LOOP_CONTROL = Path("/dev/loop-control")
 
 
 def state_dir() -> Path:
@@ -229,6 +230,16 @@ def supports_dax(device: str) -> bool:
         return False
 
 
+def attach(image: str) -> str:
+    """A loop device for `image`. Raises EnvironmentFailed.
+
+    Where nobody made the node whose first use loads the driver (a guest of somebody else's), it is loaded by name.
+    """
+    if not LOOP_CONTROL.exists() and shutil.which("modprobe"):
+        run("modprobe", "loop")
+    return run("losetup", "--find", "--show", image, check=True).out.strip()
+
+
 class NativeSetup:
     """The loop image, folder and ledger of one run. Use as a context manager."""
 
@@ -259,7 +270,7 @@ class NativeSetup:
             with open(ledger.image, "wb") as f:
                 f.truncate(IMAGE_BYTES)
             try:
-                self.disk_dev = run("losetup", "--find", "--show", ledger.image, check=True).out.strip()
+                self.disk_dev = attach(ledger.image)
             except EnvironmentFailed:
                 cleanup_ledger(ledger, self.say)
                 raise

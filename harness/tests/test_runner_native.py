@@ -14,7 +14,7 @@ from harness.runner import native
 from harness.runner.errors import EnvironmentFailed, UsageError
 from harness.runner.fsconfig import FsConfig
 from harness.runner.fsops import Filesystem
-from harness.runner.proc import run, start_time
+from harness.runner.proc import Done, run, start_time
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = """
@@ -75,6 +75,19 @@ class Paths(unittest.TestCase):
                 folder.mkdir()
             native.cleanup_guests(Path(state))
             self.assertEqual([f.name for f in Path(state).iterdir()], [mine.name])
+
+    def test_the_loop_driver_is_loaded_where_nobody_made_its_node(self) -> None:
+        for node, words in ((Path("/nowhere/loop-control"), ["modprobe loop", "losetup --find --show x.img"]),
+                            (Path("/dev/null"), ["losetup --find --show x.img"])):
+            asked: list[str] = []
+
+            def answer(*argv: str, check: bool = False) -> Done:
+                asked.append(" ".join(argv))
+                return Done(0, "/dev/loop7\n", "")
+            with mock.patch.object(native, "LOOP_CONTROL", node), mock.patch.object(native, "run", answer), \
+                    mock.patch.object(native.shutil, "which", lambda tool: tool):
+                self.assertEqual(native.attach("x.img"), "/dev/loop7")
+            self.assertEqual(asked, words)
 
     def test_a_folder_outside_is_never_removed(self) -> None:
         with tempfile.TemporaryDirectory() as state:
