@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A hole punch on a DAX file that waits for a pin sleeps on when the pin is gone, because a clone of
- * the file has the shared block mapped.
+ * A hole punch on a DAX file that waits for a pin sleeps on when the pin is gone, because a
+ * clone of the file has the shared block mapped.
  *
  *	gcc -O2 -Wall -pthread -o reproduce reproduce.c
  *	mkfs.xfs -m reflink=1 -b size=4096 /dev/pmem0 && mount -o dax=always /dev/pmem0 /mnt
