@@ -42,8 +42,7 @@ void fell_text(const struct fell *f, int signal, char *out, size_t bytes)
 	const char *name;
 
 	if (f->signal != signal || !dladdr((const void *)f->ip, &where) || !where.dli_fname) {
-		snprintf(out, bytes, f->signal == signal ? "%d at %#zx, address %#zx" : "%d", signal,
-			 (size_t)f->ip, (size_t)f->addr);
+		snprintf(out, bytes, "%d", signal);
 		return;
 	}
 	name = strrchr(where.dli_fname, '/');

@@ -2,8 +2,8 @@
 /*
  * fell.h - where a process of ours died of a signal.
  *
- * The process notes it in memory that it shares with the agent, which is of the same program with the
- * same libraries at the same addresses, and gives the place its name.
+ * The process notes it in memory that it shares with the agent, which is of the same program with
+ * the same libraries at the same addresses, and gives the place its name.
  */
 #ifndef PF_FELL_H
 #define PF_FELL_H

@@ -263,6 +263,7 @@ class Whole(Bench):
 
     def setUp(self) -> None:
         super().setUp()
+        self.judge.write_text(JUDGE)
         self.machine = FakeMachine()
         self.store.meta["reduce"] = {}
         self.folder = Path(self.dir.name) / "was"
@@ -286,7 +287,6 @@ class Whole(Bench):
         return told
 
     def sequences_fail(self, when: Callable[[str], bool], as_a_case: Callable[[str], bool] | None = None) -> None:
-        self.judge.write_text(JUDGE)
         self.machine.on_explore = lambda text: "corrupt" if when(text) else "coherent"
         original = self.machine.do_case
 
