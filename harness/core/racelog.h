@@ -5,9 +5,8 @@
  * A stream of bytes: one header, then chunks. A chunk is a batch of records of one thread, in the
  * order of their invocation; chunks of different threads follow each other in any order. A record
  * is written when its operation has returned, so a thread needs no lock but for handing over a
- * chunk.
- * Each chunk promises how far its thread has come (next_inv_ns), and the reader merges the threads
- * by time up to the smallest promise: what it must keep is what lies between.
+ * chunk. Each chunk promises how far its thread has come (next_inv_ns), and the reader merges the
+ * threads by time up to the smallest promise: what it must keep is what lies between.
  *
  * All numbers are little endian, as the machine has them. Header and chunks carry an XXH64 (seed 0)
  * of what they hold, so that a flipped bit, a cut end or another file is refused by its offset.

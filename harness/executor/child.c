@@ -94,7 +94,7 @@ static void thaw(const char *mnt)
 static void report(struct agent *a, const char *mnt, pid_t pid, const char *text, bool answered,
 		   const struct fell *fell)
 {
-	char token[1024], where[200], died[600];
+	char token[1024], where[200];
 	const char *why = strchr(text, ' ');
 	int status = 0;
 	bool gone;
@@ -112,17 +112,17 @@ static void report(struct agent *a, const char *mnt, pid_t pid, const char *text
 	/* A child killed in the middle of a line leaves half of it: end that line first. */
 	if (!gone || !answered || WIFSIGNALED(status))
 		agent_line(a, "%s", "");
-	fell_text(fell, WTERMSIG(status), where, sizeof(where));
-	pf_token_encode(died, sizeof(died), where);
 	if (!gone) {
 		agent_line(a, "ok stuck %s", token);
 		return;
 	}
 	if (!answered || !strncmp(text, "hung", 4))
 		agent_line(a, "ok hung %s", answered ? token : "no%20answer");
-	else if (WIFSIGNALED(status))
-		agent_line(a, "ok died %s", died);
-	else if (!strncmp(text, "ran", 3))
+	else if (WIFSIGNALED(status)) {
+		fell_text(fell, WTERMSIG(status), where, sizeof(where));
+		pf_token_encode(token, sizeof(token), where);
+		agent_line(a, "ok died %s", token);
+	} else if (!strncmp(text, "ran", 3))
 		agent_line(a, "ok ran");
 	else if (!strncmp(text, "skip", 4))
 		agent_line(a, "ok skip %s", token);
@@ -143,7 +143,9 @@ void child_do(struct agent *a, int (*child_main)(void *arg, int out, int result)
 	pid_t pid;
 
 	if (fell == MAP_FAILED || pipe2(fds, O_CLOEXEC)) {
-		agent_line(a, "err %d pipe", errno);
+		agent_line(a, "err %d pipe%%20or%%20memory", errno);
+		if (fell != MAP_FAILED)
+			munmap(fell, sizeof(*fell));
 		return;
 	}
 	pid = fork();

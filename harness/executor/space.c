@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
-#include <string.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -41,15 +40,6 @@ unsigned int space_before_write(struct case_run *c)
 	return atomic_load(&c->reshaping) ? 0 : reshapes + 1;
 }
 
-/* Is there a step that takes all the space? Only then is there anything to ask. */
-static bool fills(const struct case_run *c)
-{
-	for (int i = 0; i < c->seq.nr_steps; i++)
-		if (c->seq.steps[i].fault && !strcmp(c->seq.steps[i].fault->name, "fill"))
-			return true;
-	return false;
-}
-
 /* Bytes of [from, to) with a block or a promise. -errno where that is not known. */
 static int64_t backed_bytes(int fd, uint64_t from, uint64_t to)
 {
@@ -68,7 +58,7 @@ void space_wrote(struct case_run *c, const struct pf_io *io, long n, uint32_t op
 	struct stat st;
 	int64_t backed;
 
-	if (n <= 0 || !mark || !fills(c) || faccessat(c->dirfd, ".fill", F_OK, 0) ||
+	if (n <= 0 || !mark || faccessat(c->dirfd, ".fill", F_OK, 0) ||
 	    fstat(io->file->fd, &st) || fstatfs(io->file->fd, &sfs))
 		return;
 	unit = (uint64_t)sfs.f_bsize;

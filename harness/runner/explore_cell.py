@@ -356,9 +356,13 @@ class CellRun:
         with JudgeEach(self.k.judge.program) as judge:
             reply = self._explore(items, at, marks, "-", judge.take)
             try:
-                return _judged(reply, judge.finish())
+                answers = judge.finish()
             except EnvironmentFailed as err:
                 raise Unjudged(str(err)) from None
+            silent = {i.nr for i in items} - {nr for nr, _ in answers} - {said["nr"] for said in _lines(reply)}
+            if silent:
+                raise Unjudged(f"{JUDGE_FAILED}: nothing was said of sequence {min(silent)}")
+            return _judged(reply, answers)
 
     def _explore(self, items: list[Item], at: int, marks: bool, judge: str,
                  take: Callable[[list[str]], None] | None) -> Reply:

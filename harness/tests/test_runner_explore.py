@@ -102,6 +102,14 @@ class Explored(Bench):
         self.assertEqual(cell["set_aside"], ["sequence 2: the judge failed: the history of 2 has no end"])
         self.assertEqual(cell["coherent"], cell["ran"] - 1)
 
+    def test_a_sequence_of_which_nothing_comes_is_never_a_pass(self) -> None:
+        original = self.machine.do_explore
+        self.machine.do_explore = lambda words, keys: [  # type: ignore[method-assign]
+            line for line in original(words, keys) if not line.startswith("y 2 ")]
+        cell = self.explore()
+        self.assertEqual(cell["set_aside"], ["sequence 2: the judge failed: nothing was said of sequence 2"])
+        self.assertEqual(cell["coherent"], cell["ran"] - 1)
+
     def test_one_answer_for_each(self) -> None:
         """A judge that leaves one out: alone it answers, and that is what counts."""
         one = "read -r a; read -r b; read -r c; echo verdict coherent; echo end"
