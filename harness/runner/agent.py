@@ -117,7 +117,7 @@ class Agent:
         return self._reply(tokens[0], timeout_s)
 
     def _reply(self, what: str, timeout_s: float, take: Callable[[list[str]], None] | None = None) -> Reply:
-        """`take` gets the lines `y` as they come."""
+        """`take` gets the lines `y` as they come. Where one says where it is, its time begins again."""
         until = time.monotonic() + timeout_s
         lines: list[list[str]] = []
         while True:
@@ -133,6 +133,7 @@ class Agent:
                 continue
             if tokens_in[0] == "at":
                 self.mark = [int(t) for t in tokens_in[1:] if t.isdigit()]
+                until = time.monotonic() + timeout_s
                 continue
             if tokens_in[0] == "y" and take:
                 take(tokens_in[1:])
@@ -180,14 +181,15 @@ class Agent:
     def race(self, timeout_s: float, **keys: str | int) -> Reply:
         return self.request("race", *(f"{k}={v}" for k, v in keys.items()), timeout_s=timeout_s)
 
-    def explore(self, timeout_s: float, sequences: list[tuple[int, str]],
+    def explore(self, silence_s: float, sequences: list[tuple[int, str]],
                 take: Callable[[list[str]], None] | None = None, **keys: str | int) -> Reply:
-        """`sequences` are number and text. Where it was last is in self.mark, also when it dies. With judge=- `take`
-        gets the pieces of histories, NR, more|end, TEXT, as they come."""
+        """`sequences` are number and text. Where it was last is in self.mark, also when it dies; AgentTimeout when it
+        has not said that for `silence_s`. With judge=- `take` gets the pieces of histories, NR, more|end, TEXT, as they
+        come."""
         self.mark = []
         head = " ".join(["explore", *(encode(f"{k}={v}") for k, v in keys.items())])
         self.transport.send("\n".join([head, *(f"seq {nr} {encode(text)}" for nr, text in sequences), "go"]))
-        return self._reply("explore", timeout_s, take)
+        return self._reply("explore", silence_s, take)
 
     def explore_views(self, timeout_s: float, **keys: str | int) -> Reply:
         return self.request("explore-views", *(f"{k}={v}" for k, v in keys.items()), timeout_s=timeout_s)

@@ -34,6 +34,8 @@ FIRST_RATE = 100  # sequences a second, before it is known
 CONFIRM_PER_SIGNATURE = 3  # sequences of one kind that are tried before it is called not reproducible
 EVIDENCE_MAX = 3           # as explore.h
 PROCESSES = 4              # also wait for pins and disks
+SLEEPERS = 16              # as explore.h: where a step waits for a held write(2), all that it takes is its grace
+SILENCE_S = {"native": 60.0, "guest": 120.0}  # it says every second where it is, and sees itself what stands still
 JUDGE_FAILED = "the judge failed"  # what executor/explore_child.c says then
 UNJUDGED_MAX = 3           # in a row: it is not the sequences
 
@@ -276,14 +278,17 @@ class CellRun:
             self.fs_run.dirty = True
             return guess
 
-    @staticmethod
-    def _near(items: list[Item], mark: list[int], reach: int = 64) -> list[Item]:
+    @property
+    def _processes(self) -> int:
+        return SLEEPERS if self.enumeration.first.holds_max == 1 else PROCESSES
+
+    def _near(self, items: list[Item], mark: list[int], reach: int = 64) -> list[Item]:
         """Those that may have been under way when it last said where it was."""
         at = {i.nr: n for n, i in enumerate(items)}
         out: dict[int, Item] = {}
         for nr in mark:
             if nr in at:
-                for item in items[at[nr]:at[nr] + reach * PROCESSES]:
+                for item in items[at[nr]:at[nr] + reach * self._processes]:
                     out[item.nr] = item
         return [out[nr] for nr in sorted(out)]
 
@@ -368,10 +373,10 @@ class CellRun:
                  take: Callable[[list[str]], None] | None) -> Reply:
         guest = self.k.machine.guest
         reply = self.k.agent.explore(
-            (120 if guest else 60) + len(items) * (0.3 if guest else 0.1),
-            [(i.nr, self._text(i)) for i in items], take, run=self.k.nonce, dir=f"{self.k.mnt}/x{at}", mnt=self.k.mnt,
+            SILENCE_S["guest" if guest else "native"], [(i.nr, self._text(i)) for i in items], take,
+            run=self.k.nonce, dir=f"{self.k.mnt}/x{at}", mnt=self.k.mnt,
             scratch=self.k.scratch, channel=self.cell.channel, judge=judge,
-            jobs=1 if marks else min(PROCESSES, len(items)), first=int(not at), mark=int(marks),
+            jobs=1 if marks else min(self._processes, len(items)), first=int(not at), mark=int(marks),
             turns=int(self.k.machine.emulated),
             deadline_ms=self.k.deadline_ms, grace_ms=self.k.grace_ms)
         how = reply.last[:2]

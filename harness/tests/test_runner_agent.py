@@ -2,6 +2,7 @@
 """The protocol's tokens and replies."""
 
 import unittest
+from unittest import mock
 
 from harness.runner.agent import Agent, decode, encode, late_histories
 from harness.runner.errors import AgentDied, AgentTimeout
@@ -56,6 +57,27 @@ class Requests(unittest.TestCase):
         asked: list[str] = []
         reply = Agent(script, asked.append).case(5, nr=9)
         self.assertEqual((reply.history(), asked, script.sent), (["note a", "note b"], ["forget"], ["case nr=9", "go"]))
+
+    def test_an_exploration_is_silent_only_while_it_says_nothing(self) -> None:
+        """However long it takes: a thousand sequences that sleep take minutes."""
+        clock = [0.0]
+        script = Script(*(f"at {nr}" for nr in range(9)), "ok ran")
+        say = script.recv
+
+        def recv(timeout_s: float) -> str:
+            clock[0] += 30
+            if timeout_s < 30:
+                raise AgentTimeout("silent")
+            return say(timeout_s)
+
+        script.recv = recv  # type: ignore[method-assign]
+        with mock.patch("harness.runner.agent.time.monotonic", lambda: clock[0]):
+            agent = Agent(script)
+            self.assertEqual(agent.explore(60, [(1, "# T")]).last, ["ok", "ran"])
+            self.assertEqual(agent.mark, [8])
+            script.lines = ["x not%20where%20it%20is"] * 9
+            with self.assertRaises(AgentTimeout):
+                agent.explore(60, [(1, "# T")])
 
     def test_hello(self) -> None:
         script = Script("env kernel 6.1.0", "channel store pte trivial full yes %-",
