@@ -58,12 +58,13 @@ class CaseLost(Exception):
 
 
 class BatchFailed(Exception):
-    """A check over the whole batch failed: kind and text of the finding."""
+    """A check over the whole batch failed: kind and text of the finding; of kernel messages their shapes."""
 
-    def __init__(self, kind: str, text: str) -> None:
+    def __init__(self, kind: str, text: str, shapes: frozenset[str] = frozenset()) -> None:
         super().__init__(text)
         self.kind = kind
         self.text = text
+        self.shapes = shapes
 
 
 @dataclass

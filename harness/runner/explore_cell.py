@@ -103,7 +103,7 @@ class CellRun:
         self.enumeration = explore.enumeration(kernel.hello.channels[cell.channel])
         self.path = kernel.store.folder / "explore" / cell.id / "state.json"
         self.progress = self._load()
-        self.known_logs: set[str] = set()
+        self.known_logs: set[str] = set()  # shapes of messages that a sequence alone has led to
         self.unjudged = 0  # sequences on which the judge failed, since it last did not
 
     # --- state ------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ class CellRun:
     def _blame(self, items: list[Item], failed: BatchFailed) -> None:
         if len(items) == 1:
             self._candidate(items[0], {"verdict": failed.kind, "kinds": [failed.kind], "why": failed.text})
-            self.known_logs.add(failed.text)
+            self.known_logs |= failed.shapes
             self.progress.ran += 1
             return
         self.k.say(f"{self.cell.id}: {failed.kind}: {failed.text[:160]}; redoing {len(items)} sequences by halves")
@@ -402,9 +402,9 @@ class CellRun:
 
     def _check_log(self) -> None:
         graded = self.k.klog.grade([text for _, _, text in self.k.agent.kmsg()])
-        text = " | ".join(f.text for f in graded[:4])
-        if graded and text not in self.known_logs:
-            raise BatchFailed(kind_of(graded), text)
+        new = [f for f in graded if f.shape not in self.known_logs]
+        if new:
+            raise BatchFailed(kind_of(new), " | ".join(f.text for f in new[:4]), frozenset(f.shape for f in new))
 
     def _check_pins(self, before: int | None) -> None:
         until = time.monotonic() + 2.0

@@ -49,6 +49,11 @@ class Finding:
             return "kernel-fault"
         return "checksum" if _CHECKSUM.search(self.text) else "kernel-log"
 
+    @property
+    def shape(self) -> str:
+        """The same for the same complaint about another inode, block or process."""
+        return _NOISE.sub("N", self.text)
+
 
 def kind_of(findings: list[Finding]) -> str:
     """One kind for several lines: the worst."""

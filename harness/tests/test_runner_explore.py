@@ -248,6 +248,24 @@ class Explored(Bench):
         found = [f for f in [*cell["findings"], *cell["unconfirmed"]] if f["family"] == "metadata"]
         self.assertEqual(sorted([v for v, _ in f["steps"]] for f in found), [["evict", "hold"], ["hold", "evict"]])
 
+    def test_a_complaint_of_the_kernel_is_looked_for_once(self) -> None:
+        """The same about another inode is the same; another is looked for too."""
+        inode = itertools.count(257)
+
+        def complain(text: str) -> str:
+            if "evict" in text:
+                self.machine.kmsg.append(f"BTRFS warning (device vda): csum failed root 5 ino {next(inode)} off 0")
+            if "punch" in text:
+                self.machine.kmsg.append("BTRFS error (device vda): bdev /dev/vda errs")
+            return "coherent"
+        self.machine.on_explore = complain
+        with mock.patch.object(explore_cell, "BATCH_ITEMS", 8):
+            cell = self.explore(2)
+        found = [f for f in [*cell["findings"], *cell["unconfirmed"]] if f["kinds"][0] in ("checksum", "kernel-log")]
+        self.assertEqual({k for f in found for k in f["kinds"]}, {"checksum", "kernel-log"})
+        again = len(self.machine.explored) - len(set(self.machine.explored))
+        self.assertLess(again, 2 * 3 * 8 + 8)
+
     def test_what_the_filesystem_has_not(self) -> None:
         self.machine.on_explore = lambda text: ("skipped punch: EOPNOTSUPP on this filesystem" if "punch" in text
                                                 else "coherent")
