@@ -232,8 +232,9 @@ static void see_cells(struct runs *r, const uint8_t *cells, uint64_t nr, uint32_
 }
 
 /*
- * [off, end) of what was read: @got bytes at @buf, which is @from in the file; then, if it was asked
- * for @want, a page that could not be read, as cells of value eERRNO. Returns where that ends.
+ * Of [off, end): what is in the look's buffer, @got bytes from @from on; and if it was asked for
+ * @want and got less, a page that could not be read, as cells of value eERRNO. Returns where that
+ * ends.
  */
 static uint64_t see_part(struct runs *r, const struct pf_file *f, uint64_t off, uint64_t end,
 			 uint64_t from, size_t want, size_t got, int err)

@@ -136,7 +136,8 @@ START_TEST(many_and_again)
 		for (unsigned int i = 0; i <= PF_HOLDS_MAX; i++) {
 			io[i] = read_of(4096 * i, 4096);
 			io[i].into = seen + (size_t)4096 * i;
-			ck_assert_int_eq(held_uffd_hold(&ch, &io[i]), i < PF_HOLDS_MAX ? 0 : -EBUSY);
+			ck_assert_int_eq(held_uffd_hold(&ch, &io[i]),
+					 i < PF_HOLDS_MAX ? 0 : -EBUSY);
 		}
 		memset(file.map, 'c' + round, FILE_BYTES);
 		for (unsigned int i = PF_HOLDS_MAX; i-- > 0;)

@@ -9,8 +9,8 @@
  * emulated CPU; rep movsb begins anew), so the first cell may be half of then and half of later.
  * Nothing else is read before it lands.
  *
- * Can show: layout changes that do not wait for whoever reads a DAX block, or do not wake up when he
- * is gone, and blocks given to another file while they are read.
+ * Can show: layout changes that do not wait for whoever reads a DAX block, or do not wake up when
+ * he is gone, and blocks given to another file while they are read.
  *
  * Source: process_vm_readv(2), userfaultfd(2); mm/process_vm_access.c.
  */

@@ -2,8 +2,8 @@
 /*
  * held_read.h - a read of a mapping through GUP, with its pages pinned and nothing copied yet.
  *
- * Not a channel, as nothing is written: the mapping is the source. It has a channel's shape, though,
- * and hold, land and close are those of held_uffd.h.
+ * Not a channel, as nothing is written: the mapping is the source. It has a channel's shape, and
+ * hold, land and close are those of held_uffd.h.
  */
 #ifndef PF_HELD_READ_H
 #define PF_HELD_READ_H

@@ -29,7 +29,10 @@ int held_uffd_open(struct pf_channel *ch, long (*run)(struct held_io *h), bool h
 int held_uffd_prepare(struct pf_channel *ch, char *why, size_t why_bytes);
 /* Is an I/O to @f held? */
 bool held_uffd_out(const struct pf_channel *ch, const struct pf_file *f);
-/* A write of io->data, or a read to io->into. -errno with io->detail; -EIO if the I/O was over before it came to the missing page. */
+/*
+ * A write of io->data, or a read to io->into. -errno with io->detail; -EIO if the I/O was over
+ * before it came to the missing page.
+ */
 int held_uffd_hold(struct pf_channel *ch, struct pf_io *io);
 long held_uffd_land(struct pf_channel *ch, struct pf_io *io);
 /* Accepts the half-open. Leaks what a thread that is still in the kernel will come back to. */

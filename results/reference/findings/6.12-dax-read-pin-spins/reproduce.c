@@ -84,7 +84,8 @@ int main(int argc, char **argv)
 		kill(pid, SIGKILL);
 		waitpid(pid, &status, 0);
 		times(&t);
-		printf("FAIL: five seconds later the read has not returned; it ran for %.1f s in the kernel\n",
+		printf("FAIL: five seconds later the read has not returned; "
+		       "it ran for %.1f s in the kernel\n",
 		       (double)t.tms_cstime / (double)sysconf(_SC_CLK_TCK));
 		return 1;
 	}
