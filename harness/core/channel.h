@@ -50,6 +50,7 @@ struct pf_io {
 	uint64_t off_bytes; /* where in the file (and its mapping); a multiple of 64 */
 	size_t len_bytes;   /* a multiple of 64, at most PF_IO_MAX_BYTES */
 	const void *data;   /* what to write: stamped cells in anonymous memory, borrowed */
+	void *into;	    /* of a read that is held: where what was read goes, borrowed */
 	void *priv;	    /* the channel's, between hold and land */
 	char detail[96];    /* more about an error, "" if errno says all */
 };

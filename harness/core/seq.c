@@ -13,7 +13,7 @@
 #define LINE_BYTES 256
 #define FILE_BYTES_MAX (1ull << 30)
 
-static const char *const view_names[] = { "mmap", "buffered", "direct" };
+static const char *const view_names[] = { "mmap", "buffered", "direct", "gup" };
 static const char *const state_names[] = { "written", "hole", "unwritten" };
 
 struct parser {
@@ -143,7 +143,7 @@ static int parse_write(struct parser *p, struct pf_step *s, char **words)
 		return bad(p, "file %s is not pinned here", p->seq->files[s->file]);
 	if (p->seq->file_bytes[s->file] &&
 	    s->off_bytes + s->len_bytes > p->seq->file_bytes[s->file])
-		return bad(p, "the write ends past the %llu bytes file %s was declared with",
+		return bad(p, "the range ends past the %llu bytes file %s was declared with",
 			   (unsigned long long)p->seq->file_bytes[s->file],
 			   p->seq->files[s->file]);
 	return 0;
@@ -202,9 +202,18 @@ static int parse_hold(struct parser *p, struct pf_step *s, char **words)
 		return bad(p, "'%s' is held already", words[0]);
 	s->hold = find_hold(p, "");
 	if (s->hold < 0)
-		return bad(p, "more than %d writes held at once", PF_SEQ_HOLDS_MAX);
+		return bad(p, "more than %d held at once", PF_SEQ_HOLDS_MAX);
 	strcpy(p->holds[s->hold], words[0]);
 	return parse_write(p, s, words + 1);
+}
+
+static int parse_hold_read(struct parser *p, struct pf_step *s, char **words)
+{
+	int rc = parse_hold(p, s, words);
+
+	if (!rc && s->len_bytes > PF_SEQ_HOLD_READ_BYTES_MAX)
+		return bad(p, "a held read of more than 1M");
+	return rc;
 }
 
 static int parse_land(struct parser *p, struct pf_step *s, char **words)
@@ -218,10 +227,10 @@ static int parse_land(struct parser *p, struct pf_step *s, char **words)
 
 static int parse_read(struct parser *p, struct pf_step *s, char **words)
 {
-	int view = lookup(words[3], view_names, PF_VIEWS_NR);
+	int view = lookup(words[3], view_names, PF_VIEW_NAMES_NR);
 
 	if (view < 0)
-		return bad(p, "'%s' is not a view (mmap, buffered, direct)", words[3]);
+		return bad(p, "'%s' is not a view (mmap, buffered, direct, gup)", words[3]);
 	s->view = (enum pf_view)view;
 	return parse_range(p, s, words);
 }
@@ -287,11 +296,12 @@ static const struct builtin builtins[] = {
 	{ "pin", "pin NAME", PF_VERB_PIN, 1, parse_pin },
 	{ "unpin", "unpin NAME", PF_VERB_UNPIN, 1, parse_pin },
 	{ "hold", "hold LABEL NAME OFF LEN", PF_VERB_HOLD, 4, parse_hold },
+	{ "hold-read", "hold-read LABEL NAME OFF LEN", PF_VERB_HOLD_READ, 4, parse_hold_read },
 	{ "land", "land LABEL", PF_VERB_LAND, 1, parse_land },
 	{ "write", "write NAME OFF LEN", PF_VERB_WRITE, 3, parse_write },
 	{ "store", "store NAME OFF LEN", PF_VERB_STORE, 3, parse_write },
 	{ "pwrite", "pwrite NAME OFF LEN", PF_VERB_PWRITE, 3, parse_write },
-	{ "read", "read NAME OFF LEN mmap|buffered|direct", PF_VERB_READ, 4, parse_read },
+	{ "read", "read NAME OFF LEN mmap|buffered|direct|gup", PF_VERB_READ, 4, parse_read },
 	{ "look", "look", PF_VERB_LOOK, 0, parse_look },
 };
 

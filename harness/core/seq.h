@@ -14,6 +14,7 @@
 #define PF_SEQ_FILES_MAX 8
 #define PF_SEQ_STEPS_MAX 256
 #define PF_SEQ_HOLDS_MAX 4
+#define PF_SEQ_HOLD_READ_BYTES_MAX (1u << 20) /* of a held look: one I/O */
 #define PF_NAME_BYTES 16
 
 enum pf_verb {
@@ -21,6 +22,7 @@ enum pf_verb {
 	PF_VERB_PIN,
 	PF_VERB_UNPIN,
 	PF_VERB_HOLD,
+	PF_VERB_HOLD_READ, /* a look through GUP; not the channel's */
 	PF_VERB_LAND,
 	PF_VERB_WRITE,	/* through the channel */
 	PF_VERB_STORE,	/* CPU store through the mapping */
@@ -32,14 +34,22 @@ enum pf_verb {
 
 enum pf_state { PF_STATE_WRITTEN, PF_STATE_HOLE, PF_STATE_UNWRITTEN };
 
-enum pf_view { PF_VIEW_MMAP, PF_VIEW_BUFFERED, PF_VIEW_DIRECT, PF_VIEWS_NR };
+/* Through those below PF_VIEWS_NR races look, and every file is looked at. */
+enum pf_view {
+	PF_VIEW_MMAP,
+	PF_VIEW_BUFFERED,
+	PF_VIEW_DIRECT,
+	PF_VIEWS_NR,
+	PF_VIEW_GUP = PF_VIEWS_NR, /* the mapping through a read pin: where a step says so */
+	PF_VIEW_NAMES_NR,
+};
 
 struct pf_step {
 	int line;
 	enum pf_verb verb;
 	int file;  /* index into pf_seq.files, -1 if the step names none */
 	int file2; /* PF_ARGS_FILE_FILE */
-	int hold;  /* HOLD and LAND: 0..PF_SEQ_HOLDS_MAX-1 */
+	int hold;  /* HOLD, HOLD_READ, LAND: 0..PF_SEQ_HOLDS_MAX-1 */
 	uint64_t off_bytes, len_bytes, size_bytes;
 	enum pf_state state;
 	enum pf_view view;
@@ -61,7 +71,7 @@ struct pf_seq {
  */
 int pf_seq_parse(struct pf_seq *seq, const char *text, char *err, size_t err_bytes);
 
-/* "mmap", "buffered", "direct". */
+/* "mmap", "buffered", "direct", "gup". */
 const char *pf_view_name(enum pf_view view);
 /* "written", "hole", "unwritten". */
 const char *pf_state_name(enum pf_state state);

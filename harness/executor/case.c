@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../workloads/channels/held_read.h"
 #include "../core/clock.h"
 #include "../core/token.h"
 #include "case.h"
@@ -27,6 +28,11 @@ static bool writes(const struct pf_step *s)
 	return s->verb == PF_VERB_WRITE || s->verb == PF_VERB_HOLD || s->verb == PF_VERB_STORE ||
 	       s->verb == PF_VERB_PWRITE ||
 	       (s->verb == PF_VERB_FILE && s->state == PF_STATE_WRITTEN);
+}
+
+static bool looks(const struct pf_step *s)
+{
+	return s->verb == PF_VERB_READ || s->verb == PF_VERB_LOOK || s->verb == PF_VERB_HOLD_READ;
 }
 
 static bool is_power(const struct pf_step *s)
@@ -81,6 +87,20 @@ static int step_memory(struct case_run *c, int i, bool looks, size_t bytes)
 	return 0;
 }
 
+/* What holds a look; once for all the cases of a process. */
+static void reader_prepare(struct case_run *c)
+{
+	char why[160] = "";
+	int rc;
+
+	if (c->reader.priv)
+		return;
+	c->reader.deadline_ms = c->params->deadline_ms;
+	rc = held_read_open(&c->reader, why, sizeof(why));
+	if (rc)
+		case_end(c, CASE_SKIP, "hold-read: %s", *why ? why : pf_errno_name(-rc));
+}
+
 int case_prepare(struct case_run *c)
 {
 	const struct pf_step *power = NULL;
@@ -97,13 +117,14 @@ int case_prepare(struct case_run *c)
 		j->step = s;
 		j->job.fn = step_run;
 		j->job.arg = j;
-		if (step_memory(c, i, s->verb == PF_VERB_READ || s->verb == PF_VERB_LOOK,
-				writes(s) ? bytes : 0))
+		if (step_memory(c, i, looks(s), writes(s) ? bytes : 0))
 			return -ENOMEM;
 		if (s->fault && (s->fault->flags & PF_FAULT_GUEST_ONLY) && !c->params->guest)
 			case_end(c, CASE_SKIP, "%s runs in guests only", s->fault->name);
 		if (s->verb == PF_VERB_HOLD && c->channel.ops->hold_kind == PF_HOLD_NONE)
 			case_end(c, CASE_SKIP, "%s cannot hold a write", c->params->channel);
+		if (s->verb == PF_VERB_HOLD_READ)
+			reader_prepare(c);
 		if (power && !repeats(s))
 			case_end(c, CASE_BROKEN, "line %d cannot be repeated till the power is cut",
 				 s->line);
@@ -322,6 +343,7 @@ static void close_job(struct job *job)
 
 	if (c->channel.ops && c->channel.ops->close)
 		c->channel.ops->close(&c->channel);
+	held_uffd_close(&c->reader);
 	for (int i = 0; i < PF_SEQ_FILES_MAX; i++)
 		if (c->files[i].fd >= 0)
 			close(c->files[i].fd);

@@ -22,7 +22,8 @@ struct held {
 	struct pf_io io;
 	uint32_t op;
 	bool out;      /* between hold and land */
-	bool inflight; /* the write has begun */
+	bool inflight; /* the I/O has begun */
+	struct look *look; /* it is a look, and not a write of the channel's: NULL otherwise */
 	unsigned int space; /* space_before_write()'s answer */
 };
 
@@ -63,6 +64,7 @@ struct case_run {
 	struct pf_history history;
 	struct pf_seq seq;
 	struct pf_channel channel;
+	struct pf_channel reader; /* of hold-read; without ops, as nothing is written */
 	struct pf_file files[PF_SEQ_FILES_MAX];
 	struct mtime_watch watches[PF_SEQ_FILES_MAX];
 	struct held held[PF_SEQ_HOLDS_MAX];

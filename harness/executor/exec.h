@@ -107,6 +107,12 @@ void look_exit(struct look *l);
  */
 int look_at(struct look *l, struct pf_file *f, enum pf_view view, const char *view_name,
 	    uint64_t off_bytes, uint64_t len_bytes);
+/*
+ * A look whose I/O is somebody else's. look_begin returns the operation; look_end says what came of
+ * it: @n bytes in l->buf, or -errno.
+ */
+uint32_t look_begin(struct look *l, const struct pf_io *io, enum pf_view view);
+void look_end(struct look *l, const struct pf_io *io, enum pf_view view, uint32_t op, long n);
 /* worker.c: steps run in threads of their own, so that one that sleeps does not stop the case. */
 struct job {
 	void (*fn)(struct job *job); /* must set result */

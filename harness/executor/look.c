@@ -231,13 +231,38 @@ static void see_cells(struct runs *r, const uint8_t *cells, uint64_t nr, uint32_
 	}
 }
 
-/* All of [off, end) cell by cell; what cannot be read is cells of value eERRNO, page by page. */
+/*
+ * Of [off, end): what is in the look's buffer, @got bytes from @from on; and if it was asked for
+ * @want and got less, a page that could not be read, as cells of value eERRNO. Returns where that
+ * ends.
+ */
+static uint64_t see_part(struct runs *r, const struct pf_file *f, uint64_t off, uint64_t end,
+			 uint64_t from, size_t want, size_t got, int err)
+{
+	uint64_t seen_end = from + got / PF_CELL_BYTES * PF_CELL_BYTES, page_end;
+	struct value value;
+
+	if (seen_end > end)
+		seen_end = end;
+	if (off < seen_end) {
+		see_cells(r, r->look->buf + (off - from), (seen_end - off) / PF_CELL_BYTES, f->id,
+			  off);
+		off = seen_end;
+	}
+	if (off >= end || got >= want)
+		return off;
+	value.kind = VALUE_TEXT;
+	snprintf(value.text, sizeof(value.text), "e%s", err ? pf_errno_name(err) : "EOF");
+	page_end = (off / VIEW_BLOCK_BYTES + 1) * VIEW_BLOCK_BYTES;
+	for (; off < page_end && off < end; off += PF_CELL_BYTES)
+		runs_add(r, &value, 1);
+	return off;
+}
+
+/* All of [off, end) cell by cell. */
 static void see_range(struct runs *r, struct pf_file *f, int fd, enum pf_view view, uint64_t off,
 		      uint64_t end)
 {
-	struct look *l = r->look;
-	struct value value;
-
 	while (off < end) {
 		/* Direct reads begin at a block: take the page and skip what was not asked for. */
 		uint64_t from = view == PF_VIEW_DIRECT ? off / VIEW_BLOCK_BYTES * VIEW_BLOCK_BYTES
@@ -245,40 +270,46 @@ static void see_range(struct runs *r, struct pf_file *f, int fd, enum pf_view vi
 		size_t want = end - from < VIEW_BUFFER_BYTES ? (size_t)(end - from)
 							     : VIEW_BUFFER_BYTES;
 		int err;
-		size_t got = view_read(f, fd, view, l->buf, from, want, &err);
-		uint64_t seen_end = from + got / PF_CELL_BYTES * PF_CELL_BYTES;
+		size_t got = view_read(f, fd, view, r->look->buf, from, want, &err);
 
-		if (seen_end > end)
-			seen_end = end;
-		if (off < seen_end) {
-			see_cells(r, l->buf + (off - from), (seen_end - off) / PF_CELL_BYTES, f->id,
-				  off);
-			off = seen_end;
-		}
-		if (off >= end || got >= want)
-			continue;
-		value.kind = VALUE_TEXT;
-		snprintf(value.text, sizeof(value.text), "e%s", err ? pf_errno_name(err) : "EOF");
-		for (uint64_t page_end = (off / VIEW_BLOCK_BYTES + 1) * VIEW_BLOCK_BYTES;
-		     off < page_end && off < end; off += PF_CELL_BYTES)
-			runs_add(r, &value, 1);
+		off = see_part(r, f, off, end, from, want, got, err);
 	}
 	runs_close_run(r);
 	runs_emit(r);
 }
 
+static struct runs *runs_begin(struct look *l, const struct pf_file *f, const char *view_name,
+			       uint32_t op, uint64_t size_bytes, uint64_t off_bytes)
+{
+	static __thread struct runs r;
+
+	l->last_op = l->h->last_op;
+	r.look = l;
+	r.file = f;
+	r.view = view_name;
+	r.op = op;
+	r.size_bytes = size_bytes;
+	r.first = off_bytes;
+	r.cells = r.count = r.used = 0;
+	return &r;
+}
+
+static uint32_t look_inv(struct look *l, const struct pf_file *f, uint64_t off_bytes,
+			 uint64_t len_bytes, const char *view_name)
+{
+	return pf_history_inv(l->h, "look %s %llu %llu %s", f->name,
+			      (unsigned long long)off_bytes, (unsigned long long)len_bytes,
+			      view_name);
+}
+
 int look_at(struct look *l, struct pf_file *f, enum pf_view view, const char *view_name,
 	    uint64_t off_bytes, uint64_t len_bytes)
 {
-	uint32_t op = pf_history_inv(l->h, "look %s %llu %llu %s", f->name,
-				     (unsigned long long)off_bytes,
-				     (unsigned long long)len_bytes, view_name);
-	static __thread struct runs r;
+	uint32_t op = look_inv(l, f, off_bytes, len_bytes, view_name);
 	struct stat st;
 	uint64_t end;
 	int fd, rc;
 
-	l->last_op = op;
 	rc = view_open(f, view, &fd);
 	if (!rc && fstat(f->fd, &st))
 		rc = -errno;
@@ -289,18 +320,35 @@ int look_at(struct look *l, struct pf_file *f, enum pf_view view, const char *vi
 	end = (uint64_t)st.st_size / PF_CELL_BYTES * PF_CELL_BYTES;
 	if (len_bytes && off_bytes + len_bytes < end)
 		end = off_bytes + len_bytes;
-	if (view == PF_VIEW_MMAP && end > f->map_bytes)
+	if ((view == PF_VIEW_MMAP || view == PF_VIEW_GUP) && end > f->map_bytes)
 		end = f->map_bytes;
-	r.look = l;
-	r.file = f;
-	r.view = view_name;
-	r.op = op;
-	r.size_bytes = (uint64_t)st.st_size;
-	r.first = off_bytes;
-	r.cells = r.count = r.used = 0;
-	see_range(&r, f, fd, view, off_bytes, end);
+	see_range(runs_begin(l, f, view_name, op, (uint64_t)st.st_size, off_bytes), f, fd, view,
+		  off_bytes, end);
 	pf_history_ret(l->h, op, 0, NULL);
 	if (view == PF_VIEW_DIRECT)
 		close(fd);
 	return 0;
+}
+
+uint32_t look_begin(struct look *l, const struct pf_io *io, enum pf_view view)
+{
+	return look_inv(l, io->file, io->off_bytes, io->len_bytes, pf_view_name(view));
+}
+
+void look_end(struct look *l, const struct pf_io *io, enum pf_view view, uint32_t op, long n)
+{
+	uint64_t off = io->off_bytes;
+	struct stat st;
+	struct runs *r;
+
+	if (n >= 0 && fstat(io->file->fd, &st))
+		n = -errno;
+	if (n >= 0) {
+		r = runs_begin(l, io->file, pf_view_name(view), op, (uint64_t)st.st_size, off);
+		see_part(r, io->file, off, off + io->len_bytes, off, io->len_bytes, (size_t)n,
+			 EFAULT);
+		runs_close_run(r);
+		runs_emit(r);
+	}
+	pf_history_ret(l->h, op, n < 0 ? n : 0, io->detail);
 }

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../../workloads/channels/held_read.h"
 #include "../core/cell.h"
 #include "../core/clock.h"
 #include "../core/guard.h"
@@ -270,6 +271,33 @@ static void step_hold(struct step_job *j)
 		say_pinned(c, held->op, &before, before_rc, true);
 }
 
+static void step_hold_read(struct step_job *j)
+{
+	struct case_run *c = j->c;
+	const struct pf_step *s = j->step;
+	struct held *held = &c->held[s->hold];
+	struct pin_counters before;
+	int before_rc = c->pool ? -ENODATA : pin_counters_read(&before), rc;
+
+	*held = (struct held){
+		.io = { .file = &c->files[s->file],
+			.off_bytes = s->off_bytes,
+			.len_bytes = s->len_bytes,
+			.into = j->look.buf },
+		.look = &j->look,
+		.inflight = true,
+	};
+	held->op = look_begin(held->look, &held->io, PF_VIEW_GUP);
+	j->job.op = held->op;
+	pf_history_flush(&c->history);
+	rc = held_uffd_hold(&c->reader, &held->io);
+	held->out = !rc;
+	if (rc)
+		look_end(held->look, &held->io, PF_VIEW_GUP, held->op, rc);
+	else
+		say_pinned(c, held->op, &before, before_rc, true);
+}
+
 void land_held(struct case_run *c, struct held *held)
 {
 	const struct pf_io *io = &held->io;
@@ -278,6 +306,11 @@ void land_held(struct case_run *c, struct held *held)
 	if (!held->out)
 		return; /* the hold failed: its result is in the history already */
 	held->out = false;
+	if (held->look) {
+		n = held_uffd_land(&c->reader, &held->io);
+		look_end(held->look, &held->io, PF_VIEW_GUP, held->op, n);
+		return;
+	}
 	if (held->inflight) {
 		n = c->channel.ops->land(&c->channel, &held->io);
 	} else {
@@ -515,6 +548,9 @@ void step_run(struct job *job)
 		break;
 	case PF_VERB_HOLD:
 		step_hold(j);
+		break;
+	case PF_VERB_HOLD_READ:
+		step_hold_read(j);
 		break;
 	case PF_VERB_LAND:
 		job->op = c->held[s->hold].op;

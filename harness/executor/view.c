@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-/* view.c - the bytes of a file through its mapping, read(2), or an O_DIRECT read(2). */
+/* view.c - the bytes of a file through its mapping, a pin of it, read(2), or O_DIRECT. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
+#include "../../workloads/channels/held_read.h"
 #include "../core/guard.h"
 #include "exec.h"
 
@@ -13,7 +14,7 @@ int view_open(struct pf_file *f, enum pf_view view, int *fd)
 	char path[64];
 
 	*fd = f->fd;
-	if (view == PF_VIEW_MMAP)
+	if (view == PF_VIEW_MMAP || view == PF_VIEW_GUP)
 		return f->map ? 0 : -ENODATA;
 	if (view != PF_VIEW_DIRECT)
 		return 0;
@@ -34,6 +35,11 @@ size_t view_read(struct pf_file *f, int fd, enum pf_view view, uint8_t *buf, uin
 		if (copied < len)
 			*err = EFAULT;
 		return copied;
+	}
+	if (view == PF_VIEW_GUP) {
+		n = held_read_now(buf, f->map + off, len);
+		*err = n < 0 ? (int)-n : (size_t)n < len ? EFAULT : 0;
+		return n < 0 ? 0 : (size_t)n;
 	}
 	/* O_DIRECT wants whole blocks; the tail past the end of the file reads short. */
 	if (view == PF_VIEW_DIRECT)

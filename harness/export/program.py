@@ -189,7 +189,7 @@ class Program:
         self.body.add("")
         self.body.comment(f"{step.nr}: {step.text}" + ("  (it waited for what is held)" if waited else ""))
         main, self.body = self.body, Text() if waited else self.body
-        handler = getattr(self, "do_" + step.verb, None)
+        handler = getattr(self, "do_" + step.verb.replace("-", "_"), None)
         if handler:
             handler(step, f"{step.nr} {step.text}")
         else:
@@ -249,6 +249,9 @@ class Program:
             out.add(f"unpin(&{var});")
         out.add(f"unmap(&{var});")
 
+    def do_hold_read(self, step: Step, _text: str) -> None:
+        raise CannotExport(f"step {step.nr} ({step.text}): a read that is held cannot be exported, only writes can")
+
     def do_hold(self, step: Step, text: str) -> None:
         if not self.hold:
             raise CannotExport(f"the channel {self.channel} cannot hold a write")
@@ -298,6 +301,8 @@ class Program:
 
     def do_read(self, step: Step, text: str) -> None:
         view = step.words[4] if len(step.words) > 4 else "buffered"
+        if view not in VIEW_ENUM:
+            raise CannotExport(f"step {step.nr} ({step.text}): a look through {view} cannot be exported")
         off, length = step.numbers()
         mine = [c for c in self.checks if c.look and c.look == step.looks[0]]
         if view == "mmap" and step.file not in self.mapped:

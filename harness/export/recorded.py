@@ -15,6 +15,8 @@ from ..runner.store import CaseResult
 REMOUNT_OP = 1_000_000  # looks after the case have numbers above this
 VIEWS = ("mmap", "buffered", "direct")
 TWO_FILES = ("clone", "dedupe", "rename")
+HOLDS = ("hold", "hold-read")
+STEPS = ("file", "pin", "unpin", *HOLDS, "write", "store", "pwrite", "read", "look", "land")
 
 
 class CannotExport(Exception):
@@ -41,7 +43,7 @@ class Step:
 
     @property
     def file(self) -> str:
-        return self.words[2] if self.verb == "hold" else self.words[1]
+        return self.words[2] if self.verb in HOLDS else self.words[1]
 
     def numbers(self) -> list[int]:
         return [size(w) for w in self.words[2:] if w[0].isdigit()]
@@ -107,7 +109,7 @@ def _number(steps: list[tuple[str, ...]]) -> tuple[list[Step], list[str], int]:
     for nr, words in enumerate(steps, 1):
         verb, mine = words[0], op
         looks: tuple[int, ...] = ()
-        names = [] if verb in ("land", "look") else [words[2]] if verb == "hold" else [words[1]]
+        names = [] if verb in ("land", "look") else [words[2]] if verb in HOLDS else [words[1]]
         names += [words[2]] if verb in TWO_FILES else []
         files += [n for n in names if n not in files]
         made.update(names)
@@ -179,8 +181,8 @@ def _fits(steps: list[Step], lines: list[list[str]]) -> None:
     """Does every operation in the history stand where its step says?"""
     verbs = {int(w[1]): w[3] for w in lines if w[0] == "inv"}
     for step in steps:
-        is_fault = step.verb not in ("file", "pin", "unpin", "hold", "write", "store", "pwrite", "read", "look", "land")
-        want = "fault" if is_fault else {"hold": "write", "read": "look"}.get(step.verb, step.verb)
+        is_fault = step.verb not in STEPS
+        want = "fault" if is_fault else {"hold": "write", "hold-read": "look", "read": "look"}.get(step.verb, step.verb)
         for op in step.looks or ((step.op,) if step.op and step.verb != "file" else ()):
             if verbs.get(op, want) != want:
                 raise CannotExport(f"step {step.nr} ({step.text}) is not operation {op} of the history: {verbs[op]}")

@@ -364,7 +364,12 @@ static int take_see(struct judge *j, const struct j_event *ev)
 static int note_op(struct judge *j, const struct j_event *ev)
 {
 	struct j_op *op = &j->ops[ev->op < J_OPS_MAX ? ev->op : 0];
+	struct j_look *l = ev->kind == EV_PINNED && !op->known ? look_find(j, ev->op) : NULL;
 
+	if (l) {
+		l->pinned = *ev->word;
+		return 0;
+	}
 	if (ev->kind == EV_EFFECT) {
 		op->effect = *ev->word;
 		op->effect_best_effort = ev->best_effort;

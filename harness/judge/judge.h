@@ -168,6 +168,7 @@ struct j_look {
 	uint32_t op; /* its number */
 	int obj;     /* -1: no such file */
 	bool judged; /* what it saw is to be explained */
+	char pinned; /* of one that was held, as of an operation; 0: of another */
 	bool has_size;
 	bool after_mount;
 	uint64_t size_bytes;

@@ -131,7 +131,7 @@ int judge_finish(struct judge *j)
 struct account {
 	const struct j_op *refused, *reported, *denied, *blocked, *overtaken, *written;
 	const struct j_op *no_effect, *no_pin, *unreturned;
-	bool pin_shown;
+	bool pin_shown, held_look; /* one that was held, and came back */
 };
 
 /* A short pin is shown where a write was held; a long one where it was registered. */
@@ -188,6 +188,10 @@ static void account(const struct judge *j, struct account *a)
 	for (uint32_t i = 1; i <= j->last_op; i++)
 		if (j->ops[i].known)
 			account_op(j, &j->ops[i], a);
+	/* Short is not enough: where its first page could not be had it held nothing. */
+	for (uint32_t i = 0; i < j->nr_looks; i++)
+		if (j->looks[i].pinned == 'y' && j->looks[i].nr_obs)
+			a->held_look = a->pin_shown = true;
 }
 
 static const char *resolution(const struct judge *j, const struct account *a)
@@ -206,7 +210,7 @@ static const char *resolution(const struct judge *j, const struct account *a)
 		return "denied";
 	if (a->overtaken)
 		return "overtaken";
-	if (!a->written)
+	if (!a->written && !a->held_look)
 		return "none";
 	return j->class == J_FAULTING ? "faulted" : "landed";
 }
@@ -225,8 +229,8 @@ static const char *inconclusive(const struct judge *j, const struct account *a)
 		return "an operation never returned";
 	if (a->refused)
 		return NULL;
-	if (!a->written && !a->reported)
-		return "no channel write completed";
+	if (!a->written && !a->reported && !a->held_look)
+		return "no channel write completed, and no held read";
 	if (a->no_pin)
 		return "the pin could not be shown";
 	if (!a->no_effect || (a->no_effect->effect_best_effort && a->pin_shown))

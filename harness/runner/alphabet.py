@@ -21,7 +21,7 @@ from .agent import FaultInfo
 from .errors import UsageError, nearest
 
 STATES = ("written", "hole", "unwritten")
-VIEWS = ("mmap", "buffered", "direct")
+VIEWS = ("mmap", "buffered", "direct", "gup")
 CHANNEL_VERBS = ("write", "hold")
 _STEPS = {"write": 3, "hold": 3, "land": 0, "pin": 1, "unpin": 1, "store": 3, "pwrite": 3, "read": 4}
 _FAULT_ARGS = {"file": 1, "file-size": 2, "file-range": 3, "file-file": 2}

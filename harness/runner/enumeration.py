@@ -67,7 +67,7 @@ def step(state: State, s: Symbol) -> State | None:
         if file not in state.pinned or file in state.held:
             return None
         return replace(state, pinned=state.pinned - {file})
-    if s.verb == "read" and s.args[-1] == "mmap" and file not in state.pinned:
+    if s.verb == "read" and s.args[-1] in ("mmap", "gup") and file not in state.pinned:
         return None
     if s.verb in ("unlink", "rename"):
         gone = set(s.files) & state.nameless

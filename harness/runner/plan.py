@@ -12,7 +12,7 @@ from .errors import UsageError, nearest
 from .fsconfig import FsConfig
 
 # Steps of a sequence that are not faults.
-STEPS = frozenset("file pin unpin hold land write store pwrite read look".split())
+STEPS = frozenset("file pin unpin hold hold-read land write store pwrite read look".split())
 _HEADER = re.compile(r"^#\s*(default|variants|channels|needs|fs):\s*(.*)$")
 NEEDS = ("guest",)
 

@@ -273,6 +273,18 @@ START_TEST(seq_parses_the_example)
 }
 END_TEST
 
+START_TEST(seq_holds_reads)
+{
+	ck_assert_ptr_null(parse("file A 64K written\npin A\nhold-read r1 A 0 8K\nhold w1 A 0 4K\n"
+				 "land r1\nread A 0 8K gup"));
+	ck_assert_int_eq(seq.steps[2].verb, PF_VERB_HOLD_READ);
+	ck_assert_uint_eq(seq.steps[2].len_bytes, 8192);
+	ck_assert_int_ne(seq.steps[3].hold, seq.steps[2].hold);
+	ck_assert_int_eq(seq.steps[4].hold, seq.steps[2].hold);
+	ck_assert_int_eq(seq.steps[5].view, PF_VIEW_GUP);
+}
+END_TEST
+
 START_TEST(seq_clone_makes_its_target)
 {
 	ck_assert_ptr_null(parse("file A 8K written\nclone A B\npwrite B 0 64"));
@@ -295,14 +307,20 @@ START_TEST(seq_says_line_and_reason)
 		{ "pin A", "1: no file 'A' was declared" },
 		{ "file A 4K hole\nwrite A 0 4K", "2: file A is not pinned here" },
 		{ "file A 4K hole\npin A\nwrite A 64 4K",
-		  "3: the write ends past the 4096 bytes file A was declared with" },
+		  "3: the range ends past the 4096 bytes file A was declared with" },
 		{ "file A 4K hole\npin A\nhold w A 0 64\nhold w A 0 64", "4: 'w' is held already" },
 		{ "file A 4K hole\nland w", "2: 'w' is not held" },
 		{ "file A 4K hole\nunpin A", "2: file A is not pinned" },
 		{ "file A 4K hole\npunsh A 0 4K", "2: 'punsh' is neither a step nor a fault" },
 		{ "file A 4K hole\npunch A", "2: usage: punch NAME OFF LEN" },
 		{ "file A 4K hole\nread A 0 4K xray",
-		  "2: 'xray' is not a view (mmap, buffered, direct)" },
+		  "2: 'xray' is not a view (mmap, buffered, direct, gup)" },
+		{ "file A 4K hole\nhold-read r A 0 4K", "2: file A is not pinned here" },
+		{ "file A 4K hole\npin A\nhold-read r A 0 8K",
+		  "3: the range ends past the 4096 bytes file A was declared with" },
+		{ "file A 2M hole\npin A\nhold-read r A 0 2M", "3: a held read of more than 1M" },
+		{ "file A 4K hole\npin A\nhold w A 0 64\nhold-read w A 0 64",
+		  "4: 'w' is held already" },
 		{ "file A 4K hole\nrename A A", "2: rename needs two different files" },
 		{ "file A 99999999999M hole", "1: '99999999999M': the largest offset is 1024M" },
 	};
@@ -434,6 +452,7 @@ int main(void)
 	tcase_add_test(t, token_bad_escapes);
 	tcase_add_test(t, token_cut_off_at_whole_bytes);
 	tcase_add_test(t, seq_parses_the_example);
+	tcase_add_test(t, seq_holds_reads);
 	tcase_add_test(t, seq_clone_makes_its_target);
 	tcase_add_test(t, seq_says_line_and_reason);
 	tcase_add_test(t, history_lines);

@@ -218,6 +218,8 @@ class Programs(unittest.TestCase):
                 ("rdma-odp/atomic", EITHER_SEQ, "the channel rdma-odp/atomic cannot be exported"),
                 ("dio-read/loop", EITHER_SEQ, "the channel dio-read/loop cannot be exported"),
                 ("proc-mem", EITHER_SEQ, "cannot hold"),
+                ("store", "file A 8K written\npin A\nhold-read r1 A 0 4K\nland r1\n", "a read that is held cannot be exported"),
+                ("store", "file A 8K written\npin A\nread A 0 4K gup\n", "a look through gup cannot be exported"),
                 *(("store", EITHER_SEQ + f"{fault} A\n", f"{fault} cannot be exported")
                   for fault in ("crash", "crash-logflush", "power-cut", "remount", "freeze", "fill"))):
             recorded = made(sequence, "", channel)

@@ -113,6 +113,10 @@ class Plans(unittest.TestCase):
         with self.assertRaisesRegex(UsageError, r"bad.seq:2: file wants"):
             parse_sequence(self.write("bad", "# t\nfile A\n"), FAULTS)
 
+    def test_a_held_read(self) -> None:
+        path = self.write("read", "# t\nfile A 64K written\npin A\nhold-read r1 A 0 4K\nland r1\nread A 0 4K gup\n")
+        self.assertEqual(parse_sequence(path, FAULTS).verbs, ("file", "pin", "hold-read", "land", "read"))
+
     def test_case_id(self) -> None:
         self.assertEqual(parse_case_id("6.1/xfs/rdma-odp/mtu1024/x"), ("6.1", "xfs", "rdma-odp/mtu1024", "x"))
         self.assertEqual(parse_case_id("6.1/xfs/store/x"), ("6.1", "xfs", "store", "x"))

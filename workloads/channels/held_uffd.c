@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* held_uffd.c - system calls that copy from memory which arrives when told to; held_uffd.h. */
+/* held_uffd.c - system calls whose near side is memory that arrives when told to; held_uffd.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
@@ -117,6 +117,25 @@ static int uffd_copy(int uffd, uint8_t *dst, const void *src, size_t len_bytes)
 	return 0;
 }
 
+/* Room for what a held read brings. 0 or -errno. */
+static int uffd_zero(int uffd, uint8_t *dst, size_t len_bytes)
+{
+	struct uffdio_zeropage zero = { .range = { (uintptr_t)dst, len_bytes } };
+
+	while (zero.range.len) {
+		if (!ioctl(uffd, UFFDIO_ZEROPAGE, &zero) || errno == EEXIST)
+			return 0;
+		if (errno != EAGAIN)
+			return -errno;
+		if (zero.zeropage > 0) { /* part of it was done */
+			zero.range.start += (uint64_t)zero.zeropage;
+			zero.range.len -= (uint64_t)zero.zeropage;
+		}
+		zero.zeropage = 0;
+	}
+	return 0;
+}
+
 /* What comes before the first missing page. 0 or -errno. */
 static int deliver_head(struct held_uffd *p, unsigned int nr, const void *data, size_t len_bytes)
 {
@@ -202,16 +221,19 @@ static int await_fault(struct held_uffd *p, struct held_io *h, unsigned int dead
 }
 
 /* Deliver and wait. Whatever comes of it, the caller's data is not needed any more afterwards. */
-static long finish(struct held_uffd *p, struct held_io *h, const void *data,
+static long finish(struct held_uffd *p, struct held_io *h, const struct pf_io *io,
 		   unsigned int deadline_ms)
 {
-	int rc = deliver(p, h->nr, data, h->len_bytes);
+	int rc = io->into ? uffd_zero(p->uffd, slot_addr(p, h->nr), slot_used(h->len_bytes))
+			  : deliver(p, h->nr, io->data, h->len_bytes);
 	long n;
 
 	p->out[h->nr] = NULL;
 	if (rc)
 		return rc;
 	n = held_io_finish(h, deadline_ms);
+	if (io->into && n > 0)
+		memcpy(io->into, h->data, (size_t)n);
 	/* The next hold must fault again. No more than what was there: a large range empties the
 	 * whole TLB. */
 	if (!h->running)
@@ -229,6 +251,11 @@ bool held_uffd_out(const struct pf_channel *ch, const struct pf_file *f)
 	return false;
 }
 
+int held_uffd_prepare(struct pf_channel *ch, char *why, size_t why_bytes)
+{
+	return make_area(ch->priv, why, why_bytes);
+}
+
 int held_uffd_hold(struct pf_channel *ch, struct pf_io *io)
 {
 	struct held_uffd *p = ch->priv;
@@ -244,7 +271,7 @@ int held_uffd_hold(struct pf_channel *ch, struct pf_io *io)
 	if (nr == PF_HOLDS_MAX)
 		return -EBUSY;
 	h = &p->io[nr];
-	rc = deliver_head(p, nr, io->data, io->len_bytes);
+	rc = io->into ? 0 : deliver_head(p, nr, io->data, io->len_bytes);
 	h->arg = io->file;
 	h->dst = io->file->map + io->off_bytes;
 	h->pos_bytes = io->off_bytes;
@@ -258,7 +285,7 @@ int held_uffd_hold(struct pf_channel *ch, struct pf_io *io)
 	rc = await_fault(p, h, ch->deadline_ms);
 	if (!rc)
 		return 0;
-	n = finish(p, h, io->data, ch->deadline_ms);
+	n = finish(p, h, io, ch->deadline_ms);
 	if (rc == -ETIMEDOUT)
 		return rc;
 	if (n < 0)
@@ -270,7 +297,7 @@ int held_uffd_hold(struct pf_channel *ch, struct pf_io *io)
 long held_uffd_land(struct pf_channel *ch, struct pf_io *io)
 {
 	struct held_io *h = io->priv;
-	long n = finish(ch->priv, h, io->data, ch->deadline_ms);
+	long n = finish(ch->priv, h, io, ch->deadline_ms);
 
 	if (h->running)
 		snprintf(io->detail, sizeof(io->detail), "still in the kernel after landing");
@@ -287,7 +314,7 @@ void held_uffd_close(struct pf_channel *ch)
 		return;
 	for (unsigned int i = 0; i < PF_HOLDS_MAX; i++) {
 		if (p->io[i].running && p->out[i])
-			finish(p, &p->io[i], p->out[i]->data, ch->deadline_ms);
+			finish(p, &p->io[i], p->out[i], ch->deadline_ms);
 		else if (p->io[i].running)
 			held_io_finish(&p->io[i], ch->deadline_ms);
 		all_back = all_back && !p->io[i].running;
