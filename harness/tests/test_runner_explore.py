@@ -262,9 +262,7 @@ class Explored(Bench):
         with mock.patch.object(explore_cell, "BATCH_ITEMS", 8):
             cell = self.explore(2)
         found = [f for f in [*cell["findings"], *cell["unconfirmed"]] if f["kinds"][0] in ("checksum", "kernel-log")]
-        self.assertEqual({k for f in found for k in f["kinds"]}, {"checksum", "kernel-log"})
-        again = len(self.machine.explored) - len(set(self.machine.explored))
-        self.assertLess(again, 2 * 3 * 8 + 8)
+        self.assertEqual(sorted(f["kinds"][0] for f in found), ["checksum", "kernel-log"])
 
     def test_what_the_filesystem_has_not(self) -> None:
         self.machine.on_explore = lambda text: ("skipped punch: EOPNOTSUPP on this filesystem" if "punch" in text
