@@ -11,11 +11,14 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -290,6 +293,67 @@ START_TEST(test_refuses_root)
 }
 END_TEST
 
+/* A long and a short file cloned onto a third at once: it ends up as one of them is, whole. */
+struct cloner {
+	const struct pf_fault_ops *ops;
+	struct pf_fault_call call;
+	atomic_int *ready; /* both spin: one that slept would come second */
+	int rc;
+};
+
+static void *clone_thread(void *arg)
+{
+	struct cloner *c = arg;
+
+	atomic_fetch_add(c->ready, 1);
+	while (atomic_load(c->ready) < 2)
+		;
+	c->rc = c->ops->run(&c->call);
+	return NULL;
+}
+
+static bool ends_as(const struct pf_file *to, off_t bytes, unsigned int who)
+{
+	struct stat st;
+	uint8_t byte;
+
+	ck_assert_int_eq(fstat(to->fd, &st), 0);
+	ck_assert_int_eq(pread(to->fd, &byte, 1, 0), 1);
+	return st.st_size == bytes && byte == pattern(0, who);
+}
+
+START_TEST(test_clones_take_turns)
+{
+	const struct pf_fault_ops *ops = pf_fault_find("clone");
+	struct cloner c[2] = { { .ops = ops }, { .ops = ops } };
+	struct pf_file lesser;
+	pthread_t thread[2];
+	atomic_int ready;
+
+	open_file(&lesser, "C", 3, true);
+	ck_assert_int_eq(ftruncate(lesser.fd, FILE_BYTES / 2), 0);
+	open_file(&file_b, "B", 2, false);
+	for (int i = 0; i < 300 && !c[0].rc && !c[1].rc; i++) {
+		ck_assert_int_eq(ftruncate(file_b.fd, 0), 0);
+		atomic_store(&ready, 0);
+		for (int k = 0; k < 2; k++) {
+			c[k].call = (struct pf_fault_call){ .file = k ? &lesser : &file_a,
+							    .file2 = &file_b, .resizing = k };
+			c[k].ready = &ready;
+			ck_assert_int_eq(
+				pthread_create(&thread[k], NULL, clone_thread, &c[k]), 0);
+		}
+		for (int k = 0; k < 2; k++)
+			ck_assert_int_eq(pthread_join(thread[k], NULL), 0);
+		ck_assert(c[0].rc || c[1].rc || ends_as(&file_b, FILE_BYTES, file_a.id) ||
+			  ends_as(&file_b, FILE_BYTES / 2, lesser.id));
+	}
+	for (int k = 0; k < 2; k++)
+		ck_assert(!c[k].rc || is_unsupported(ops, -c[k].rc));
+	close(lesser.fd);
+}
+END_TEST
+
 /* Extents and data bytes of a file whose layout is known. */
 START_TEST(test_extents)
 {
@@ -330,6 +394,7 @@ static Suite *fault_suite(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, test_effect, 0, (int)nr_faults);
 	tcase_add_test(tc, test_extents);
+	tcase_add_test(tc, test_clones_take_turns);
 	tcase_add_test(tc, test_effect_none);
 	tcase_add_test(tc, test_punch_subblock);
 	tcase_add_test(tc, test_dedupe_differs);
