@@ -31,6 +31,7 @@ _SEVERITIES = (
 )
 _TRACE = re.compile(r"^\s*(\? )?[A-Za-z0-9_.]+\+0x[0-9a-f]+/0x|^\s*(Call Trace|Code|R[A-Z0-9]{2,3}|CPU):")
 _NOISE = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,16}\b|\b\d+\b")
+_ABOUT = re.compile(r"(?<![:+/])\b(0x[0-9a-f]+|[0-9a-f]{8,16}|\d+)\b")  # not file.c:LINE nor function+OFFSET
 
 
 _FAULTS = ("panic", "oops", "bug")
@@ -51,8 +52,8 @@ class Finding:
 
     @property
     def shape(self) -> str:
-        """The same for the same complaint about another inode, block or process."""
-        return _NOISE.sub("N", self.text)
+        """The same for the same complaint, from the same place, about another inode, block or process."""
+        return _ABOUT.sub("N", self.text)
 
 
 def kind_of(findings: list[Finding]) -> str:

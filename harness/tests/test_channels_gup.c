@@ -25,6 +25,7 @@
 
 #include "../core/channel.h"
 #include "../core/clock.h"
+#include "pins_held.h"
 
 #define FILE_BYTES (64u << 10)
 #define BIG_BYTES (2 * PF_IO_MAX_BYTES)
@@ -132,30 +133,6 @@ static void check_arrived(const struct bench *b, const struct pf_io *io)
 static bool all_zero(const uint8_t *p, size_t len_bytes)
 {
 	return !p[0] && !memcmp(p, p + 1, len_bytes - 1);
-}
-
-/* FOLL_PIN pages of the whole machine right now; -1 if the kernel does not count. */
-static long pins_held(void)
-{
-	char key[64];
-	long value, acquired = -1, released = 0;
-	int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY | O_CLOEXEC);
-	FILE *f;
-
-	if (fd >= 0) {
-		ck_assert_int_eq(write(fd, "1", 1), 1);
-		close(fd);
-	}
-	f = fopen("/proc/vmstat", "re");
-	while (f && fscanf(f, "%63s %ld", key, &value) == 2) {
-		if (!strcmp(key, "nr_foll_pin_acquired"))
-			acquired = value;
-		else if (!strcmp(key, "nr_foll_pin_released"))
-			released = value;
-	}
-	if (f)
-		fclose(f);
-	return acquired < 0 ? -1 : acquired - released;
 }
 
 START_TEST(test_plain_writes)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "../../workloads/channels/held_read.h"
+#include "pins_held.h"
 
 #define FILE_BYTES (1u << 20)
 #define OFF 4032u /* in the page before the others */
@@ -61,29 +62,6 @@ static struct pf_io read_of(uint64_t off_bytes, size_t len_bytes)
 static bool all(const uint8_t *p, size_t len_bytes, uint8_t c)
 {
 	return p[0] == c && !memcmp(p, p + 1, len_bytes - 1);
-}
-
-/* FOLL_PIN pages of the whole machine; -1 if the kernel does not say. */
-static long pins_held(void)
-{
-	int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY | O_CLOEXEC);
-	long value, acquired = -1, released = 0;
-	char key[64];
-	FILE *f;
-
-	if (fd < 0 || write(fd, "1", 1) != 1)
-		return -1;
-	close(fd);
-	f = fopen("/proc/vmstat", "re");
-	while (f && fscanf(f, "%63s %ld", key, &value) == 2) {
-		if (!strcmp(key, "nr_foll_pin_acquired"))
-			acquired = value;
-		else if (!strcmp(key, "nr_foll_pin_released"))
-			released = value;
-	}
-	if (f)
-		fclose(f);
-	return acquired < 0 ? -1 : acquired - released;
 }
 
 /* What changes in the page until it lands is what is read: nothing was copied before. */

@@ -264,6 +264,18 @@ class Explored(Bench):
         found = [f for f in [*cell["findings"], *cell["unconfirmed"]] if f["kinds"][0] in ("checksum", "kernel-log")]
         self.assertEqual(sorted(f["kinds"][0] for f in found), ["checksum", "kernel-log"])
 
+    def test_an_oops_is_always_looked_for(self) -> None:
+        """The line that is graded is the same wherever it was."""
+        def complain(text: str) -> str:
+            if "evict" in text or "punch" in text:
+                self.machine.kmsg.append("BUG: kernel NULL pointer dereference, address: 0000000000000000")
+            return "coherent"
+        self.machine.on_explore = complain
+        cell = self.explore()
+        found = [f for f in [*cell["findings"], *cell["unconfirmed"]] if f["kinds"] == ["kernel-fault"]]
+        verbs = {v for f in found for v, _ in f["steps"]}
+        self.assertLessEqual({"evict", "punch"}, verbs)
+
     def test_what_the_filesystem_has_not(self) -> None:
         self.machine.on_explore = lambda text: ("skipped punch: EOPNOTSUPP on this filesystem" if "punch" in text
                                                 else "coherent")

@@ -32,6 +32,17 @@ class Grades(unittest.TestCase):
             with self.subTest(line):
                 self.assertEqual(self.severities(line), [severity])
 
+    def test_shape(self) -> None:
+        """Whom a complaint is about makes no difference, where it comes from does."""
+        def shape(text: str) -> str:
+            return self.log.grade([text])[0].shape
+        warning = "WARNING: CPU: {} PID: {} at fs/dax.c:{} dax_entry+0x{}/0xb0"
+        self.assertEqual(shape(warning.format(0, 386, 404, 49)), shape(warning.format(1, 7, 404, 49)))
+        self.assertNotEqual(shape(warning.format(0, 386, 404, 49)), shape(warning.format(0, 386, 405, 49)))
+        self.assertNotEqual(shape(warning.format(0, 386, 404, 49)), shape(warning.format(0, 386, 404, 50)))
+        self.assertEqual(shape("csum failed root 5 ino 274 off 0 csum 0x47493f3a"),
+                         shape("csum failed root 5 ino 9 off 4096 csum 0x1"))
+
     def test_quiet(self) -> None:
         self.assertEqual(self.severities("XFS (vda): Mounting V5 Filesystem", "EXT4-fs (vda): mounted", ""), [])
 
