@@ -93,24 +93,41 @@ void race_fill(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)
 
 void race_join(struct race_file *f, uint32_t c)
 {
-	clear_range(f, c, c + 1, false);
+	set_word(f, c / BITS, f->begins[c / BITS] & ~(1ull << c % BITS));
 }
 
-bool race_room(struct race_model *m, struct race_file *f, uint32_t cells)
+void race_set_apart(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)
+{
+	if (hi < f->nr_cells && !begins_at(f, hi)) {
+		f->cells[hi] = race_at(f, hi);
+		begin_at(f, hi);
+	}
+	f->cells[lo] = v;
+	begin_at(f, lo);
+}
+
+void race_replace(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)
+{
+	f->cells[lo] = v;
+	if (hi < f->nr_cells && f->cells[hi] == race_value_on(v, hi - lo))
+		race_join(f, hi);
+	if (lo && race_at(f, lo - 1) == race_value_before(v))
+		race_join(f, lo);
+}
+
+bool race_make_room(struct race_model *m, struct race_file *f, uint32_t cells)
 {
 	uint32_t was = f->nr_cells, nr = was ? was : ROOM_MIN;
 	uint32_t had = (was / BITS + BITS - 1) / BITS, words;
 	void *more[4];
 
-	if (cells <= was)
-		return true;
 	while (nr < cells)
 		nr *= 2;
 	words = (nr / BITS + BITS - 1) / BITS;
 	more[0] = realloc(f->cells, nr * sizeof(*f->cells));
 	f->cells = more[0] ? more[0] : f->cells;
-	more[1] = realloc(f->seen, nr);
-	f->seen = more[1] ? more[1] : f->seen;
+	more[1] = realloc(f->saw, nr / BITS * sizeof(*f->saw));
+	f->saw = more[1] ? more[1] : f->saw;
 	more[2] = realloc(f->begins, nr / BITS * sizeof(*f->begins));
 	f->begins = more[2] ? more[2] : f->begins;
 	more[3] = realloc(f->words, words * sizeof(*f->words));
@@ -119,13 +136,40 @@ bool race_room(struct race_model *m, struct race_file *f, uint32_t cells)
 		m->out_of_memory = true;
 		return false;
 	}
-	memset(f->seen + was, 0, nr - was);
+	memset(f->saw + was / BITS, 0, (nr - was) / BITS * sizeof(*f->saw));
 	memset(f->begins + was / BITS, 0, (nr - was) / BITS * sizeof(*f->begins));
 	memset(f->words + had, 0, (words - had) * sizeof(*f->words));
 	f->nr_cells = nr;
 	f->cells[was] = PF_VALUE_ZERO;
 	begin_at(f, was);
 	return true;
+}
+
+static inline void set_saw(struct race_saw *w, uint64_t mask, uint64_t low, uint64_t high)
+{
+	w->low = (w->low & ~mask) | (low & mask);
+	w->high = (w->high & ~mask) | (high & mask);
+}
+
+void race_set_saw(struct race_file *f, uint32_t lo, uint32_t hi, uint32_t who)
+{
+	uint64_t low = -(uint64_t)(who & 1), high = -(uint64_t)(who >> 1 & 1);
+	uint64_t mask = UINT64_MAX << lo % BITS, end = UINT64_MAX >> (BITS - 1 - (hi - 1) % BITS);
+	struct race_saw *w = f->saw + lo / BITS, *last;
+
+	if (lo >= hi)
+		return;
+	last = f->saw + (hi - 1) / BITS;
+	if (w == last) {
+		set_saw(w, mask & end, low, high);
+		return;
+	}
+	set_saw(w, mask, low, high);
+	while (++w < last) {
+		w->low = low;
+		w->high = high;
+	}
+	set_saw(last, end, low, high);
 }
 
 /* Extents on their way elsewhere. */

@@ -7,22 +7,34 @@
 
 static inline bool race_contended(pf_value cell)
 {
-	return cell >> 32 == RACE_MARK && cell != RACE_ANY;
+	return cell - (RACE_MARK << 32) < UINT32_MAX; /* not RACE_ANY */
+}
+
+/* Of an operation: neither 0 nor RACE_MARK. */
+static inline bool race_is_written(pf_value v)
+{
+	return (v >> 32) - 1 < RACE_MARK - 1;
 }
 
 /* Neighbours that were written together have each its own home cell; or all have the same. */
 static inline pf_value race_value_on(pf_value v, uint32_t cells)
 {
-	return v && v >> 32 != RACE_MARK ? v + cells : v;
+	return race_is_written(v) ? v + cells : v;
 }
 
 static inline pf_value race_value_before(pf_value v)
 {
-	return v && v >> 32 != RACE_MARK ? v - 1 : v;
+	return race_is_written(v) ? v - 1 : v;
 }
 
 /* Extents (race_extent.c). @c is below f->nr_cells, @hi at most that. */
-bool race_room(struct race_model *m, struct race_file *f, uint32_t cells);
+bool race_make_room(struct race_model *m, struct race_file *f, uint32_t cells);
+
+static inline bool race_room(struct race_model *m, struct race_file *f, uint32_t cells)
+{
+	return cells <= f->nr_cells || race_make_room(m, f, cells);
+}
+
 /* The last word before @word in which an extent begins. */
 uint32_t race_word_before(const struct race_file *f, uint32_t word);
 
@@ -66,9 +78,23 @@ static inline pf_value race_at(const struct race_file *f, uint32_t c)
 void race_fill(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v);
 /* The extent that begins at @c is the one before it. */
 void race_join(struct race_file *f, uint32_t c);
+/* The same as race_fill where no extent begins in between: @v is contended. */
+void race_set_apart(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v);
+/* The same where they are one extent. @v is not contended. */
+void race_replace(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v);
 /* Take a copy of what is in a range, and put it where @lo is. False without memory. */
 bool race_take(struct race_model *m, const struct race_file *f, uint32_t lo, uint32_t hi);
 void race_put(const struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi);
+
+/* Who saw the cells as they are: a view + 1, or 0, nobody. */
+void race_set_saw(struct race_file *f, uint32_t lo, uint32_t hi, uint32_t who);
+
+static inline uint8_t race_who_saw(const struct race_file *f, uint32_t c)
+{
+	const struct race_saw *w = &f->saw[c / 64];
+
+	return (uint8_t)((w->low >> c % 64 & 1) | (w->high >> c % 64 & 1) << 1);
+}
 
 /* A refusal at the door: the kernel says that it did nothing. */
 bool race_refused(const struct pf_race_rec *r);
@@ -85,10 +111,24 @@ static inline struct race_pend *race_first(struct race_model *m, uint32_t thread
 	return &m->p[__builtin_ctz(threads)];
 }
 
+/* Marks of an operation under way (race_marks.c). Ranges are inside its own. */
+void race_mark(struct race_model *m, struct race_pend *p, uint32_t lo, uint32_t hi);
+void race_unmark(struct race_pend *p, uint32_t lo, uint32_t hi);
+bool race_marked_here(const struct race_pend *p, uint32_t cell, uint32_t *hi);
+
+/* Is it marked at @cell? *@hi: at most up to where that is so. */
+static inline bool race_marked(const struct race_pend *p, uint32_t cell, uint32_t *hi)
+{
+	return p->mark_words && race_marked_here(p, cell, hi);
+}
+
 /* Contended cells (race_set.c). */
 /* The first one from @lo on, @hi if there is none before it. @hi: at most f->nr_cells. */
 uint32_t race_first_contended(const struct race_file *f, uint32_t lo, uint32_t hi);
-/* Two operations meet at these cells: from now on what they may hold is followed. */
+/* What look @p sees at @cell; false: neither zero nor a cell, or nothing. *@to: from where on it
+ * sees something else. Mostly asked for one cell after the other. */
+bool race_seen(struct race_pend *p, uint32_t cell, pf_value *v, uint32_t *to);
+/* Operations meet at these cells: from now on what they may hold is followed. */
 void race_contend(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi);
 /* These cells, which are certain, hold what they held, or @v, v + 1 ... */
 void race_either(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi, pf_value v);

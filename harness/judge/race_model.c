@@ -32,10 +32,12 @@ void race_model_exit(struct race_model *m)
 {
 	for (uint32_t i = 0; i < m->nr_files; i++) {
 		free(m->f[i].cells);
-		free(m->f[i].seen);
+		free(m->f[i].saw);
 		free(m->f[i].begins);
 		free(m->f[i].words);
 	}
+	for (uint32_t i = 0; i < PF_RACE_THREADS_MAX; i++)
+		free(m->p[i].marks);
 	free(m->pool);
 	free(m->taken);
 }
@@ -51,7 +53,7 @@ static bool overlap(const struct race_pend *a, const struct race_pend *b, uint32
 	return a->rec->file == b->rec->file && *lo < *hi;
 }
 
-/* Both change these cells, or one does and the other may see it: what they hold is followed. */
+/* Between @from and @to what the cells hold on which both act is followed. */
 static void contend(struct race_model *m, const struct race_pend *a, const struct race_pend *b,
 		    uint32_t from, uint32_t to)
 {
@@ -66,6 +68,13 @@ static void contend(struct race_model *m, const struct race_pend *a, const struc
 	if (!a->writes && !b->writes && hi > f->limit)
 		hi = f->limit;
 	race_contend(m, f, lo, hi);
+}
+
+static void contend_with(struct race_model *m, const struct race_pend *p, uint32_t others,
+			 uint32_t from, uint32_t to)
+{
+	for (; others; others &= others - 1)
+		contend(m, p, race_first(m, others), from, to);
 }
 
 /* What does it do, and where? False: it changes nothing and sees nothing. */
@@ -123,8 +132,6 @@ static void begin(struct race_model *m, struct race_pend *p, bool alone)
 		} else if (overlap(p, q, &lo, &hi)) {
 			p->meets |= race_bit(m, q);
 			q->meets |= bit;
-			if (!p->looks && !q->looks)
-				contend(m, p, q, 0, UINT32_MAX);
 		}
 	}
 	race_sizes_begin(m, p);
@@ -210,7 +217,7 @@ static void end_odd(struct race_model *m, struct race_pend *p, uint32_t lo, uint
 		to = race_first_contended(f, c, hi);
 		if (beyond)
 			continue;
-		memset(f->seen + c, 0, to - c);
+		race_set_saw(f, c, to, 0);
 		if (c >= p->moved_lo)
 			race_fill(f, c, to, RACE_ANY);
 		else if (claim && inside)
@@ -233,30 +240,103 @@ static uint32_t alike(const struct race_pend *p, uint32_t lo, uint32_t hi, uint3
 	return before(hi, page, lo);
 }
 
+/* At these cells other changes need not act any more. */
+static void replaces(struct race_model *m, const struct race_pend *p, uint32_t others, uint32_t lo,
+		     uint32_t hi)
+{
+	for (; others; others &= others - 1) {
+		struct race_pend *q = race_first(m, others);
+
+		if (p->writes || q->writes)
+			race_mark(m, q, lo > q->lo ? lo : q->lo, least(hi, q->hi));
+	}
+}
+
+/* Cells that are certain: it acts there, or has been replaced. */
+static void assign(struct race_model *m, struct race_pend *p, uint32_t others, uint32_t lo,
+		   uint32_t hi)
+{
+	struct race_file *f = &m->f[p->rec->file];
+
+	for (uint32_t c = lo, to; c < hi; c = to) {
+		to = hi;
+		if (race_marked(p, c, &to)) {
+			race_either(m, f, c, to, race_effect(m, p, c));
+			continue;
+		}
+		replaces(m, p, others, c, to);
+		race_fill(f, c, to, race_effect(m, p, c));
+	}
+}
+
 /* Assign a whole stretch; what is contended in it is settled. */
 static void end_plain(struct race_model *m, struct race_pend *p, uint32_t easy)
 {
 	struct race_file *f = &m->f[p->rec->file];
+	uint32_t others = p->meets & ~f->looking;
 	/* Behind the limit all is zero. */
 	uint32_t known = p->writes || easy < f->limit ? easy : f->limit > p->lo ? f->limit : p->lo;
-	pf_value v = race_effect(m, p, p->lo);
 
-	memset(f->seen + p->lo, 0, known - p->lo);
+	race_set_saw(f, p->lo, known, 0);
+	/* It has been replaced, or replaces, and so have others. */
+	for (uint32_t c = p->lo, to; others && p->mark_words && c < easy; c = to) {
+		to = easy;
+		if (race_marked(p, c, &to))
+			contend_with(m, p, others, c, to);
+	}
 	for (uint32_t c = p->lo; c < easy;) {
 		uint32_t to = race_first_contended(f, c, easy);
 
-		race_fill(f, c, to, race_value_on(v, c - p->lo));
+		assign(m, p, others, c, to);
 		c = settle_all(m, p, to, easy, true);
 	}
 }
 
-/* Looks under way may have seen what it finds there. */
+/* One of @others may have put there what was seen at cells from @lo to @hi, @saw at the first. */
+static void contend_seen(struct race_model *m, struct race_file *f, uint32_t others, uint32_t lo,
+			 uint32_t hi, pf_value saw)
+{
+	for (; others; others &= others - 1) {
+		const struct race_pend *q = race_first(m, others);
+		uint32_t a = lo > q->lo ? lo : q->lo, b = least(hi, q->hi);
+
+		if (a < b && (b > q->moved_lo ||
+			      race_effect(m, q, a) == race_value_on(saw, a - lo)))
+			race_contend(m, f, a, b);
+	}
+}
+
+/*
+ * A change ends: @look, which is under way, may have seen what it finds there. Or, if it saw what
+ * another change leaves, that had acted before this one: only states can tell.
+ */
+static void end_beneath(struct race_model *m, struct race_pend *p, struct race_pend *look)
+{
+	struct race_file *f = &m->f[p->rec->file];
+	uint32_t others = p->meets & ~f->looking, lo, hi;
+	pf_value saw;
+
+	overlap(p, look, &lo, &hi);
+	hi = least(hi, f->nr_cells);
+	for (uint32_t c = lo, to, run; c < hi; c = to) {
+		pf_value is = race_at(f, c);
+		bool sees = race_seen(look, c, &saw, &run);
+
+		to = least(race_end_of(f, c, hi), run);
+		if (!sees || race_contended(is) || race_marked(look, c, &to))
+			continue;
+		if (is == saw || is == RACE_ANY)
+			race_mark(m, look, c, to);
+		else if (others && saw != race_effect(m, p, c))
+			contend_seen(m, f, others, c, to, saw);
+		m->undecided += is == RACE_ANY ? to - c : 0;
+	}
+}
+
 static void end_seen(struct race_model *m, struct race_pend *p)
 {
-	uint32_t looks = p->meets & m->f[p->rec->file].looking;
-
-	for (; looks; looks &= looks - 1)
-		contend(m, p, race_first(m, looks), 0, UINT32_MAX);
+	for (uint32_t looks = p->meets & m->f[p->rec->file].looking; looks; looks &= looks - 1)
+		end_beneath(m, p, race_first(m, looks));
 }
 
 static void end_change(struct race_model *m, struct race_pend *p)
@@ -279,6 +359,7 @@ static void end_change(struct race_model *m, struct race_pend *p)
 		easy = p->moved_lo > p->lo ? p->moved_lo : p->lo;
 	if (easy > p->lo)
 		end_plain(m, p, easy);
+	contend_with(m, p, p->meets & ~f->looking, easy, hi);
 	for (uint32_t c = easy, to; c < hi; c = to) {
 		to = alike(p, c, hi, claimed);
 		end_odd(m, p, c, to, c < claimed, &bad);
@@ -321,11 +402,13 @@ static uint32_t look_stretch(struct race_model *m, struct race_pend *p, uint32_t
 	pf_value is = race_at(f, lo);
 	bool moved = lo >= p->moved_lo, ok = false;
 
+	if (race_marked(p, lo, &hi))
+		return race_contended(is) ? race_settle(m, p, is, lo, hi, false, &ok) :
+					    race_end_of(f, lo, hi);
 	hi = moved ? hi : before(hi, p->moved_lo, lo);
 	/* It saw something else than what was there before those that are under way. */
 	if (!race_contended(is) && p->meets & ~f->looking) {
-		for (uint32_t left = p->meets & ~f->looking; left; left &= left - 1)
-			contend(m, p, race_first(m, left), lo, race_end_of(f, lo, hi));
+		contend_with(m, p, p->meets & ~f->looking, lo, race_end_of(f, lo, hi));
 		is = race_at(f, lo);
 	}
 	if (race_contended(is))
@@ -349,7 +432,7 @@ static uint32_t look_stretch(struct race_model *m, struct race_pend *p, uint32_t
 					   .saw = saw,
 					   /* Where nothing explains it all that may be stays. */
 					   .want = race_one_of(m, f, lo),
-					   .seen_view = f->seen[lo]};
+					   .seen_view = race_who_saw(f, lo)};
 
 		bad_cell(m, bad, &v);
 	}
@@ -405,7 +488,7 @@ static void look_run(struct race_model *m, struct race_pend *p, uint32_t lo, uin
 			continue;
 		}
 		to = race_end_of(f, c, hi);
-		memset(f->seen + c, p->rec->what + 1, to - c);
+		race_set_saw(f, c, to, p->rec->what + 1u);
 	}
 }
 

@@ -4,11 +4,11 @@
  *
  * A cell is certain (its value), contended (a set of values, each with the operations under way
  * that have taken effect in it; neighbours that may hold the same share it), or lost track of
- * (RACE_ANY: any value, until something settles it). Nothing overlaps most operations where they
- * act: those are settled in one pass when they end. Cells on which two operations meet, one of
- * which changes them, are followed exactly, by just-in-time linearization. Clones and shifts are
- * exact where nothing overlaps them, and lose track of the cells where something does. README.md
- * has the reasons.
+ * (RACE_ANY: any value, until something settles it). An operation is settled in one pass when it
+ * ends; where others under way met it, marks say what they may have seen, or that they may have
+ * been replaced. Cells of which that does not tell all are followed by just-in-time linearization.
+ * All of it is exact but for clones and shifts that something overlaps: they lose track of the
+ * cells where it does. README.md has the reasons.
  */
 #ifndef PF_JUDGE_RACE_MODEL_H
 #define PF_JUDGE_RACE_MODEL_H
@@ -39,7 +39,10 @@ struct race_file {
 	pf_value *cells;   /* where an extent begins: of its first cell */
 	uint64_t *begins;  /* a bit for each cell */
 	uint64_t *words;   /* a bit for each word of those that is not 0 */
-	uint8_t *seen; /* view + 1 that last saw the cell as it is; 0: nobody */
+	/* For 64 cells, two bits each: view + 1 that last saw the cell as it is; 0: nobody. */
+	struct race_saw {
+		uint64_t low, high;
+	} *saw;
 	/* Threads whose operation under way acts on it; the looks among them; and those that may
 	 * change its size. A clone acts on its target. */
 	uint32_t pending, looking, sizing;
@@ -68,6 +71,7 @@ struct race_pend {
 	uint32_t size_lo, size_hi; /* its file may have had meanwhile, cells */
 	bool size_seen;		   /* looks: explained */
 	bool alone;		   /* nothing else that changes its file's size overlaps it */
+	uint32_t mark_words;
 	/* Where others acted meanwhile. Shifts and clones: on the source and on the target. Not
 	 * cleared. */
 	uint32_t nr_over;
@@ -75,6 +79,9 @@ struct race_pend {
 		uint32_t lo, hi;
 		uint8_t file;
 	} over[16];
+	/* A bit for each cell from lo on, up to mark_words: race_marks.c. */
+	uint64_t *marks;
+	uint32_t marks_max;
 };
 
 enum race_bad { RACE_BAD_VALUE, RACE_BAD_READ, RACE_BAD_SIZE, RACE_BAD_CLAIM };

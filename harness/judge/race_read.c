@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define XXH_INLINE_ALL
@@ -18,8 +19,18 @@
 struct chunk {
 	struct chunk *next;
 	uint32_t bytes, used; /* handed on */
+	uint32_t room;
 	uint8_t data[];
 };
+
+/* Chunks are used again: memory that the system has to hand out anew costs more than reading. */
+#ifdef PF_FUZZ /* every byte behind a chunk's last is to be found */
+#define ROOM_STEP 1u
+#define SPARE_MAX 0u
+#else
+#define ROOM_STEP (16u << 10)
+#define SPARE_MAX (4u << 20) /* bytes */
+#endif
 
 struct thread {
 	struct chunk *first, *last;
@@ -33,6 +44,10 @@ struct race_reader {
 	int fd;
 	const uint8_t *in; /* not NULL: the whole stream is in memory, and borrowed */
 	size_t in_at, in_end;
+	uint8_t ahead[sizeof(struct pf_race_chunk)]; /* read, and not taken yet */
+	size_t ahead_bytes;
+	struct chunk *spare;
+	uint64_t spare_bytes;
 	uint64_t byte, record;
 	struct pf_race_header h;
 	struct thread t[PF_RACE_THREADS_MAX];
@@ -72,15 +87,23 @@ __attribute__((format(printf, 2, 3))) static int bad(struct race_reader *r, cons
 /* Take @bytes from the stream. 1; 0 at its end, before the first of them; -errno. */
 static int take(struct race_reader *r, void *to, size_t bytes)
 {
-	size_t at = 0;
+	size_t at;
 
 	if (r->in) {
 		at = bytes < r->in_end - r->in_at ? bytes : r->in_end - r->in_at;
 		memcpy(to, r->in + r->in_at, at);
 		r->in_at += at;
+	} else {
+		at = bytes < r->ahead_bytes ? bytes : r->ahead_bytes;
+		memcpy(to, r->ahead, at);
+		r->ahead_bytes -= at;
+		memmove(r->ahead, r->ahead + at, r->ahead_bytes);
 	}
 	while (at < bytes) {
-		ssize_t got = r->in ? 0 : read(r->fd, (uint8_t *)to + at, bytes - at);
+		/* With what comes next: a chunk's head behind the one before it. */
+		struct iovec iov[] = { { (uint8_t *)to + at, bytes - at },
+				       { r->ahead, sizeof(r->ahead) } };
+		ssize_t got = r->in ? 0 : readv(r->fd, iov, 2);
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -90,6 +113,7 @@ static int take(struct race_reader *r, void *to, size_t bytes)
 			return at ? bad(r, "cut off") : 0;
 		at += (size_t)got;
 	}
+	r->ahead_bytes += at - bytes;
 	return 1;
 }
 
@@ -141,17 +165,23 @@ struct race_reader *race_open_bytes(const void *data, size_t bytes)
 	return r;
 }
 
+static void free_chunks(struct chunk *c)
+{
+	while (c) {
+		struct chunk *next = c->next;
+
+		free(c);
+		c = next;
+	}
+}
+
 void race_close(struct race_reader *r)
 {
 	if (!r)
 		return;
 	for (uint32_t i = 0; i < PF_RACE_THREADS_MAX; i++)
-		while (r->t[i].first) {
-			struct chunk *c = r->t[i].first;
-
-			r->t[i].first = c->next;
-			free(c);
-		}
+		free_chunks(r->t[i].first);
+	free_chunks(r->spare);
 	free(r);
 }
 
@@ -277,6 +307,39 @@ static void look_ahead(struct race_reader *r, struct thread *t)
 			   4 * ns + (t->pending ? KEY_END : rec ? KEY_BEGIN : KEY_PROMISE);
 }
 
+static struct chunk *chunk_new(struct race_reader *r, uint32_t bytes)
+{
+	struct chunk *c = r->spare;
+	uint32_t room = (bytes + ROOM_STEP - 1) / ROOM_STEP * ROOM_STEP;
+
+	if (c) {
+		r->spare = c->next;
+		r->spare_bytes -= c->room;
+	}
+	if (!c || c->room < bytes) {
+		free(c);
+		c = malloc(sizeof(*c) + room);
+		if (!c)
+			return NULL;
+		c->room = room;
+	}
+	c->next = NULL;
+	c->bytes = bytes;
+	c->used = 0;
+	return c;
+}
+
+static void chunk_free(struct race_reader *r, struct chunk *c)
+{
+	if (r->spare_bytes + c->room > SPARE_MAX) {
+		free(c);
+		return;
+	}
+	c->next = r->spare;
+	r->spare = c;
+	r->spare_bytes += c->room;
+}
+
 /* One more chunk. 1, 0 at the end, -EINVAL. */
 static int read_chunk(struct race_reader *r)
 {
@@ -292,10 +355,9 @@ static int read_chunk(struct race_reader *r)
 	    head.bytes > PF_RACE_CHUNK_BYTES_MAX || head.bytes % 8)
 		return bad(r, "not the beginning of a chunk");
 	t = &r->t[head.thread];
-	c = malloc(sizeof(*c) + head.bytes);
+	c = chunk_new(r, head.bytes);
 	if (!c)
 		return bad(r, "out of memory");
-	*c = (struct chunk){ .bytes = head.bytes };
 	rc = head.bytes ? take(r, c->data, head.bytes) : 1;
 	seed = XXH64(&head, offsetof(struct pf_race_chunk, sum), 0);
 	if (SUMS && rc > 0 && head.sum != XXH64(c->data, head.bytes, seed))
@@ -306,7 +368,7 @@ static int read_chunk(struct race_reader *r)
 	if (rc > 0)
 		rc = check_chunk(r, &head, c) ? -EINVAL : 1;
 	if (rc < 0 || !c->bytes) {
-		free(c);
+		chunk_free(r, c);
 		if (rc > 0 && !t->has)
 			look_ahead(r, t);
 		return rc;
@@ -334,7 +396,7 @@ static void leave_chunk(struct race_reader *r, struct thread *t)
 	if (!t->first)
 		t->last = NULL;
 	r->kept -= c->bytes;
-	free(c);
+	chunk_free(r, c);
 }
 
 /*

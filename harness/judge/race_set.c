@@ -23,7 +23,8 @@ static struct race_set *set_of(const struct race_model *m, pf_value cell)
 	return &m->pool[(uint32_t)cell];
 }
 
-/* A set for the cells from @lo to @hi, empty. Sets move when one is made. */
+/* A set for the cells from @lo to @hi, in which nothing else begins, empty. Sets move when one is
+ * made. */
 static struct race_set *set_new(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi)
 {
 	struct race_set *more, *s;
@@ -51,7 +52,7 @@ static struct race_set *set_new(struct race_model *m, struct race_file *f, uint3
 	s->lo = lo;
 	s->hi = hi;
 	s->nr = 0;
-	race_fill(f, lo, hi, RACE_MARK << 32 | at);
+	race_set_apart(f, lo, hi, RACE_MARK << 32 | at);
 	return s;
 }
 
@@ -123,17 +124,62 @@ pf_value race_one_of(const struct race_model *m, const struct race_file *f, uint
 	return race_contended(v) ? race_value_on(set_of(m, v)->s[0].v, c - set_of(m, v)->lo) : v;
 }
 
+static uint32_t before(uint32_t hi, uint32_t border, uint32_t lo)
+{
+	return border > lo && border < hi ? border : hi;
+}
+
+/*
+ * Track of the cells is lost: more may be there than is kept. One state is left, RACE_ANY, and its
+ * mask says for whom to wait: until none is under way that may still act on what is not known,
+ * nothing can be certain.
+ */
+static bool is_lost(const struct race_set *s)
+{
+	return s->nr == 1 && s->s[0].v == RACE_ANY && s->s[0].mask;
+}
+
+static void lose_track(struct race_set *s, uint32_t acting)
+{
+	s->nr = 1;
+	s->s[0] = (struct race_state){ RACE_ANY, acting };
+}
+
+/* Changes under way that may have been replaced at @c already; *@hi: the same ones up to there. */
+static uint32_t replaced(struct race_model *m, const struct race_file *f, uint32_t c, uint32_t *hi)
+{
+	uint32_t marked = 0;
+
+	for (uint32_t left = f->pending & ~f->looking; left; left &= left - 1) {
+		struct race_pend *p = race_first(m, left);
+
+		if (p->mark_words && c < p->lo)
+			*hi = before(*hi, p->lo, c);
+		else if (race_marked(p, c, hi))
+			marked |= left & -left;
+	}
+	return marked;
+}
+
 void race_contend(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi)
 {
 	hi = hi < f->nr_cells ? hi : f->nr_cells;
 	for (uint32_t c = lo, to; c < hi; c = to) {
 		pf_value v = race_at(f, c);
+		uint32_t marked, acted;
 		struct race_set *s;
 
 		to = race_end_of(f, c, hi);
-		s = race_contended(v) ? NULL : set_new(m, f, c, to);
-		if (s)
-			set_add(s, v, 0);
+		if (race_contended(v))
+			continue;
+		marked = acted = replaced(m, f, c, &to);
+		s = set_new(m, f, c, to);
+		for (; s && set_add(s, v, acted) && acted; acted = (acted - 1) & marked)
+			;
+		if (acted)
+			lose_track(s, marked);
+		for (; marked; marked &= marked - 1)
+			race_unmark(race_first(m, marked), c, to);
 	}
 }
 
@@ -170,12 +216,11 @@ void race_drop_sets(struct race_model *m, struct race_file *f, uint32_t lo, uint
 	}
 }
 
-/* What @p sees at @cell, and from which cell on it sees something else; false: it does not look
- * there, or sees neither zero nor a cell. Mostly asked for one cell after the other. */
-static bool seen_value(struct race_pend *p, uint32_t cell, pf_value *v, uint32_t *to)
+bool race_seen(struct race_pend *p, uint32_t cell, pf_value *v, uint32_t *to)
 {
 	const struct pf_race_run *run;
 
+	*to = UINT32_MAX;
 	while (cell < p->run_cell)
 		p->run_cell -= p->runs[--p->run].count;
 	while (p->run < p->rec->nr_runs && cell >= p->run_cell + p->runs[p->run].count)
@@ -201,18 +246,12 @@ static bool reaches(const struct race_pend *p, uint32_t cell)
 
 /* Who acts on a cell, and what each would make of it, or has seen there. */
 struct acting {
-	uint32_t changes; /* threads */
 	uint32_t nr_changes, nr_looks;
 	struct act {
 		uint32_t bit;
 		pf_value v;
 	} change[PF_RACE_THREADS_MAX], look[PF_RACE_THREADS_MAX];
 };
-
-static uint32_t before(uint32_t hi, uint32_t border, uint32_t lo)
-{
-	return border > lo && border < hi ? border : hi;
-}
 
 /* What @p leaves at @lo, if it gets there; *@hi: up to where that is so in the same way. */
 static bool leaves(const struct race_model *m, const struct race_pend *p, uint32_t lo,
@@ -244,16 +283,6 @@ static uint32_t acting_on(struct race_model *m, uint32_t threads, uint32_t lo, u
 	return all;
 }
 
-static uint32_t changes_of(struct race_model *m, uint32_t threads)
-{
-	uint32_t changes = threads;
-
-	for (; threads; threads &= threads - 1)
-		if (race_first(m, threads)->looks)
-			changes &= ~(threads & -threads);
-	return changes;
-}
-
 static uint32_t explained_by_all(const struct race_set *s)
 {
 	uint32_t mask = UINT32_MAX;
@@ -269,18 +298,17 @@ static void how_they_act(struct race_model *m, const struct race_set *s, uint32_
 {
 	uint32_t explained = explained_by_all(s);
 
-	a->changes = a->nr_changes = a->nr_looks = 0;
+	a->nr_changes = a->nr_looks = 0;
 	for (; all; all &= all - 1) {
 		struct race_pend *p = race_first(m, all);
 		struct act act = { .bit = all & -all };
 		uint32_t to = *hi;
 
 		if (!p->looks) {
-			a->changes |= act.bit;
 			if (leaves(m, p, lo, hi, &act.v))
 				a->change[a->nr_changes++] = act;
-		} else if (!(explained & act.bit)) {
-			if (seen_value(p, lo, &act.v, &to))
+		} else if (!(explained & act.bit) && !race_marked(p, lo, hi)) {
+			if (race_seen(p, lo, &act.v, &to))
 				a->look[a->nr_looks++] = act;
 			*hi = to < *hi ? to : *hi;
 		}
@@ -312,32 +340,27 @@ static bool close_set(struct race_set *s, const struct acting *a)
 	return true;
 }
 
-/*
- * Track of the cells is lost: more may be there than is kept. One state is left, RACE_ANY, and its
- * mask says for whom to wait: until none is under way that may still act on what is not known,
- * nothing can be certain.
- */
-static bool is_lost(const struct race_set *s)
+/* Certain again: one value, in all that may be, and those under way can be marked instead. */
+static bool unset_if_certain(struct race_model *m, struct race_file *f, struct race_set *s)
 {
-	return s->nr == 1 && s->s[0].v == RACE_ANY && s->s[0].mask;
-}
+	uint32_t lo = s->lo, hi = s->hi, any = 0, all = UINT32_MAX, changes;
+	pf_value v = s->s[0].v;
 
-static void lose_track(struct race_set *s, uint32_t acting)
-{
-	s->nr = 1;
-	s->s[0] = (struct race_state){ RACE_ANY, acting };
-}
-
-/* Certain again when nothing that is left can make a difference. */
-static bool unset_if_certain(struct race_model *m, struct race_file *f, struct race_set *s,
-			     uint32_t others, uint32_t changes)
-{
-	uint32_t lo = s->lo, hi = s->hi;
-
-	if (s->nr != 1 || s->s[0].mask || (changes && (others & (others - 1))))
+	for (uint32_t i = 0; i < s->nr; i++) {
+		if (s->s[i].v != v)
+			return false;
+		any |= s->s[i].mask;
+		all &= s->s[i].mask;
+	}
+	/* Each of them may or may not have acted, whatever the others have? */
+	changes = any & ~f->looking;
+	if ((any ^ all) & f->looking || (v == RACE_ANY && any) ||
+	    s->nr != (changes ? 1u << __builtin_popcount(changes) : 1))
 		return false;
 	set_free(m, f, s);
-	race_fill(f, lo, hi, s->s[0].v);
+	race_replace(f, lo, hi, v);
+	for (; any; any &= any - 1)
+		race_mark(m, race_first(m, any), lo, hi);
 	return true;
 }
 
@@ -436,13 +459,13 @@ static uint32_t settle_alone(struct race_model *m, struct race_pend *p, uint32_t
 	if (!p->looks)
 		acts = leaves(m, p, s->lo, &to, &v);
 	else if (!(explained_by_all(s) & bit))
-		acts = seen_value(p, s->lo, &v, &to);
+		acts = race_seen(p, s->lo, &v, &to);
 	hi = to < hi ? to : hi;
 	s = ends_at(m, f, at, hi);
 	if (!s)
 		return hi;
 	*ok = strike_alone(s, p, bit, acts, v, must);
-	if (!unset_if_certain(m, f, s, 0, 0))
+	if (!unset_if_certain(m, f, s))
 		grow_together(m, f, s);
 	return hi;
 }
@@ -463,7 +486,7 @@ static uint32_t settle_among(struct race_model *m, struct race_pend *p, uint32_t
 		*ok = strike(s, bit, must);
 	else
 		lose_track(s, others);
-	if (!unset_if_certain(m, f, s, others, a.changes & ~bit))
+	if (!unset_if_certain(m, f, s))
 		grow_together(m, f, s);
 	return hi;
 }
@@ -477,29 +500,70 @@ static uint32_t settle_lost(struct race_model *m, struct race_pend *p, uint32_t 
 	if (!s)
 		return hi;
 	s->s[0].mask = (s->s[0].mask | others) & ~race_bit(m, p);
-	if (!unset_if_certain(m, f, s, others, changes_of(m, others)))
+	if (!unset_if_certain(m, f, s))
 		grow_together(m, f, s);
 	return hi;
+}
+
+/* @p is the only one that acts there, must have acted, and nobody has seen that it did: what may be
+ * there is gone. */
+static bool replaces_all(const struct race_set *s, const struct race_pend *p, uint32_t bit,
+			 uint32_t lo)
+{
+	uint32_t mask = 0;
+
+	if (p->looks || lo >= p->moved_lo || !reaches(p, lo))
+		return false;
+	for (uint32_t i = 0; i < s->nr; i++)
+		mask |= s->s[i].mask;
+	return !(mask & bit) && !is_lost(s);
+}
+
+/* From @lo to @hi set @at is no more: there is what @p leaves. */
+static void replace_set(struct race_model *m, struct race_pend *p, uint32_t at, uint32_t lo,
+			uint32_t hi)
+{
+	struct race_file *f = &m->f[p->rec->file];
+	struct race_set *s = &m->pool[at];
+
+	if (s->lo < lo) {
+		if (hi < s->hi)
+			cut(m, f, at, hi);
+		m->pool[at].hi = lo;
+	} else if (hi < s->hi) {
+		for (uint32_t i = 0; i < s->nr; i++)
+			s->s[i].v = race_value_on(s->s[i].v, hi - lo);
+		s->lo = hi;
+	} else {
+		set_free(m, f, s);
+	}
+	race_fill(f, lo, hi, race_effect(m, p, lo));
 }
 
 uint32_t race_settle(struct race_model *m, struct race_pend *p, pf_value is, uint32_t lo,
 		     uint32_t hi, bool must, bool *ok)
 {
-	uint32_t at = (uint32_t)is, others;
+	uint32_t at = (uint32_t)is, others, end;
 
 	*ok = true;
+	end = hi < m->pool[at].hi ? hi : m->pool[at].hi;
+	others = acting_on(m, p->meets, lo, &end);
+	if (must && !others && replaces_all(&m->pool[at], p, race_bit(m, p), lo)) {
+		end = p->writes ? before(end, p->size_hi, lo) : end;
+		end = before(end, p->moved_lo, lo);
+		replace_set(m, p, at, lo, end);
+		return end;
+	}
 	if (m->pool[at].lo != lo) {
 		cut(m, &m->f[p->rec->file], at, lo);
 		at = (uint32_t)m->f[p->rec->file].cells[lo];
 	}
 	if (m->out_of_memory)
 		return hi;
-	hi = hi < m->pool[at].hi ? hi : m->pool[at].hi;
-	others = acting_on(m, p->meets, lo, &hi);
 	if (is_lost(&m->pool[at]))
-		return settle_lost(m, p, others, at, hi);
-	return others ? settle_among(m, p, others, at, hi, must, ok) :
-			settle_alone(m, p, at, hi, must, ok);
+		return settle_lost(m, p, others, at, end);
+	return others ? settle_among(m, p, others, at, end, must, ok) :
+			settle_alone(m, p, at, end, must, ok);
 }
 
 void race_forget(struct race_model *m, struct race_pend *p)
