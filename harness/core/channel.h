@@ -52,6 +52,8 @@ struct pf_io {
 	const void *data;   /* what to write: stamped cells in anonymous memory, borrowed */
 	void *into;	    /* of a read that is held: where what was read goes, borrowed */
 	void *priv;	    /* the channel's, between hold and land */
+	/* Of the channel: the thread that does it (0: it has not begun). NULL: who called. */
+	const _Atomic int *tid;
 	char detail[96];    /* more about an error, "" if errno says all */
 };
 

@@ -197,11 +197,22 @@ static bool may_sleep(const struct case_run *c)
 						       c->channel.ops->class == PF_CLASS_FAULTING));
 }
 
+/* The thread that does the work of @j, as far as one does: its worker only waits for a held I/O. */
+static int doer(const struct step_job *j)
+{
+	const struct pf_step *s = j->step;
+	const _Atomic int *tid = NULL;
+
+	if (s->verb == PF_VERB_HOLD || s->verb == PF_VERB_HOLD_READ || s->verb == PF_VERB_LAND)
+		tid = j->c->held[s->hold].io.tid;
+	return tid && atomic_load(tid) ? atomic_load(tid) : j->job.tid;
+}
+
 static void step_late(struct case_run *c, struct step_job *j, const char *where)
 {
 	char stack[2048], token[6144];
 
-	thread_stack(j->job.tid, stack, sizeof(stack));
+	thread_stack(doer(j), stack, sizeof(stack));
 	pf_token_encode(token, sizeof(token), stack);
 	pf_history_line(&c->history, "hung %u %llu %s %s", j->job.op,
 			(unsigned long long)pf_now_ns(), where, token);
@@ -222,6 +233,8 @@ static void wait_step(struct case_run *c, struct step_job *j)
 	if (state == JOB_LATE)
 		state = workers_wait(c->workers, &j->job, grace_ms, c->params->deadline_ms,
 				     where, sizeof(where));
+	if (state != JOB_DONE && doer(j) != j->job.tid)
+		thread_where(doer(j), where, sizeof(where));
 	switch (state) {
 	case JOB_DONE:
 		j->running = false;

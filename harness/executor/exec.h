@@ -138,7 +138,10 @@ struct workers *workers_new(int nr);
 void workers_share(struct workers *w, void (*give)(void *arg), void (*take)(void *arg), void *arg);
 /* The kernel stack of thread @tid, "" if it cannot be read (only root can). */
 void thread_stack(int tid, char *out, size_t bytes);
-/* "D folio_wait_bit": state letter and kernel function of thread @tid. Returns the letter. */
+/*
+ * "D folio_wait_bit": state letter of thread @tid and the kernel function it sleeps in; or
+ * "R running". Returns the letter.
+ */
 char thread_where(int tid, char *out, size_t bytes);
 /* Hand @job to an idle thread. 0, or -EAGAIN when all are busy. */
 int workers_start(struct workers *w, struct job *job);

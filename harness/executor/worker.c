@@ -211,13 +211,22 @@ void thread_stack(int tid, char *out, size_t bytes)
 	thread_file(tid, "stack", out, bytes);
 }
 
+/* One that runs sleeps nowhere. */
+static void say_where(int tid, char letter, char *out, size_t bytes)
+{
+	char wchan[80] = "running";
+
+	if (letter != 'R')
+		thread_wchan(tid, wchan, sizeof(wchan));
+	snprintf(out, bytes, "%c %s", letter, wchan);
+}
+
 char thread_where(int tid, char *out, size_t bytes)
 {
 	uint64_t switches;
-	char letter = thread_state(tid, &switches), wchan[80];
+	char letter = thread_state(tid, &switches);
 
-	thread_wchan(tid, wchan, sizeof(wchan));
-	snprintf(out, bytes, "%c %s", letter, wchan);
+	say_where(tid, letter, out, bytes);
 	return letter;
 }
 
@@ -227,7 +236,7 @@ enum job_state workers_wait(struct workers *w, struct job *job, unsigned int gra
 	uint64_t start_ns = pf_now_ns(), before = 0, after;
 	uint64_t deadline_ns = start_ns + deadline_ms * PF_NS_PER_MS;
 	enum job_state state = JOB_DONE;
-	char letter = '?', wchan[80];
+	char letter = '?';
 	bool given = false;
 
 	pthread_mutex_lock(&w->lock);
@@ -256,10 +265,8 @@ enum job_state workers_wait(struct workers *w, struct job *job, unsigned int gra
 		deadline_ns += deadline_ms * PF_NS_PER_MS;
 	}
 out:
-	if (state != JOB_DONE && where) {
-		thread_wchan(job->tid, wchan, sizeof(wchan));
-		snprintf(where, where_bytes, "%c %s", letter, wchan);
-	}
+	if (state != JOB_DONE && where)
+		say_where(job->tid, letter, where, where_bytes);
 	pthread_mutex_unlock(&w->lock);
 	take_back(w, given);
 	return state;

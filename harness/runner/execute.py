@@ -153,7 +153,7 @@ class KernelRun:
     def expected(self, case: Case) -> Expectation:
         config = self.context.configs[case.fs]
         return self.context.expectations.of(self.version, {config.name, config.kind}, case.channel, case.sequence,
-                                            case.also)
+                                            case.also, self.sequences[case.sequence].steps)
 
     def count_findings(self, kind: str, cases: list[Case]) -> int:
         results = [self.store.results.get(c.id) for c in cases]
@@ -194,6 +194,7 @@ class KernelRun:
             word = "crashed" if crash[0]["kind"] == "crash" else "hung"
             judgement.verdict = judgement.resolution = word
             judgement.why = crash[0]["text"]
+        violations = [k for k in judgement.kinds if k not in KIND_OF_VERDICT.values()]
         if judgement.verdict in KIND_OF_VERDICT:
             judgement.kinds = list(dict.fromkeys([*judgement.kinds, KIND_OF_VERDICT[judgement.verdict]]))
         findings = [f for f in running.findings if f not in crash]
@@ -208,7 +209,7 @@ class KernelRun:
             expected={"class": expected.cls, "resolutions": expected.resolutions,
                       "reference": expected.reference, "rule": expected.rule},
             outcome=outcome(expected, judgement.verdict, judgement.resolution, judgement.errno, kinds,
-                            sleepers(judgement.why) if judgement.verdict == "hung" else judgement.kinds),
+                            violations, sleepers(judgement.why)),
             started=running.started, took_s=round((running.ended or time.monotonic()) - running.began, 3),
             repeat=case.repeat())
         self.store.finish(result, self.sequences[case.sequence].text, running.log, on_disk)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Expected outcomes: harness/expected/*.conf, and how a result compares with them.
 
-A rule is one line: KERNELRANGE FS CHANNEL SEQUENCE CLASS RESOLUTIONS REFERENCE...
-The last matching rule wins; files are read in the order of their names.
+A rule is one line: KERNELRANGE FS CHANNEL SEQUENCE CLASS RESOLUTIONS REFERENCE... (00-guaranteed.conf says how each
+is written). The last matching rule wins; files are read in the order of their names.
 """
 
 import fnmatch
@@ -15,6 +15,10 @@ from .errors import UsageError, nearest
 CLASSES = ("guaranteed", "refused", "unsupported", "bug")
 RESOLUTIONS = ("landed", "faulted", "overtaken", "blocked", "denied", "refused", "reported", "lost",
                "hung", "crashed")
+# What `lost` alone stands for: what was written is not there, or not in every view, or not any more. All else that the
+# judge may find in data (judge/README.md) is another matter, and a rule must name it.
+LOSSES = ("lost-write", "stale", "view-split", "not-durable")
+KINDS = (*LOSSES, "late-zero", "torn", "misplaced", "foreign", "past-eof", "wrong-size", "unreadable", "checksum")
 DEFAULT_RESOLUTIONS = ("landed", "faulted", "overtaken", "blocked", "reported", "denied")
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 
@@ -66,9 +70,16 @@ class Rule:
     reference: str
     where: str
 
-    def matches(self, version: Version, fs: set[str], channel: str, sequence: set[str]) -> bool:
+    def matches(self, version: Version, fs: set[str], channel: str, sequence: set[str], steps: str) -> bool:
         return (version in self.range and any(_any(self.fs, name) for name in fs) and _any(self.channel, channel)
-                and any(_any(self.sequence, name) for name in sequence))
+                and any(_is(glob, sequence, steps) for glob in self.sequence))
+
+
+def _is(glob: str, names: set[str], steps: str) -> bool:
+    """NAME or NAME/STEPS."""
+    name, slash, of_steps = glob.partition("/")
+    return (any(fnmatch.fnmatchcase(n, name) for n in names)
+            and (not slash or fnmatch.fnmatchcase(steps, of_steps)))
 
 
 def _any(globs: tuple[str, ...], name: str) -> bool:
@@ -100,8 +111,11 @@ def parse_rule(line: str, where: str) -> Rule:
     for token in resolutions:
         if token.startswith("+"):
             continue  # a finding that may come along, such as +kernel-log
-        if token.split(":")[0] not in RESOLUTIONS:
-            raise UsageError(f"{where}: " + nearest(token.split(":")[0], list(RESOLUTIONS), "resolution"))
+        word, _, closer = token.partition(":")
+        if word not in RESOLUTIONS:
+            raise UsageError(f"{where}: " + nearest(word, list(RESOLUTIONS), "resolution"))
+        if word == "lost" and closer and closer not in KINDS:
+            raise UsageError(f"{where}: " + nearest(closer, list(KINDS), "kind of violation"))
     reference = " ".join(words[6:])
     if words[4] != "guaranteed" and not reference:
         raise UsageError(f"{where}: class {words[4]} wants a reference")
@@ -124,19 +138,19 @@ class Expectations:
         return cls(rules)
 
     def of(self, kernel_version: str, fs: set[str], channel: str, sequence: str,
-           also: frozenset[str] = frozenset()) -> Expectation:
+           also: frozenset[str] = frozenset(), steps: str = "") -> Expectation:
         """`fs` is what the configuration is called and what kind it is, `also` what else the sequence is
-        called; a rule may name any."""
+        called; a rule may name any. `steps`: plan.Sequence.steps."""
         version = version_of(kernel_version)
         for rule in reversed(self.rules):
-            if rule.matches(version, fs, channel, {sequence, *also}):
+            if rule.matches(version, fs, channel, {sequence, *also}, steps):
                 return Expectation(rule.cls, list(rule.resolutions), rule.reference, rule.where)
         return Expectation()
 
 
 def sleepers(why: str) -> list[str]:
     """The kernel functions of a hang, as far as they are said: "line 4 of the sequence, in S ext4_wait_dax_page",
-    "thread 1, in D ext4_wait_dax_page; thread 3, in D filemap_fault"."""
+    "thread 1, in D ext4_wait_dax_page; thread 3, in D filemap_fault"; `running` of what does not sleep."""
     return re.findall(r"\b[A-Z] (\w+)(?=$|;)", why)
 
 
@@ -145,27 +159,34 @@ def asleep_in(why: str) -> str:
     return next(iter(sleepers(why)), "")
 
 
-def _listed(resolution: str, errno: str, violations: list[str], resolutions: list[str]) -> bool:
-    """RESOLUTION alone, with its errno, or with the kind of each violation; of a hang, with where one of those sleeps
-    that hang: the others may wait behind it."""
-    enough = any if resolution == "hung" else all
+def _explained(violations: list[str], resolutions: list[str]) -> bool:
+    """Is each kind of violation of data one that a loss of this rule may show?"""
+    return all(f"lost:{kind}" in resolutions or kind in LOSSES and "lost" in resolutions for kind in violations)
+
+
+def _listed(resolution: str, errno: str, violations: list[str], where: list[str], resolutions: list[str]) -> bool:
+    """RESOLUTION alone or with its errno; a loss with all that was seen; a hang with where one of those sleeps that
+    hang: the others may wait behind it."""
+    if violations and not _explained(violations, resolutions):
+        return False
     return (resolution in resolutions or bool(errno) and f"{resolution}:{errno}" in resolutions
-            or bool(violations) and enough(f"{resolution}:{kind}" in resolutions for kind in violations))
+            or resolution == "lost" and bool(violations)
+            or resolution == "hung" and any(f"hung:{function}" in resolutions for function in where))
 
 
 def outcome(expected: Expectation, verdict: str, resolution: str, errno: str, findings: list[str],
-            violations: list[str] | None = None) -> str:
-    """expected, differs, fixed, not-covered, inconclusive or broken. `violations` are the judge's kinds, or the function
-    that a hang sleeps in.
+            violations: list[str] | None = None, where: list[str] | None = None) -> str:
+    """expected, differs, fixed, not-covered, inconclusive or broken. `violations` are the judge's kinds, `where` the
+    functions that a hang sleeps in.
 
     `findings` are the kinds the other checks found (metadata, kernel-log, leaked-pin, unnoticed, neighbour, ...)."""
     if verdict == "skipped":
         return "not-covered"
-    if verdict in ("inconclusive", "broken") and not findings:
-        return verdict
-    listed = _listed(resolution, errno, violations or [], expected.resolutions)
     if any("+" + kind not in expected.resolutions for kind in findings):
         return "differs"
+    if verdict in ("inconclusive", "broken"):
+        return verdict
+    listed = _listed(resolution, errno, violations or [], where or [], expected.resolutions)
     if expected.cls in ("guaranteed", "refused"):
         return "expected" if listed and verdict == "coherent" else "differs"
     if listed:

@@ -34,6 +34,12 @@ class Sequence:
     verbs: tuple[str, ...] = ()
 
     @property
+    def steps(self) -> str:
+        """In order, as expectations write them: "pin.A>hold.w1.A.0.8K>land.w1"."""
+        lines = (line.split("#", 1)[0].split() for line in self.text.splitlines())
+        return ">".join(".".join(words) for words in lines if words and words[0] != "file")
+
+    @property
     def selftest(self) -> bool:
         return Path(self.path).parent.name == "selftest"
 

@@ -12,7 +12,7 @@ from harness.runner import batch
 from harness.runner.agent import FaultInfo
 from harness.runner.errors import EnvironmentFailed
 from harness.runner.execute import KernelRun, RunContext
-from harness.runner.expect import Expectations
+from harness.runner.expect import Expectations, parse_rule
 from harness.runner.fsconfig import FsConfig
 from harness.runner.klog import KernelLog
 from harness.runner.plan import Case, Sequence
@@ -67,6 +67,16 @@ class Kernels(Bench):
         self.assertEqual({r.detail for r in got.values()}, {"views 1"})  # judged after the remount
         self.assertEqual((machine.boots, machine.mkfs), (1, 1))
         self.assertTrue((self.store.case_dir(got[1].id) / "case.json").exists())
+
+    def test_a_rule_may_ask_for_the_steps(self) -> None:
+        rule = parse_rule("* xfs store s/*hold.*>punch.* unsupported landed,lost x", "f:1")
+        for steps, expected in (("hold w1 A 0 4K\npunch A 0 4K\nland w1\n", "f:1"), ("punch A 0 4K\n", "")):
+            with self.subTest(steps):
+                self.context.expectations = Expectations([rule])
+                text = "file A 64K written\npin A\n" + steps
+                self.context.sequences["s"] = Sequence("s", text, "s.seq", "t", files=("A",))
+                self.store.results.clear()
+                self.assertEqual(self.run_it(FakeMachine(), self.cases(1))[1].expected["rule"], expected)
 
     def test_panic_costs_one_case(self) -> None:
         machine = FakeMachine(lambda nr, _: "die" if nr == 3 else "ok ran")

@@ -110,7 +110,7 @@ class Planning(unittest.TestCase):
                 self.assertEqual(outcome(rule, "coherent", "landed", "", []), "expected")
                 new = kernel == "7.3.4"
                 for where, known in ((f"{fs.split('-')[0].replace('2', '4')}_wait_dax_page", new), ("filemap_fault", False)):
-                    self.assertEqual(outcome(rule, "hung", "hung", "", [], [where]), "expected" if known else "differs")
+                    self.assertEqual(outcome(rule, "hung", "hung", "", [], [], [where]), "expected" if known else "differs")
         named = self.planned(race.Race(faults=("punch", "zero-range")), fs=["xfs"])[0]
         self.assertIn("lost", rules.of("6.12.1", {"ext4-dax"}, "store", named.sequence, named.also).resolutions)
         self.assertNotIn("lost", rules.of("6.12.1", {"xfs-dax"}, "store", named.sequence, named.also).resolutions)

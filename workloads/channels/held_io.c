@@ -76,13 +76,14 @@ static int make_thread(struct held_io *h)
 	return rc;
 }
 
-int held_io_start(struct held_io *h)
+int held_io_start(struct held_io *h, struct pf_io *io)
 {
 	int rc = h->has_thread ? 0 : make_thread(h);
 
 	if (rc)
 		return rc;
 	atomic_store(&h->tid, 0);
+	io->tid = &h->tid;
 	h->running = true;
 	sem_post(&h->go);
 	return 0;
@@ -249,7 +250,7 @@ int held_reader_hold(struct held_reader *r, struct pf_channel *ch, struct pf_io 
 	if (nr == PF_HOLDS_MAX)
 		return -EBUSY;
 	h = reader_aim(r, io, nr, true);
-	rc = held_io_start(h);
+	rc = held_io_start(h, io);
 	if (rc) {
 		held_source_retire(r->src, nr);
 		return rc;

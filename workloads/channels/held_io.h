@@ -49,8 +49,8 @@ int held_io_init(struct held_io *h);
  * running.
  */
 void held_io_exit(struct held_io *h);
-/* Run h->run in its thread. 0 or -errno. */
-int held_io_start(struct held_io *h);
+/* Run h->run, which is what @io asks for, in its thread. 0 or -errno. */
+int held_io_start(struct held_io *h, struct pf_io *io);
 /*
  * Wait for run to return and give its result. -ETIMEDOUT after @deadline_ms: h->running stays true
  * and this may be called again.

@@ -277,7 +277,7 @@ int held_uffd_hold(struct pf_channel *ch, struct pf_io *io)
 	h->pos_bytes = io->off_bytes;
 	h->data = slot_addr(p, nr) + (p->head_bytes[nr] ? PAGE_BYTES - p->head_bytes[nr] : 0);
 	h->len_bytes = io->len_bytes;
-	rc = rc ? rc : held_io_start(h);
+	rc = rc ? rc : held_io_start(h, io);
 	if (rc)
 		return rc;
 	p->out[nr] = io;
