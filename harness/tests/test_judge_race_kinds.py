@@ -4,8 +4,8 @@ line, # a comment.
 
     THREAD INV RET VERB WHAT FIRST+CELLS RESULT [SEEN]    (one file of 128 cells, written by op 1)
 
-The operation's number is 10 and its line's number; SEEN is what a look saw: `zero`, `OP` for all its cells, or `OP/CELL`
-for cells that were written from CELL on and moved.
+The operation's number is 10 and its line's number; SEEN is what a look saw: `zero`, `OP` for all its cells, or
+`OP/CELL` for cells that were written from CELL on and moved.
 """
 
 import os
