@@ -203,6 +203,15 @@ static pf_value size_after(const struct race_pend *p, pf_value size)
 	return size - r->first_cell > r->nr_cells ? size - r->nr_cells : r->first_cell;
 }
 
+/* Where any size is possible the limit still holds. An insert sees to it when it moves. */
+static void grow_limit(struct race_file *f, const struct race_file *from, const struct race_pend *p)
+{
+	uint64_t size = p->moves ? from->limit : size_after(p, f->limit);
+
+	size = size < PF_RACE_CELLS_MAX ? size : PF_RACE_CELLS_MAX;
+	f->limit = size > f->limit ? (uint32_t)size : f->limit;
+}
+
 static bool grow_sizes(struct race_model *m, const struct race_pend *p, uint32_t bit,
 		       uint64_t bound)
 {
@@ -211,8 +220,10 @@ static bool grow_sizes(struct race_model *m, const struct race_pend *p, uint32_t
 	uint32_t nr = f->nr_sizes;
 	bool more = false;
 
-	if (nr > RACE_SIZES_MAX)
+	if (nr > RACE_SIZES_MAX) {
+		grow_limit(f, from, p);
 		return false;
+	}
 	for (uint32_t i = 0; i < nr; i++) {
 		struct race_state s = f->size[i];
 

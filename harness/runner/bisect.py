@@ -21,7 +21,7 @@ from typing import Any
 from . import controls, main as runs, native, repro, store
 from .errors import EXIT_BROKEN, EXIT_EXPECTED, EnvironmentFailed, UsageError, nearest
 from .execute import RunContext, run_kernels
-from .store import CaseResult, write_atomic
+from .store import CaseResult, when_stopped, write_atomic
 
 GOOD, BAD, SKIP = "good", "bad", "skip"
 TIMES = 3
@@ -187,7 +187,7 @@ class Bisection:
         when it gives no answer; both after the line that says why."""
         native.cleanup_guests(native.private_dir(native.state_dir()))
         try:
-            with ExitStack() as stack:
+            with when_stopped(runs.goes_on(self.results, "bisect")), ExitStack() as stack:
                 answer = self.answer = self._halve(stack)
         except (UsageError, EnvironmentFailed) as err:
             self.error = str(err)

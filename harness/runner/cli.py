@@ -40,6 +40,17 @@ _OPTIONS = ("kernel modules fs channel fault sequence seed out json resume no-in
             "budget shard repeats times export verb view kind git-bisect good bad kernels-available")
 
 
+# Options that all commands which run something know, and these have no use for: refused, and not in their help.
+NO_USE = {
+    "seq": ("sequence fault all", "FILE is the sequence"),
+    "race": ("sequence all", "a race follows no sequence; --fault chooses what runs in it"),
+    "explore": ("sequence fault all", "an exploration makes its own sequences; --alphabet says of which steps"),
+    "repro": ("fs channel fault sequence all jobs local-config section", "it runs the case as it was recorded"),
+    "list": ("kernel modules fs channel fault sequence all seed out json resume jobs device overwrite-device "
+             "local-config section", "it lists all there is"),
+}
+
+
 class Parser(argparse.ArgumentParser):
     """argparse that raises instead of exiting with 2, which means something else here."""
 
@@ -55,6 +66,13 @@ class Parser(argparse.ArgumentParser):
 def _path(text: str) -> Path:
     """Relative to where the caller stood: run.sh went to the checkout."""
     return Path(os.path.normpath(Path(os.environ.get("PINFAULT_CALLER_DIR", "."), text)))
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text, 0)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
 
 
 def _size(text: str) -> int:
@@ -79,18 +97,21 @@ def _shard(text: str) -> tuple[int, int]:
     return int(match[1]) - 1, int(match[2])
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
-    def add(*names: str, **how: object) -> None:
-        parser.add_argument(*names, **how)  # type: ignore[arg-type]
+def _common(parser: argparse.ArgumentParser, hidden: list[str]) -> None:
+    def add(name: str, **how: object) -> None:
+        if name[2:] in hidden:
+            how["help"] = argparse.SUPPRESS
+        parser.add_argument(name, **how)  # type: ignore[arg-type]
     add("--kernel", action="append", default=[], metavar="NAME",
         help="6.1, 6.12, newest, ..., native, a version (6.12.107, 6.12.107-1), the path of a bzImage; may be repeated")
     add("--modules", type=_path, metavar="DIR", help="lib/modules/RELEASE (or its parents) for --kernel PATH")
     add("--fs", action="append", default=[], metavar="NAME", help="a filesystem configuration, or a glob")
     add("--channel", action="append", default=[], metavar="NAME", help="a channel or channel/variant, or a glob")
-    add("--fault", action="append", default=[], metavar="NAME", help="only sequences that use this fault")
+    add("--fault", action="append", default=[], metavar="NAME",
+        help="only sequences that use this fault; of a race: these faults only")
     add("--sequence", action="append", default=[], metavar="NAME", help="a named sequence, or a glob")
     add("--all", action="store_true", help="every named sequence, also those outside the default run")
-    add("--seed", type=lambda text: int(text, 0), help="of the run; printed, and random by default")
+    add("--seed", type=_number, help="of the run; printed, and random by default")
     add("--out", type=_path, metavar="DIR", help="results folder (default: results/<time>)")
     add("--json", action="store_true", help="run.json on stdout instead of the tables")
     add("--resume", type=_path, metavar="DIR", help="go on with a run that was stopped")
@@ -116,7 +137,7 @@ def _reduce_options(parser: argparse.ArgumentParser) -> None:
         "be repeated (default: any of them)")
     add("--kernel", action="append", default=[], metavar="NAME", help="instead of the recorded one")
     add("--modules", type=_path, metavar="DIR", help="lib/modules/RELEASE (or its parents) for --kernel PATH")
-    add("--seed", type=lambda text: int(text, 0), help="of the run; printed, and random by default")
+    add("--seed", type=_number, help="of the run; printed, and random by default")
     add("--out", type=_path, metavar="DIR", help="results folder (default: results/<time>)")
     add("--json", action="store_true", help="reduce.json on stdout")
     add("--no-install", action="store_true", help="never install packages")
@@ -131,9 +152,9 @@ def parser() -> Parser:
                                  formatter_class=argparse.RawDescriptionHelpFormatter)
             for name, text in COMMANDS.items()}
     for name in ("run", "seq", "race", "explore", "repro", "selftest", "list"):
-        _common(made[name])
+        _common(made[name], NO_USE.get(name, ("",))[0].split())
     add = made["explore"].add_argument
-    add("--depth", type=int, metavar="N", help="steps of the longest sequences")
+    add("--depth", type=int, metavar="N", help="steps of the longest sequences; must be given")
     add("--alphabet", default="core", metavar="NAME|FILE|VERBS",
         help="workloads/alphabets/NAME.alphabet (core, wide, huge), such a file, or verbs: 'punch write hold land'")
     add("--budget", type=_duration, default=0.0, metavar="TIME",
@@ -179,13 +200,20 @@ def _bisect(parser: argparse.ArgumentParser) -> None:
     add("--bad", metavar="KERNEL", help="on which it fails; older than the good one: the fix is looked for")
     add("--times", type=int, default=bisect.TIMES, metavar="N",
         help=f"runs on each kernel (default {bisect.TIMES}): bad is a kernel on which one fails")
-    add("--seed", type=lambda text: int(text, 0), help="instead of the recorded one")
+    add("--seed", type=_number, help="instead of the recorded one")
     add("--out", type=_path, metavar="DIR", help="results folder (default: results/<time>)")
     add("--json", action="store_true", help="bisect.json on stdout, the lines on stderr")
     add("--resume", type=_path, metavar="DIR", help="go on with one that was stopped")
     add("--no-install", action="store_true", help="never install packages")
     parser.set_defaults(kernel=[], modules=None, fs=[], channel=[], fault=[], sequence=[], all=False, jobs=1,
                         device=None, overwrite_device=None, local_config=None, section=None)
+
+
+def _refuse_useless(args: argparse.Namespace) -> None:
+    names, why = NO_USE.get(args.command, ("", ""))
+    for name in names.split():
+        if getattr(args, name.replace("-", "_")) not in (None, False, [], runs.JOBS):
+            raise UsageError(f"{args.command} takes no --{name}: {why}")
 
 
 def _options(args: argparse.Namespace) -> runs.Options:
@@ -197,10 +225,9 @@ def _options(args: argparse.Namespace) -> runs.Options:
         raise UsageError("--section belongs to --local-config FILE")
     if args.device and "native" not in args.kernel:
         raise UsageError("--device is for --kernel native; guests have devices of their own")
+    _refuse_useless(args)
     race = None
     if args.command == "race":
-        if args.sequence:
-            raise UsageError("a race follows no sequence; --fault chooses what runs in it")
         race = Race(ops=args.ops, seconds=args.seconds, threads=args.threads, files=args.files, size=args.size,
                     record=args.record, verbs=tuple(dict.fromkeys(args.verb)), views=tuple(dict.fromkeys(args.view)))
         race.check()
@@ -331,8 +358,6 @@ def dispatch(argv: list[str]) -> int:
     if args.command == "bisect":
         return _run_bisect(args, options, argv)
     if args.command == "explore":
-        if args.sequence or args.fault or args.all:
-            raise UsageError("an exploration makes its own sequences; --alphabet says of which steps")
         if args.depth is None:
             raise UsageError("explore wants --depth N, the number of steps of the longest sequences")
         what = explore.Explore(args.depth, args.alphabet, args.budget, args.shard[0], args.shard[1], args.repeats)
@@ -352,9 +377,8 @@ def main(argv: list[str]) -> int:
         return for_git(lambda: ends(argv))
     try:
         return ends(argv)
-    except KeyboardInterrupt:
-        print("pinfault: stopped; finished cases are kept" + (", --resume goes on" if argv[:1] != ["reduce"] else
-                                                              ", and reduce.json says how far it got"), file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print("; ".join(["pinfault: stopped", *stop.args]), file=sys.stderr)
         return EXIT_BROKEN
 
 
@@ -374,7 +398,7 @@ def for_git(command: Callable[[], int]) -> int:
 
 def ends(argv: list[str]) -> int:
     """The exit code of a command that may fail in all the known ways."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_BROKEN))  # so that finally blocks run
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that finally blocks run
     try:
         return dispatch(argv)
     except UsageError as err:

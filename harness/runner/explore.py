@@ -269,8 +269,8 @@ def _run(options: Any, explore: Explore, everything: runs.World, names: dict[str
     failed: dict[str, str] = {}
     to_the_end = False
     try:
-        with ExitStack() as stack:
-            makers = runs.stage(options, names, store.new_run_name(), results.folder, lines.say, stack)
+        with store.when_stopped(runs.goes_on(results, "explore")), ExitStack() as stack:
+            makers = runs.stage(options, names, store.new_run_name(), lines.say, stack)
             context = runs.context_of(results, everything, lines.say, lambda _result: None)
             began = time.monotonic()
 

@@ -185,9 +185,10 @@ def render(meta: dict[str, Any], _results: list[CaseResult], folder: str, markdo
     out += [*(["```"] if markdown else []), *_grid(rows), *(["```"] if markdown else []), ""]
     out += _sums(cells) + [""]
     by_reason: dict[str, list[str]] = {}
+    not_begun = f"not begun in {about['budget_s']:g} s" if about.get("budget_s") else "not begun"
     for cell in cells:
         if not cell.get("ran"):
-            by_reason.setdefault(cell.get("not_covered") or "not begun", []).append(_cell(cell))
+            by_reason.setdefault(cell.get("not_covered") or not_begun, []).append(_cell(cell))
     wanted = [_cell(c) for c in cells]
     out += _section("not covered", [f"{why}: {_compress(ids, wanted)}" for why, ids in by_reason.items()], markdown)
     all_groups = groups(cells)

@@ -70,12 +70,13 @@ class NativeMachine:
         self.buffer = b""
         log = open(Path(self.work_dir) / "agent.stderr", "ab")
         with log:
-            self.child = subprocess.Popen([str(self.agent_path), "--stdio"], stdin=subprocess.PIPE,
-                                          stdout=subprocess.PIPE, stderr=log, start_new_session=True)
-        self.setup.note_agent(self.child.pid)
+            self.child = self.setup.agent([str(self.agent_path), "--stdio"], stdin=subprocess.PIPE,
+                                          stdout=subprocess.PIPE, stderr=log)
         self.boot_s = time.monotonic() - began
 
-    def _died(self) -> AgentDied:
+    def _died(self) -> AgentDied | EnvironmentFailed:
+        if self.setup.over:
+            return EnvironmentFailed("the run is over")  # we killed it: no case did
         code = self.child.poll() if self.child else None
         try:
             tail = (Path(self.work_dir) / "agent.stderr").read_text(errors="replace")[-2000:]

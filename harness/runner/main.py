@@ -110,11 +110,19 @@ class World:
     kernels: dict[str, Any]  # harness.guest's KernelConf by name
 
 
+def check_sequence(path: Path) -> None:
+    """By the executor, which alone knows the whole grammar. UsageError with file:line."""
+    done = subprocess.run([str(EXECUTOR), "--seq", str(path)], stderr=subprocess.PIPE, text=True, timeout=20)
+    if done.returncode:
+        raise UsageError(done.stderr.strip() or f"{path}: the executor failed on it ({done.returncode})")
+
+
 def world(options: Options) -> World:
     hello = local_hello()
     sequences = load_sequences(ROOT / "workloads" / "sequences", hello.faults)
     if options.sequence_file:
         own = parse_sequence(options.sequence_file, hello.faults, options.sequence_name)
+        check_sequence(options.sequence_file)
         sequences[own.name] = own
         options.filters.sequences = [own.name]
     configs = load_all(ROOT / "fs-configs")
@@ -142,7 +150,7 @@ def choose_kernels(names: list[str], known: dict[str, Any], modules: Path | None
     """Name -> KernelConf (None for native). The default ones when none is named."""
     if not names:
         return {n: c for n, c in known.items() if c.default}
-    from ..guest import handmade, is_version
+    from ..guest import GuestError, handmade, image_release, is_version
     chosen: dict[str, Any] = {}
     for name in names:
         path = caller_dir() / name
@@ -154,6 +162,10 @@ def choose_kernels(names: list[str], known: dict[str, Any], modules: Path | None
             if not path.is_file():
                 raise UsageError(f"--kernel {name}: no such file")
             conf = handmade(path, modules)
+            try:
+                image_release(path)
+            except GuestError as err:
+                raise UsageError(f"--kernel: {err}") from None
             chosen[conf.name] = conf
         elif is_version(name):
             conf = kernel_of_version(name, known)
@@ -207,17 +219,17 @@ def guest_maker(conf: Any, executor: Path, say: Callable[[str], None]) -> Callab
     return partial(GuestMachine, kernel, executor, executor.parent, say)
 
 
-def stage(options: Options, names: dict[str, Any], run_name: str, folder: Path, say: Callable[[str], None],
+def goes_on(results: store.Store, command: str) -> str:
+    return f"finished cases are kept; ./run.sh {command} --resume {relative(results.folder)} goes on"
+
+
+def stage(options: Options, names: dict[str, Any], run_name: str, say: Callable[[str], None],
           stack: ExitStack) -> dict[str, Callable[[], Machine]]:
     """A maker for each kernel's machine. Kernels are fetched here, so that a run that cannot have one
     says so before anything else."""
     makers: dict[str, Callable[[], Machine]] = {}
     executor = stage_programs(stack)
     if "native" in names:
-        if os.getuid() != 0:
-            raise EnvironmentFailed("--kernel native mounts filesystems and needs root; without it, use a guest")
-        if options.device:
-            native.check_device(options.device, options.overwrite_device)
         setup = stack.enter_context(native.NativeSetup(run_name, say, options.device))
         makers["native"] = lambda: NativeMachine(setup, executor)
     for name, conf in names.items():
@@ -235,6 +247,10 @@ def prepare(options: Options) -> tuple[World, dict[str, Any], list[Case]]:
 
 def ready(options: Options) -> World:
     """Dependencies, build, names. Says so when something cannot be had."""
+    if "native" in options.kernels and os.getuid() != 0:
+        raise EnvironmentFailed("--kernel native mounts filesystems and needs root; without it, use a guest")
+    if options.device:
+        native.check_device(options.device, options.overwrite_device)
     deps.ensure(options.kernels != ["native"], options.install)
     deps.build(ROOT)
     return world(options)
@@ -296,16 +312,16 @@ def execute(options: Options, argv: list[str]) -> Ended:
         native.cleanup_stale(tell, state)
     everything, names, cases = prepare(options)
     results = _open_store(options, argv, everything, names, cases)
-    progress = Progress(len(cases))
+    progress = Progress(len(cases), news=not options.selftest)
     progress.finished = sum(c.id in results.results for c in cases)
     progress.say(f"{len(cases)} cases on {', '.join(names)}; seed {results.meta['seed']}; "
                  f"results in {relative(results.folder)}")
     failed: dict[str, str] = {}
     to_the_end = False
     try:
-        with ExitStack() as stack:
+        with store.when_stopped(goes_on(results, argv[0])), ExitStack() as stack:
             # Not the folder's name: two runs may have chosen the same one with --out.
-            makers = stage(options, names, store.new_run_name(), results.folder, progress.say, stack)
+            makers = stage(options, names, store.new_run_name(), progress.say, stack)
             context = context_of(results, everything, progress.say, progress.done)
             if options.selftest:
                 context.controls = ()

@@ -13,10 +13,13 @@ import re
 import shutil
 import signal
 import stat
+import subprocess
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .errors import EnvironmentFailed, UsageError
 from .proc import run, start_time
@@ -137,7 +140,7 @@ def cleanup_ledger(ledger: Ledger, say: Callable[[str], None]) -> bool:
     left = []
     for pid, started in ledger.agents:
         if start_time(pid) == started:
-            os.kill(pid, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)  # it leads its session; a mount of its may be under way
     kill_neighbour(ledger.folder)
     loops = loops_of(ledger.image) if ledger.image else []
     folder = ledger.folder.rstrip("/") + "/"
@@ -253,6 +256,8 @@ class NativeSetup:
                              folder=str(MOUNT_ROOT / run_name), path=base / f"{run_name}.ledger")
         self.disk_dev = ""
         self.pmem_dev = ""
+        self.lock = threading.Lock()
+        self.over = False
 
     def __enter__(self) -> "NativeSetup":
         ledger = self.ledger
@@ -285,11 +290,20 @@ class NativeSetup:
             raise EnvironmentFailed(f"{loop} does not stand for {self.ledger.image} any more: somebody else detached it")
         return self.disk_dev
 
-    def note_agent(self, pid: int) -> None:
-        self.ledger.agents.append((pid, start_time(pid) or 0))
-        self.ledger.save()
+    def agent(self, argv: list[str], **how: Any) -> "subprocess.Popen[bytes]":
+        """A process that the cleaning up ends. EnvironmentFailed once that has begun: the threads of a run that is
+        stopped live on."""
+        with self.lock:
+            if self.over:
+                raise EnvironmentFailed("the run is over")
+            child = subprocess.Popen(argv, start_new_session=True, **how)
+            self.ledger.agents.append((child.pid, start_time(child.pid) or 0))
+            self.ledger.save()
+            return child
 
     def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.over = True
         if self.device:
             for point, _fstype, source in reversed(mounts_now()):
                 if source == self.device and point in self.ledger.mounts:

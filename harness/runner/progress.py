@@ -13,8 +13,10 @@ EVERY_S = 10.0
 class Progress:
     """Safe to call from several threads."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, news: bool = True) -> None:
+        """`news`: whether it counts for something that a case came out otherwise than an expectation has it."""
         self.total = total
+        self.news = news
         self.finished = 0
         self.differs = 0
         self.began = time.monotonic()
@@ -38,7 +40,8 @@ class Progress:
             if now - self.shown < (0.2 if self.tty else EVERY_S) and self.finished != self.total:
                 return
             self.shown = now
-            line = f"{self.finished}/{self.total} cases, {self.differs} not as expected{self._eta(now)}"
+            news = f", {self.differs} not as expected" if self.news else ""
+            line = f"{self.finished}/{self.total} cases{news}{self._eta(now)}"
             if self.tty:
                 sys.stderr.write(f"\r\033[K{line}  {result.id}"[:128])
                 self.open_line = True

@@ -345,8 +345,9 @@ def _run(options: Any, what: Reduce, out: Outcome, everything: runs.World, names
          lines: Lines) -> dict[str, str]:
     failed: dict[str, str] = {}
     try:
-        with ExitStack() as stack:
-            makers = runs.stage(options, names, store.new_run_name(), results.folder, lines.say, stack)
+        how_far = f"{runs.relative(results.folder)}/reduce.json says how far it got"
+        with store.when_stopped(how_far), ExitStack() as stack:
+            makers = runs.stage(options, names, store.new_run_name(), lines.say, stack)
             context = runs.context_of(results, everything, lines.say, lambda _result: None)
             cells = [Cell(k, what.found.result.fs, what.found.result.channel) for k in names]
 

@@ -50,7 +50,7 @@ def compare(old: Path, new: Path, as_json: bool) -> int:
         return EXIT_DIFFERS if changed else EXIT_EXPECTED
     for case_id in changed:
         print(f"{case_id}: {_text(_told(before[case_id]))} -> {_text(_told(after[case_id]))}"
-              f" - repeat: {after[case_id].repeat}")
+              f" - repeat: {table.again(new, case_id)}")
     print(f"{len(both)} cases in both, {len(changed)} changed; {len(before) - len(both)} only in {old}, "
           f"{len(after) - len(both)} only in {new}")
     return EXIT_DIFFERS if changed else EXIT_EXPECTED

@@ -12,6 +12,8 @@ import secrets
 import threading
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,15 @@ REWRITE_S = 20.0
 
 def utc_now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+@contextmanager
+def when_stopped(advice: str) -> Iterator[None]:
+    """Who stops what is done in here is told what is left of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(advice) from None
 
 
 def new_run_name() -> str:
@@ -103,6 +114,8 @@ class Store:
     def create(cls, folder: Path, meta: dict[str, Any]) -> "Store":
         if (folder / "run.json").exists():
             raise UsageError(f"{folder}: holds a run already; --resume {folder} goes on with it")
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise UsageError(f"{folder}: is there already, and is no empty folder; --out wants a new one")
         store = cls(folder, {"schema": SCHEMA, "run": folder.name, "started": utc_now(), "finished": None,
                              "complete": False, **meta, "kernels": {}, "notes": [],
                              "controls": []})

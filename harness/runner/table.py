@@ -106,7 +106,12 @@ def kernel_tables(kernel: str, meta: dict[str, Any], results: list[CaseResult], 
     return out
 
 
-def difference(result: CaseResult) -> str:
+def again(folder: object, case_id: str) -> str:
+    """What repeats a case as it was, whatever it is of: a file of one's own, a section, a kernel by its path."""
+    return f"./run.sh repro {folder}/cases/{case_id}"
+
+
+def difference(result: CaseResult, folder: str) -> str:
     """One line that says what differs and how to see it again."""
     got = result.resolution or "nothing"
     if result.errno:
@@ -119,7 +124,7 @@ def difference(result: CaseResult) -> str:
     why = expected.get("class", "") + (f", {expected['reference']}" if expected.get("reference") else "")
     word = "FIXED  " if result.outcome == "fixed" else "DIFFERS"
     return (f"{word} {result.kernel} {result.fs} {result.channel} {result.sequence}: got {got}, "
-            f"expected {wanted} ({why}) - repeat: {result.repeat}")
+            f"expected {wanted} ({why}) - repeat: {again(folder, result.id)}")
 
 
 def grouped_reasons(results: list[CaseResult], outcome: str) -> list[str]:
@@ -155,9 +160,10 @@ def render(meta: dict[str, Any], results: list[CaseResult], folder: str, markdow
     for kernel in dict.fromkeys([*meta.get("kernels_wanted", []), *_names(results, "kernel")]):
         mine = [r for r in results if r.kernel == kernel]
         out += kernel_tables(kernel, meta, mine, markdown)
-    out += [*(["```", LEGEND, "```"] if markdown else [LEGEND]), ""]
+    if results:
+        out += [*(["```", LEGEND, "```"] if markdown else [LEGEND]), ""]
     news = [r for r in results if r.outcome in NEWS]
-    out += _section("not as expected", [difference(r) for r in news], markdown)
+    out += _section("not as expected", [difference(r, folder) for r in news], markdown)
     notes = [f"{n['kind']}{' (expected)' if n.get('expected') else ''}: {n['text']} "
              f"({len(n['cases'])} cases, first {n['cases'][0]})"
              for n in meta.get("notes", []) if n.get("cases")]
@@ -175,8 +181,8 @@ def render(meta: dict[str, Any], results: list[CaseResult], folder: str, markdow
     missing = meta.get("planned", len(results)) - len(results)
     out.append(f"{len(results)} cases: {words or 'none'}" + (f", {missing} not run" if missing > 0 else "")
                + f"; seed {meta.get('seed')}; results in {folder}")
+    if not results:
+        return "\n".join(out) + "\n"
     races = {r.sequence for r in results} == {"race"}
-    out.append("repeat a cell: ./run.sh " + (f"race --kernel K --fs F --channel C --seed {meta.get('seed')}" if races
-                                             else "run --kernel K --fs F --channel C --sequence S")
-               + f"  (or ./run.sh repro {folder}/cases/K/F/C/S)")
+    out.append("repeat one: " + again(folder, f"KERNEL/FS/CHANNEL/{'race-SEED' if races else 'CONFLICT'}"))
     return "\n".join(out) + "\n"

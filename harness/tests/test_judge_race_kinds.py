@@ -4,7 +4,8 @@ line, # a comment.
 
     THREAD INV RET VERB WHAT FIRST+CELLS RESULT [SEEN]    (one file of 128 cells, written by op 1)
 
-The operation's number is 10 and its line's number; SEEN is what a look saw: `zero` or `OP` for all its cells.
+The operation's number is 10 and its line's number; SEEN is what a look saw: `zero`, `OP` for all its cells, or
+`OP/CELL` for cells that were written from CELL on and moved.
 """
 
 import os
@@ -29,8 +30,9 @@ def record(number: int, line: str) -> tuple[int, bytes]:
     first, count = map(int, cells.split("+"))
     runs = b""
     if seen:
-        op = 0 if seen[0] == "zero" else int(seen[0])
-        runs = racelog.RUN.pack(value(op, first), count, 1 if op else 0)
+        what_op, _, home = seen[0].partition("/")
+        op = 0 if what_op == "zero" else int(what_op)
+        runs = racelog.RUN.pack(value(op, int(home or first)), count, 1 if op else 0)
     names = {"look": racelog.VIEWS, "fault": racelog.PRIMS}.get(verb, ("-",))
     return int(thread), racelog.RECORD.pack(
         int(inv), int(ret), 10 + number, racelog.VERBS.index(verb), names.index(what), 0, 0, first, count,
@@ -51,28 +53,30 @@ def stream(text: str) -> bytes:
     return out
 
 
-class Kinds(unittest.TestCase):
-    def judged(self, text: str) -> list[str]:
-        data = stream(text)
-        racelog.read(data)  # what every stream must keep to
-        done = subprocess.run([JUDGE, "--race", "-"], input=data, capture_output=True, timeout=60, check=False)
-        said = [line.split(" ", 1) for line in done.stdout.decode().splitlines()]
-        verdict = dict(line for line in said if len(line) == 2)["verdict"]
-        return [verdict, *(line[1] for line in said if line[0] == "kind")]
+def judge(text: str) -> list[str]:
+    """The verdict and the kinds."""
+    data = stream(text)
+    racelog.read(data)  # what every stream must keep to
+    done = subprocess.run([JUDGE, "--race", "-"], input=data, capture_output=True, timeout=60, check=False)
+    said = [line.split(" ", 1) for line in done.stdout.decode().splitlines()]
+    verdict = dict(line for line in said if len(line) == 2)["verdict"]
+    return [verdict, *(line[1] for line in said if line[0] == "kind")]
 
+
+class Kinds(unittest.TestCase):
     def test_a_write_that_is_seen(self) -> None:
-        self.assertEqual(self.judged("""0 10 20 pwrite - 0+64 64
+        self.assertEqual(judge("""0 10 20 pwrite - 0+64 64
                                         1 30 40 look mmap 0+64 0 10"""), ["coherent"])
 
     def test_a_write_that_is_lost(self) -> None:
-        self.assertEqual(self.judged("""0 10 20 pwrite - 0+64 64
+        self.assertEqual(judge("""0 10 20 pwrite - 0+64 64
                                         1 30 40 look buffered 0+64 0 1"""), ["corrupt", "lost-write"])
 
     def test_golden(self) -> None:
         for path in sorted(GOLDEN.glob("*.race")):
             with self.subTest(path.name):
                 want = [line.split()[1] for line in path.with_suffix(".expect").read_text().splitlines()]
-                self.assertEqual(self.judged(path.read_text()), want)
+                self.assertEqual(judge(path.read_text()), want)
 
     def test_zeros_that_stay_are_lost_data(self) -> None:
         """The same, and a look after the store is over: no page fault is under way any more."""
@@ -81,10 +85,10 @@ class Kinds(unittest.TestCase):
                   0 20 30 pwrite - 0+64 64
                   2 40 50 look mmap 16+48 0 zero
                   2 70 80 look {} 16+48 0 {}"""
-        self.assertEqual(self.judged(late.format("mmap", "zero")), ["corrupt", "late-zero", "lost-write"])
-        self.assertEqual(self.judged(late.format("buffered", "zero")), ["corrupt", "late-zero", "lost-write"])
-        self.assertEqual(self.judged(late.format("mmap", "12")), ["corrupt", "late-zero"])
-        self.assertEqual(self.judged(late.format("buffered", "12")), ["corrupt", "late-zero"])
+        self.assertEqual(judge(late.format("mmap", "zero")), ["corrupt", "late-zero", "lost-write"])
+        self.assertEqual(judge(late.format("buffered", "zero")), ["corrupt", "late-zero", "lost-write"])
+        self.assertEqual(judge(late.format("mmap", "12")), ["corrupt", "late-zero"])
+        self.assertEqual(judge(late.format("buffered", "12")), ["corrupt", "late-zero"])
 
     def test_a_copy_onto_itself_is_no_race(self) -> None:
         done = subprocess.run([JUDGE, "--race", "-"], input=stream("0 10 20 fault copy 0+0 0"), capture_output=True,
@@ -94,38 +98,49 @@ class Kinds(unittest.TestCase):
     def test_zeros_that_no_page_fault_explains(self) -> None:
         lost = ["corrupt", "lost-write"]
         with self.subTest("the store had returned"):
-            self.assertEqual(self.judged("""0 5 9 fault zero 0+64 0
+            self.assertEqual(judge("""0 5 9 fault zero 0+64 0
                                             1 10 35 store - 8+8 8
                                             0 20 30 pwrite - 0+64 64
                                             2 40 50 look mmap 16+48 0 zero"""), lost)
         with self.subTest("it began after write(2) was over"):
-            self.assertEqual(self.judged("""0 5 9 fault zero 0+64 0
+            self.assertEqual(judge("""0 5 9 fault zero 0+64 0
                                             0 20 30 pwrite - 0+64 64
                                             1 35 90 store - 8+8 8
                                             2 40 50 look mmap 16+48 0 zero"""), lost)
         with self.subTest("it is in another page"):
-            self.assertEqual(self.judged("""0 5 9 fault zero 0+64 0
+            self.assertEqual(judge("""0 5 9 fault zero 0+64 0
                                             1 10 90 store - 64+8 8
                                             0 20 30 pwrite - 0+64 64
                                             2 40 50 look mmap 16+48 0 zero"""), lost)
         with self.subTest("the look was a read(2)"):
-            self.assertEqual(self.judged("""0 5 9 fault zero 0+64 0
+            self.assertEqual(judge("""0 5 9 fault zero 0+64 0
                                             1 10 90 store - 8+8 8
                                             0 20 30 pwrite - 0+64 64
                                             2 40 50 look buffered 16+48 0 zero"""), lost)
         with self.subTest("the data is of a store"):
-            self.assertEqual(self.judged("""0 5 9 fault zero 0+64 0
+            self.assertEqual(judge("""0 5 9 fault zero 0+64 0
                                             1 10 90 store - 8+8 8
                                             0 20 30 store - 16+48 48
                                             2 40 50 look mmap 16+48 0 zero"""), lost)
         with self.subTest("the data is of a store, and write(2) had returned"):
-            self.assertEqual(self.judged("""0 5 9 fault zero 0+64 0
+            self.assertEqual(judge("""0 5 9 fault zero 0+64 0
                                             1 10 35 pwrite - 8+8 8
                                             0 20 30 store - 16+48 48
                                             2 40 50 look mmap 16+48 0 zero"""), lost)
 
 
 class Silence(unittest.TestCase):
+    def test_a_shift_of_a_file_that_may_have_any_size(self) -> None:
+        """Six resizes at once leave more sizes than are followed, one alone makes it certain again, and six more do
+        not; then a pwrite makes the file longer than any of them, and a collapse moves what it wrote."""
+        def resizes(at: int) -> str:
+            return "".join(f"{t} {at + t} {at + 40 + t} fault resize {16 + t}+0 0\n" for t in range(1, 7))
+        self.assertEqual(judge(resizes(0) + "0 100 110 fault resize 16+0 0\n" + resizes(200) + """\
+0 300 310 pwrite - 0+128 128
+0 320 330 fault collapse 0+32 0
+0 340 350 look buffered 32+32 0 23/64
+"""), ["coherent"])
+
     def test_a_long_coherent_race_is_coherent(self) -> None:
         """Streams of the bench: what they show is done as it is written, by threads that interrupt each other."""
         seed = time.time_ns() % 1_000_000_000

@@ -3,10 +3,15 @@
 
 import contextlib
 import io
+import os
+import signal
+import tempfile
+import time
 import unittest
+from pathlib import Path
 from unittest import mock
 
-from harness.runner import cli, deps
+from harness.runner import cli, deps, main as runs
 from harness.runner.errors import EnvironmentFailed
 
 
@@ -24,7 +29,7 @@ class Usage(unittest.TestCase):
     def test_one_line_and_64(self) -> None:
         for argv, says in ((("rnu",), "unknown command 'rnu': did you mean run?"),
                            (("run", "--kernl", "x"), "unknown option '--kernl': did you mean --kernel"),
-                           (("run", "--seed", "x"), "invalid"),
+                           (("run", "--seed", "x"), "'x' is not a number"),
                            (("run", "--jobs", "0"), "--jobs wants"),
                            (("run", "--overwrite-device", "/dev/x"), "there is none"),
                            (("run", "--device", "/dev/x"), "for --kernel native"),
@@ -33,7 +38,13 @@ class Usage(unittest.TestCase):
                            (("race", "--size", "12345"), "--size wants"),
                            (("race", "--size", "1G"), "is not a size"),
                            (("race", "--ops", "-1"), "--ops and --seconds"),
-                           (("race", "--sequence", "held-punch"), "follows no sequence"),
+                           (("race", "--sequence", "held-punch"), "race takes no --sequence: a race follows no"),
+                           (("race", "--all"), "race takes no --all"),
+                           (("explore", "--fault", "punch"), "explore takes no --fault"),
+                           (("repro", "x", "--fs", "xfs"), "repro takes no --fs"),
+                           (("seq", "x", "--sequence", "held-punch"), "FILE is the sequence"),
+                           (("list", "--fs", "xfs"), "lists all there is"),
+                           (("list", "--jobs", "99"), "lists all there is"),
                            (("race", "--sceonds", "5"), "did you mean --seconds"),
                            (("report",), "required: RUN"),
                            (("report", "/nonexistent"), "is not a run"),
@@ -49,9 +60,65 @@ class Usage(unittest.TestCase):
         self.assertEqual(call("--help")[0], 0)
         self.assertEqual(call("run", "--help")[0], 0)
 
+    def test_help_shows_what_the_command_takes(self) -> None:
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), self.assertRaises(SystemExit):
+            cli.parser().parse_args(["explore", "--help"])
+        self.assertIn("--fs NAME", out.getvalue())
+        self.assertNotIn("--sequence", out.getvalue())
+
     def test_no_stubs(self) -> None:
         for later in ("explore", "odp"):
             self.assertEqual(call(later)[0], 64)
+
+
+class BeforeAnythingRuns(unittest.TestCase):
+    """What is wrong with the command line is said before there is a folder or a machine."""
+
+    def setUp(self) -> None:
+        made = tempfile.TemporaryDirectory()
+        self.addCleanup(made.cleanup)
+        self.dir = Path(made.name)
+        patch = mock.patch.object(runs, "run_kernels", side_effect=AssertionError("it went on"))
+        self.run_kernels = patch.start()
+        self.addCleanup(patch.stop)
+        for what in (mock.patch.object(deps, "ensure"), mock.patch.object(deps, "build"),
+                     mock.patch.object(runs, "stage", return_value={})):
+            what.start()
+            self.addCleanup(what.stop)
+
+    def refused(self, says: str, *argv: str) -> None:
+        code, err = call(*argv, "--out", str(self.dir / "out"))
+        self.assertEqual((code, err.count("\n")), (64, 1), err)
+        self.assertIn(says, err)
+        self.assertFalse((self.dir / "out").exists())
+
+    def test_a_sequence_that_is_none(self) -> None:
+        path = self.dir / "mine.seq"
+        path.write_text("file A 64K written\npin A\nland w1\n")
+        self.refused(f"{path}:3: 'w1' is not held", "seq", str(path), "--kernel", "6.1")
+
+    def test_an_image_that_is_none(self) -> None:
+        path = self.dir / "bzImage"
+        path.write_text("none")
+        self.refused("is no bzImage", "run", "--kernel", str(path))
+
+    def test_a_device_that_is_none(self) -> None:
+        with mock.patch.object(os, "getuid", return_value=0), mock.patch.object(runs.native, "cleanup_stale"), \
+                mock.patch.object(runs.native, "private_dir", return_value=self.dir):
+            self.refused("/dev/none: No such file", "run", "--kernel", "native", "--device", "/dev/none")
+
+    def test_who_stops_it_is_told_how_to_go_on(self) -> None:
+        def stop(*_: object) -> None:
+            os.kill(os.getpid(), number)
+            time.sleep(10)
+        self.run_kernels.side_effect = stop
+        for number in (signal.SIGINT, signal.SIGTERM):
+            out = self.dir / number.name
+            code, err = call("run", "--kernel", "6.1", "--fs", "xfs", "--channel", "store", "--out", str(out))
+            self.assertEqual(code, 2, err)
+            self.assertIn(f"pinfault: stopped; finished cases are kept; ./run.sh run --resume {out} goes on\n", err)
+            self.assertTrue((out / "run.json").exists())
 
 
 class Dependencies(unittest.TestCase):

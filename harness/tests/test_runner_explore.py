@@ -143,6 +143,14 @@ class Explored(Bench):
         self.assertEqual((cell["looked_after_remount"], cell["coherent"]), (cell["ran"], cell["ran"]))
         self.assertIn("0 findings (0 not as expected)", explore_report.render(self.store.meta, [], "x"))
 
+    def test_a_budget_that_the_boot_took_is_named(self) -> None:
+        self.explore()
+        section = self.store.meta["explore"]
+        for cell in section["cells"].values():
+            cell["ran"] = 0
+        section["budget_s"] = 60.0
+        self.assertIn("not begun in 60 s: ", explore_report.render(self.store.meta, [], "x"))
+
     def test_thousands_are_one_finding(self) -> None:
         self.breaks(lambda text: "hold" in text and "punch" in text.partition("hold")[2].partition("land")[0])
         cell = self.explore()

@@ -2,6 +2,7 @@
 """What native may never do, shown with real loop devices; and the cleanup after kill -9."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from harness.runner import native
 from harness.runner.errors import EnvironmentFailed, UsageError
 from harness.runner.fsconfig import FsConfig
 from harness.runner.fsops import Filesystem
+from harness.runner.machines import NativeMachine
 from harness.runner.proc import Done, run, start_time
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,6 +162,27 @@ class Devices(unittest.TestCase):
         state = self.root / "state"
         with native.NativeSetup(f"test-o{os.getpid()}", lambda _: None, state=state) as setup:
             self.assertTrue(setup.disk_dev.startswith("/dev/loop"))
+        self.assertEqual(list(state.iterdir()), [])
+
+    def test_nothing_starts_when_it_is_over(self) -> None:
+        """A thread of a run that was stopped, which sees its executor die and wants another one."""
+        state = self.root / "state"
+        with native.NativeSetup(f"test-s{os.getpid()}", lambda _: None, state=state) as setup:
+            agent = self.root / "agent"
+            agent.write_text("#!/bin/sh\nexec cat\n")
+            agent.chmod(0o755)
+            machine = NativeMachine(setup, agent)
+            machine.start()
+            assert machine.child
+            first = machine.child
+        self.assertEqual(first.wait(10), -signal.SIGKILL)
+        for ask in (lambda: machine.recv(10), lambda: machine.send("hello")):
+            with self.assertRaisesRegex(EnvironmentFailed, "is over"):  # and not AgentDied: no case killed it
+                ask()
+        Path(machine.work_dir).mkdir()
+        self.addCleanup(shutil.rmtree, machine.work_dir)
+        with self.assertRaisesRegex(EnvironmentFailed, "is over"):
+            machine.start()
         self.assertEqual(list(state.iterdir()), [])
 
     def test_a_loop_device_that_somebody_took_is_not_touched(self) -> None:

@@ -255,7 +255,7 @@ class Exit(unittest.TestCase):
                 opens.return_value = store
                 err, out = io.StringIO(), io.StringIO()
                 with contextlib.redirect_stderr(err), contextlib.redirect_stdout(out):
-                    got = main.run(main.Options(), [])
+                    got = main.run(main.Options(), ["run"])
                 self.assertEqual(got, code)
                 self.assertEqual("a control failed, so nothing this run says holds" in err.getvalue(), not ok)
                 self.assertEqual(json.loads((store.folder / "run.json").read_text())["controls"][0]["ok"], ok)

@@ -52,6 +52,17 @@ class Folders(unittest.TestCase):
         with self.assertRaisesRegex(UsageError, "--resume"):
             Store.create(self.folder, {})
 
+    def test_takes_only_a_folder_of_its_own(self) -> None:
+        mine = Path(self.dir.name, "mine")
+        mine.mkdir()
+        (mine / "thesis.tex").touch()
+        for taken in (mine, mine / "thesis.tex"):
+            with self.assertRaisesRegex(UsageError, "is there already"):
+                Store.create(taken, {})
+        self.assertEqual([p.name for p in mine.iterdir()], ["thesis.tex"])
+        (mine / "thesis.tex").unlink()
+        Store.create(mine, {})
+
     def test_bad_files(self) -> None:
         with self.assertRaisesRegex(UsageError, "is not a run"):
             load_run(Path(self.dir.name))
@@ -116,9 +127,13 @@ class Tables(unittest.TestCase):
         text = table.render(self.meta, self.results, "results/r")
         self.assertTrue(text.startswith(GOLDEN), text)
         self.assertIn("DIFFERS 6.1 xfs rdma punch: got lost (corrupt: lost-write), expected landed (guaranteed)"
-                      " - repeat: ./run.sh run X", text)
+                      " - repeat: ./run.sh repro results/r/cases/6.1/xfs/rdma/punch", text)
         self.assertIn("     1 no device [kernels 6.1; fs tmpfs; channels rdma]", text)
         self.assertIn("6 cases: 3 expected, 1 differs, 1 inconclusive, 1 not-covered, 1 not run; seed 5;", text)
+
+    def test_nothing_ran(self) -> None:
+        text = table.render({**self.meta, "kernels": {}}, [], "results/r")
+        self.assertEqual(text, "0 cases: none, 7 not run; seed 5; results in results/r\n")
 
     def test_strongest(self) -> None:
         rows = [result("k/f/c/a", 1), result("k/f/c/b", 2, resolution="blocked"),
