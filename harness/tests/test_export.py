@@ -330,7 +330,7 @@ class Programs(unittest.TestCase):
             self.assertNotIn(word, text)
 
     def test_a_clone_that_others_come_between(self) -> None:
-        """It waits inside FICLONE: then the source gets shorter, or somebody else clones a longer file onto the same."""
+        """It waits inside FICLONE: the source gets shorter, or somebody else clones a longer file onto the same."""
         fragment = (ROOT / "harness/export/clone.c.in").read_text()
         for between in ("ftruncate(a.fd, 4096)", "clone_file(&longest, &b)"):
             with self.subTest(between):

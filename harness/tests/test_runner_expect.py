@@ -60,8 +60,9 @@ class Rules(unittest.TestCase):
         once = f"unrepeated-{name}"
         self.assertEqual(of("btrfs", "dio-read", "view-split", once), "expected")
         self.assertEqual(of("btrfs", "pvm-writev", "checksum", once), "expected")
-        self.assertEqual({of("btrfs", "dio-read", "lost-write", once), of("btrfs", "dio-read", "view-split"),
-                          of("xfs", "dio-read", "view-split", once), of("btrfs", "store", "view-split", once)}, {"differs"})
+        for more in (of("btrfs", "dio-read", "lost-write", once), of("btrfs", "dio-read", "view-split"),
+                     of("xfs", "dio-read", "view-split", once), of("btrfs", "store", "view-split", once)):
+            self.assertEqual(more, "differs")
 
 
 class Outcomes(unittest.TestCase):

@@ -173,8 +173,8 @@ class Explored(Bench):
             with self.subTest(name=name, listed=listed):
                 self.setUp()
                 self.context.expectations = Expectations([parse_rule(rule.format(name, listed), "x.conf:1")])
-                self.machine.on_explore = lambda text: "corrupt" if text.count("punch") == 1 and "write" in text and not (
-                    "evict" in text or "hold" in text) else "coherent"
+                self.machine.on_explore = lambda text: ("corrupt" if text.count("punch") == 1 and "write" in text
+                                                        and "evict" not in text and "hold" not in text else "coherent")
                 cell = self.explore(2)
                 self.assertEqual({f["outcome"] for f in cell["unconfirmed"]}, {want})
 
