@@ -14,7 +14,9 @@
  *
  * The filesystem is synced by itself only where no sequence is under way: a sync between two steps
  * would be a step that the sequence does not have. So the processes do not share the run phase with
- * a syncfs, and a sequence whose own step syncs the whole filesystem must not be given here.
+ * a syncfs, and a sequence whose own step syncs the whole filesystem must not be given here. What
+ * the filesystem does by itself goes on all the same: btrfs, short of metadata space with so many
+ * files, writes out all that is delayed (harness/expected/50-explore.conf, unrepeated-explore-*).
  *
  * Processes that share a CPU may be told to take turns (explore_turn.c): one runs, and the others
  * have it when it waits for long, or is through with the phase. Left to the scheduler they change

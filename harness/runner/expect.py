@@ -9,6 +9,7 @@ import fnmatch
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .errors import UsageError, nearest
 
@@ -95,6 +96,9 @@ class Expectation:
 
     def text(self) -> str:
         return ",".join(self.resolutions)
+
+    def dump(self) -> dict[str, Any]:
+        return {"class": self.cls, "resolutions": self.resolutions, "reference": self.reference, "rule": self.rule}
 
 
 def parse_rule(line: str, where: str) -> Rule:

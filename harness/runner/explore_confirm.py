@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """From a failing sequence to a finding: shorter where that still fails, then several times as an ordinary case."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .batch import BatchFailed
+from .expect import outcome
 from .explore_state import Item
 from .findings import Candidate, Finding, family, name_of
 from .store import CaseResult
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 DEADLY_TRIES = 3
 COPIES = 3  # of each shorter sequence: it may need a probability
-_BAD_VERDICTS = ("corrupt", "hung", "crashed")
+_JUDGED = ("corrupt", "remount")  # verdicts that a history's data has got
 _RANK = {"differs": 0, "fixed": 1, "broken": 2, "inconclusive": 3, "expected": 4}
 
 
@@ -61,6 +62,16 @@ def _shows(result: CaseResult, of_family: str) -> bool:
     return bool(kinds) and of_family in {family([k]) for k in kinds}
 
 
+def _unrepeated(run: "CellRun", candidate: Candidate, name: str) -> tuple[str, dict[str, Any]]:
+    """Its data was judged, seen again or not. No repeat has what thousands of sequences on one filesystem do to each
+    other, so rules can say what is expected of that by a name of its own."""
+    config = run.k.context.configs[run.cell.fs]
+    expected = run.k.context.expectations.of(run.k.version, {config.name, config.kind}, run.cell.channel, name,
+                                             frozenset({f"unrepeated-{name}"}))
+    return outcome(expected, candidate.verdict, candidate.resolution, candidate.errno, [],
+                   candidate.kinds), expected.dump()
+
+
 def confirm(run: "CellRun", candidate: Candidate) -> Finding:
     """Run it again `times` as a case; what it then shows is the finding."""
     text, steps = candidate.text, candidate.steps
@@ -88,9 +99,11 @@ def confirm(run: "CellRun", candidate: Candidate) -> Finding:
         finding.evidence = worst.evidence[:8] or [f["text"] for f in worst.findings][:4] or finding.evidence
         finding.kinds = list(dict.fromkeys([*worst.kinds, *(f["kind"] for f in worst.findings), *finding.kinds]))
         finding.cases.sort(key=lambda c: c != worst.id)  # the one that is told of comes first
+    elif candidate.verdict in _JUDGED:
+        finding.outcome, finding.expected = _unrepeated(run, candidate, finding.name)
     else:
-        # The data of a history was judged, seen again or not. A deadline that was missed once on a machine that has
-        # other things to do, or a process of ours that died, says nothing of the kernel.
+        # A deadline that was missed once on a machine that has other things to do, or a process of ours that died, says
+        # nothing of the kernel.
         finding.outcome = {"hang": "inconclusive"}.get(finding.family, "broken" if "died" in finding.kinds else "differs")
         finding.expected = results[0].expected if results else {}
     return finding

@@ -127,6 +127,51 @@ ret 4 10 ok 0
 MISPLACED_SEQ = "# T\nfile A 8K written\npin A\nwrite A 192 128\n"
 
 
+CLONE = """#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct file { int fd; };
+static int fake(int to, int from);
+#define ioctl(to, how, from) fake(to, from)
+@FRAGMENT@
+static struct file a, b, longest;
+
+/* FICLONE on any filesystem: what is behind the end of the source stays. The first one waits. */
+static int fake(int to, int from)
+{
+	static int waited;
+	char data[16384];
+	ssize_t n;
+
+	if (!waited++ && @BETWEEN@)
+		return -1;
+	n = pread(from, data, sizeof(data), 0);
+	return pwrite(to, data, n, 0) == n ? 0 : -1;
+}
+
+int main(void)
+{
+	struct file *files[] = { &a, &b, &longest };
+	struct stat one, other;
+
+	for (int i = 0; i < 3; i++) {
+		files[i]->fd = open(".", O_TMPFILE | O_RDWR, 0600);
+		if (ftruncate(files[i]->fd, i == 2 ? 16384 : 8192))
+			return 2;
+	}
+	if (clone_file(&a, &b) || fstat(a.fd, &one) || fstat(b.fd, &other))
+		return 2;
+	printf("%lld bytes, of %lld\\n", (long long)other.st_size, (long long)one.st_size);
+	return other.st_size != one.st_size;
+}
+"""
+
+
 @unittest.skipUnless(JUDGE.exists(), "the judge is not built")
 class Checks(unittest.TestCase):
     def test_cells_of_a_recorded_finding(self) -> None:
@@ -283,6 +328,17 @@ class Programs(unittest.TestCase):
         text = self.program(made(EITHER_SEQ, EITHER, "store"), [])
         for word in ("userfaultfd", "FUSE", "FICLONE", "sigsetjmp", "pthread"):
             self.assertNotIn(word, text)
+
+    def test_a_clone_that_others_come_between(self) -> None:
+        """It waits inside FICLONE: the source gets shorter, or somebody else clones a longer file onto the same."""
+        fragment = (ROOT / "harness/export/clone.c.in").read_text()
+        for between in ("ftruncate(a.fd, 4096)", "clone_file(&longest, &b)"):
+            with self.subTest(between):
+                source = self.root / "clone.c"
+                source.write_text(CLONE.replace("@FRAGMENT@", fragment).replace("@BETWEEN@", between))
+                subprocess.run([*GCC, "-o", str(self.root / "clone"), str(source)], check=True, timeout=120)
+                done = subprocess.run([self.root / "clone"], cwd=self.root, capture_output=True, text=True, timeout=60)
+                self.assertEqual(done.returncode, 0, done.stdout)
 
     def test_xfstests_form_with_io_uring(self) -> None:
         recorded = made(PUNCHED_SEQ, PUNCHED, "uring-fixed")

@@ -14,6 +14,7 @@ from .test_runner_execute import Bench
 from harness.runner import cli, explore_cell, explore_report, judge
 from harness.runner.alphabet import parse
 from harness.runner.errors import EXIT_USAGE, EnvironmentFailed, UsageError
+from harness.runner.expect import Expectations, parse_rule
 from harness.runner.explore import RATES, Explore, ExploreKernel, duration, estimate
 from harness.runner.explore_state import Cell, load_progress
 
@@ -168,7 +169,28 @@ class Explored(Bench):
         cell = self.explore(2)
         self.assertEqual(cell["findings"], [])
         self.assertTrue(all(f["shown"] == 0 and f["tries"] == 3 for f in cell["unconfirmed"]))
+        self.assertEqual({f["outcome"] for f in cell["unconfirmed"]}, {"differs"})
         self.assertIn("seen on the fast path, and not again", explore_report.render(self.store.meta, [], "x"))
+
+    def test_one_that_is_not_seen_again_may_be_expected(self) -> None:
+        """By a rule for just that, or by what holds of the sequence; of what it showed, and not of more."""
+        rule = "* xfs dio-read {} unsupported {} its reference"
+        for name, listed, want in (("unrepeated-explore-*", "lost:lost-write", "expected"),
+                                   ("unrepeated-explore-*", "lost:view-split", "differs"),
+                                   ("explore-*punch*", "lost", "expected"), ("explore-*evict*", "lost", "differs")):
+            with self.subTest(name=name, listed=listed):
+                self.setUp()
+                self.context.expectations = Expectations([parse_rule(rule.format(name, listed), "x.conf:1")])
+                self.machine.on_explore = lambda text: ("corrupt" if text.count("punch") == 1 and "write" in text
+                                                        and "evict" not in text and "hold" not in text else "coherent")
+                cell = self.explore(2)
+                self.assertEqual({f["outcome"] for f in cell["unconfirmed"]}, {want})
+
+    def test_a_rule_for_what_is_not_seen_again_is_none_for_what_is(self) -> None:
+        self.context.expectations = Expectations(
+            [parse_rule("* xfs dio-read unrepeated-explore-* unsupported lost its reference", "x.conf:1")])
+        self.breaks(lambda text: "punch" in text)
+        self.assertEqual({f["outcome"] for f in self.explore(2)["findings"]}, {"differs"})
 
     def test_a_longer_one_is_cut_down(self) -> None:
         self.breaks(lambda text: "evict" in text and "write" in text)
