@@ -82,8 +82,10 @@ void race_fill(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)
 		clear_range(f, lo, hi, true);
 		return;
 	}
-	/* It may go on as it was before, and behind as here. */
-	joins = lo && race_at(f, lo - 1) == race_value_before(v);
+	/* It may go on as it was before, and behind as here. What is written inside an extent is
+	 * not what it is from. */
+	joins = lo && (begins_at(f, lo) || !race_is_written(v)) &&
+		race_at(f, lo - 1) == race_value_before(v);
 	if (!joins)
 		f->cells[lo] = v;
 	if (hi < f->nr_cells && f->cells[hi] == race_value_on(v, hi - lo))
@@ -96,7 +98,7 @@ void race_join(struct race_file *f, uint32_t c)
 	set_word(f, c / BITS, f->begins[c / BITS] & ~(1ull << c % BITS));
 }
 
-void race_set_apart(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)
+void race_split_off(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)
 {
 	if (hi < f->nr_cells && !begins_at(f, hi)) {
 		f->cells[hi] = race_at(f, hi);
@@ -151,7 +153,7 @@ static inline void set_saw(struct race_saw *w, uint64_t mask, uint64_t low, uint
 	w->high = (w->high & ~mask) | (high & mask);
 }
 
-void race_set_saw(struct race_file *f, uint32_t lo, uint32_t hi, uint32_t who)
+void race_saw_by(struct race_file *f, uint32_t lo, uint32_t hi, uint32_t who)
 {
 	uint64_t low = -(uint64_t)(who & 1), high = -(uint64_t)(who >> 1 & 1);
 	uint64_t mask = UINT64_MAX << lo % BITS, end = UINT64_MAX >> (BITS - 1 - (hi - 1) % BITS);

@@ -1,9 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* race_int.h - what race_model.c (cells) and race_move.c (sizes, shifts, clones) share. */
+/* race_int.h - what the files of the judge of races share. */
 #ifndef PF_JUDGE_RACE_INT_H
 #define PF_JUDGE_RACE_INT_H
 
 #include "race_model.h"
+
+static inline uint32_t race_least(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* @hi, or @border where that is before it and behind @lo. */
+static inline uint32_t race_before(uint32_t hi, uint32_t border, uint32_t lo)
+{
+	return border > lo && border < hi ? border : hi;
+}
 
 static inline bool race_contended(pf_value cell)
 {
@@ -79,7 +90,7 @@ void race_fill(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v);
 /* The extent that begins at @c is the one before it. */
 void race_join(struct race_file *f, uint32_t c);
 /* The same as race_fill where no extent begins in between: @v is contended. */
-void race_set_apart(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v);
+void race_split_off(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v);
 /* The same where they are one extent. @v is not contended. */
 void race_replace(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v);
 /* Take a copy of what is in a range, and put it where @lo is. False without memory. */
@@ -87,7 +98,7 @@ bool race_take(struct race_model *m, const struct race_file *f, uint32_t lo, uin
 void race_put(const struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi);
 
 /* Who saw the cells as they are: a view + 1, or 0, nobody. */
-void race_set_saw(struct race_file *f, uint32_t lo, uint32_t hi, uint32_t who);
+void race_saw_by(struct race_file *f, uint32_t lo, uint32_t hi, uint32_t who);
 
 static inline uint8_t race_who_saw(const struct race_file *f, uint32_t c)
 {
@@ -112,14 +123,20 @@ static inline struct race_pend *race_first(struct race_model *m, uint32_t thread
 }
 
 /* Marks of an operation under way (race_marks.c). Ranges are inside its own. */
-void race_mark(struct race_model *m, struct race_pend *p, uint32_t lo, uint32_t hi);
-void race_unmark(struct race_pend *p, uint32_t lo, uint32_t hi);
-bool race_marked_here(const struct race_pend *p, uint32_t cell, uint32_t *hi);
+void race_mark(struct race_model *m, const struct race_pend *p, struct race_marks *w, uint32_t lo,
+	       uint32_t hi);
+/* Those of @done and of @doubtful there; of @done the looks are explained. */
+void race_mark_all(struct race_model *m, const struct race_file *f, uint32_t done,
+		   uint32_t doubtful, uint32_t lo, uint32_t hi);
+void race_unmark(const struct race_pend *p, struct race_marks *w, uint32_t lo, uint32_t hi);
+bool race_marked_here(const struct race_pend *p, const struct race_marks *w, uint32_t cell,
+		      uint32_t *hi);
 
 /* Is it marked at @cell? *@hi: at most up to where that is so. */
-static inline bool race_marked(const struct race_pend *p, uint32_t cell, uint32_t *hi)
+static inline bool race_marked(const struct race_pend *p, const struct race_marks *w, uint32_t cell,
+			       uint32_t *hi)
 {
-	return p->mark_words && race_marked_here(p, cell, hi);
+	return w->words && race_marked_here(p, w, cell, hi);
 }
 
 /* Contended cells (race_set.c). */
@@ -147,6 +164,37 @@ void race_forget(struct race_model *m, struct race_pend *p);
 pf_value race_effect(const struct race_model *m, const struct race_pend *p, uint32_t cell);
 /* What the cell holds or may hold. */
 pf_value race_one_of(const struct race_model *m, const struct race_file *f, uint32_t c);
+
+/* Do they act on, or look at, the same cells? */
+static inline bool race_overlap(const struct race_pend *a, const struct race_pend *b, uint32_t *lo,
+		    uint32_t *hi)
+{
+	*lo = a->lo > b->lo ? a->lo : b->lo;
+	*hi = a->hi < b->hi ? a->hi : b->hi;
+	return a->rec->file == b->rec->file && *lo < *hi;
+}
+
+/* How changes act and end (race_change.c). */
+/* What cells from @from to @to hold on which both @p and one of @others act is followed. */
+void race_contend_with(struct race_model *m, const struct race_pend *p, uint32_t others,
+		       uint32_t from, uint32_t to);
+/* It ends at what is contended from @lo on; returns up to where that was. */
+uint32_t race_settle_all(struct race_model *m, struct race_pend *p, uint32_t lo, uint32_t hi,
+			 bool must);
+/* Change @p acts from @lo to @hi; of @looks those under way may have seen what it finds there. */
+void race_act_seen(struct race_model *m, struct race_pend *p, uint32_t looks, uint32_t lo,
+		   uint32_t hi);
+/*
+ * @look, which ends, saw @saw from @lo on, which is not what is there. If a write under way leaves
+ * that, it has acted: the same as if it ended there. Returns up to where, @lo if there is none.
+ */
+uint32_t race_acted(struct race_model *m, const struct race_pend *look, uint32_t others,
+		    uint32_t lo, uint32_t hi, pf_value saw);
+void race_end_change(struct race_model *m, struct race_pend *p);
+/* One more contradiction, or one with @run, which is told when it ends. */
+void race_bad_cell(struct race_model *m, struct race_violation *run,
+		   const struct race_violation *one);
+void race_tell(struct race_model *m, struct race_violation *v);
 
 /* Two operations overlap in time and at least one is a shift or clone. */
 void race_overlap_move(struct race_pend *a, struct race_pend *b);

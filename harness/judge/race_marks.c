@@ -2,10 +2,11 @@
 /*
  * race_marks.c - what is known of an operation under way at cells that are certain.
  *
- * A look is marked where it may have seen what another operation then replaced: nothing that comes
- * can contradict it there. A change is marked where it may have been replaced by one that ended
- * after it began: it need not act any more. So a set of states is needed only where an observation
- * has to tell apart what operations that met have done.
+ * A look has been explained where it saw what another operation then replaced, or what is marked
+ * as done: nothing that comes can contradict it there. A change is done where somebody has seen
+ * what it leaves; and it is doubtful where another one ended after it began: it may have been
+ * replaced, and need not act any more. So a set of states is needed only where an observation has
+ * to tell apart what operations that met have done.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,76 +15,90 @@
 
 #define BITS 64u
 
-/* Marks up to word @nr, those that are new clear. */
-static bool room(struct race_model *m, struct race_pend *p, uint32_t nr)
+/* Up to word @nr, those that are new clear. */
+static bool room(struct race_model *m, struct race_marks *w, uint32_t nr)
 {
-	uint64_t *more;
+	if (nr > w->max) {
+		uint64_t *more = realloc(w->bits, 2 * nr * sizeof(*more));
 
-	if (nr > p->marks_max) {
-		uint32_t max = 2 * nr;
-
-		more = realloc(p->marks, max * sizeof(*more));
 		if (!more) {
 			m->out_of_memory = true;
 			return false;
 		}
-		p->marks = more;
-		p->marks_max = max;
+		w->bits = more;
+		w->max = 2 * nr;
 	}
-	memset(p->marks + p->mark_words, 0, (nr - p->mark_words) * sizeof(*p->marks));
-	p->mark_words = nr;
+	memset(w->bits + w->words, 0, (nr - w->words) * sizeof(*w->bits));
+	w->words = nr;
 	return true;
 }
 
-void race_mark(struct race_model *m, struct race_pend *p, uint32_t lo, uint32_t hi)
+/* The cells from @lo to @hi in this word of the bitmap. */
+static uint64_t cells_in(uint32_t word, uint32_t lo, uint32_t hi)
 {
-	uint32_t word, last;
-	uint64_t begin, end;
+	uint64_t cells = UINT64_MAX;
 
+	if (word == lo / BITS)
+		cells &= UINT64_MAX << lo % BITS;
+	if (word == (hi - 1) / BITS)
+		cells &= UINT64_MAX >> (BITS - 1 - (hi - 1) % BITS);
+	return cells;
+}
+
+void race_mark(struct race_model *m, const struct race_pend *p, struct race_marks *w, uint32_t lo,
+	       uint32_t hi)
+{
 	if (lo >= hi)
 		return;
 	lo -= p->lo;
-	hi -= p->lo + 1;
-	word = lo / BITS;
-	last = hi / BITS;
-	begin = UINT64_MAX << lo % BITS;
-	end = UINT64_MAX >> (BITS - 1 - hi % BITS);
-	if (last >= p->mark_words && !room(m, p, last + 1))
+	hi -= p->lo;
+	if ((hi - 1) / BITS >= w->words && !room(m, w, (hi - 1) / BITS + 1))
 		return;
-	if (word == last) {
-		p->marks[word] |= begin & end;
-		return;
-	}
-	p->marks[word] |= begin;
-	while (++word < last)
-		p->marks[word] = UINT64_MAX;
-	p->marks[last] |= end;
+	for (uint32_t word = lo / BITS; word <= (hi - 1) / BITS; word++)
+		w->bits[word] |= cells_in(word, lo, hi);
 }
 
-void race_unmark(struct race_pend *p, uint32_t lo, uint32_t hi)
+void race_mark_all(struct race_model *m, const struct race_file *f, uint32_t done,
+		     uint32_t doubtful, uint32_t lo, uint32_t hi)
 {
-	for (uint32_t at = lo - p->lo; at < hi - p->lo && at / BITS < p->mark_words; at++)
-		p->marks[at / BITS] &= ~(1ull << at % BITS);
+	for (uint32_t left = done | doubtful; left; left &= left - 1) {
+		struct race_pend *p = race_first(m, left);
+		uint32_t bit = left & -left;
+		struct race_marks *w = bit & doubtful	  ? &p->doubtful :
+				       bit & f->looking ? &p->explained :
+							  &p->done;
+
+		race_mark(m, p, w, lo, hi);
+	}
 }
 
-bool race_marked_here(const struct race_pend *p, uint32_t cell, uint32_t *hi)
+void race_unmark(const struct race_pend *p, struct race_marks *w, uint32_t lo, uint32_t hi)
+{
+	lo -= p->lo;
+	hi -= p->lo;
+	for (uint32_t word = lo / BITS; word <= (hi - 1) / BITS && word < w->words; word++)
+		w->bits[word] &= ~cells_in(word, lo, hi);
+}
+
+bool race_marked_here(const struct race_pend *p, const struct race_marks *w, uint32_t cell,
+		      uint32_t *hi)
 {
 	uint32_t at = cell - p->lo, word = at / BITS;
 	uint64_t flip, bits;
 	bool marked;
 
-	if (word >= p->mark_words)
+	if (word >= w->words)
 		return false;
-	marked = p->marks[word] >> at % BITS & 1;
+	marked = w->bits[word] >> at % BITS & 1;
 	flip = marked ? UINT64_MAX : 0;
-	bits = (p->marks[word] ^ flip) & UINT64_MAX << at % BITS;
+	bits = (w->bits[word] ^ flip) & UINT64_MAX << at % BITS;
 	while (!bits) {
-		if (++word == p->mark_words) {
+		if (++word == w->words) {
 			if (marked && p->lo + word * BITS < *hi)
 				*hi = p->lo + word * BITS;
 			return marked;
 		}
-		bits = p->marks[word] ^ flip;
+		bits = w->bits[word] ^ flip;
 	}
 	at = p->lo + word * BITS + (uint32_t)__builtin_ctzll(bits);
 	*hi = at < *hi ? at : *hi;

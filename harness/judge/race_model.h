@@ -58,6 +58,12 @@ struct race_extent {
 	pf_value v;
 };
 
+/* A bit for each cell of an operation under way, from its first one on: race_marks.c. */
+struct race_marks {
+	uint64_t *bits;
+	uint32_t words, max; /* behind words none is set */
+};
+
 /* An operation under way. */
 struct race_pend {
 	const struct pf_race_rec *rec; /* NULL: none */
@@ -71,7 +77,6 @@ struct race_pend {
 	uint32_t size_lo, size_hi; /* its file may have had meanwhile, cells */
 	bool size_seen;		   /* looks: explained */
 	bool alone;		   /* nothing else that changes its file's size overlaps it */
-	uint32_t mark_words;
 	/* Where others acted meanwhile. Shifts and clones: on the source and on the target. Not
 	 * cleared. */
 	uint32_t nr_over;
@@ -79,9 +84,7 @@ struct race_pend {
 		uint32_t lo, hi;
 		uint8_t file;
 	} over[16];
-	/* A bit for each cell from lo on, up to mark_words: race_marks.c. */
-	uint64_t *marks;
-	uint32_t marks_max;
+	struct race_marks explained, done, doubtful;
 };
 
 enum race_bad { RACE_BAD_VALUE, RACE_BAD_READ, RACE_BAD_SIZE, RACE_BAD_CLAIM };

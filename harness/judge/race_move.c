@@ -83,7 +83,7 @@ static void lose(struct race_model *m, struct race_file *f, uint32_t lo, uint32_
 		return;
 	race_drop_sets(m, f, lo, hi);
 	race_fill(f, lo, hi, RACE_ANY);
-	race_set_saw(f, lo, hi, 0);
+	race_saw_by(f, lo, hi, 0);
 }
 
 static uint32_t plus(uint32_t a, uint32_t b)
@@ -134,7 +134,7 @@ static void shift(struct race_model *m, const struct race_pend *p)
 		race_put(m, f, first, end);
 		race_fill(f, end, end + nr, PF_VALUE_ZERO);
 	}
-	race_set_saw(f, first, end + nr, 0);
+	race_saw_by(f, first, end + nr, 0);
 }
 
 static void copy(struct race_model *m, const struct race_pend *p)
@@ -148,7 +148,7 @@ static void copy(struct race_model *m, const struct race_pend *p)
 	if (!race_take(m, from, 0, end))
 		return;
 	race_put(m, to, 0, end);
-	race_set_saw(to, 0, end, 0);
+	race_saw_by(to, 0, end, 0);
 }
 
 void race_end_move(struct race_model *m, struct race_pend *p)

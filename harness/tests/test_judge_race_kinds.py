@@ -129,6 +129,57 @@ class Kinds(unittest.TestCase):
                                             2 40 50 look mmap 16+48 0 zero"""), lost)
 
 
+class Meetings(unittest.TestCase):
+    """Operations that overlap, and what may be there when they are over: op 1 was."""
+
+    def left(self, race: str, cells: str) -> set[int]:
+        """The operations of which the last look may see the data."""
+        ops = [1, *(10 + n for n, line in enumerate(race.split("\n")) if "look" not in line)]
+        looks = {op: judge(f"{race}\n0 210 220 look buffered {cells} 0 {op}") for op in ops}
+        self.assertLessEqual({verdict for verdict, *_ in looks.values()}, {"coherent", "corrupt"})
+        return {op for op, said in looks.items() if said == ["coherent"]}
+
+    def test_two_writes(self) -> None:
+        race = "0 10 100 store - 0+64 64\n1 40 50 store - 32+64 64"
+        self.assertEqual(self.left(race, "0+32"), {10})
+        self.assertEqual(self.left(race, "32+32"), {10, 11})
+        self.assertEqual(self.left(race, "64+32"), {11})
+
+    def test_one_of_them_was_seen_before_the_other_began(self) -> None:
+        race = "0 10 100 store - 0+64 64\n1 40 50 store - 32+64 64\n2 20 30 look mmap 0+64 0 10"
+        self.assertEqual(self.left(race, "0+32"), {10})
+        self.assertEqual(self.left(race, "32+32"), {11})
+
+    def test_one_of_them_was_seen_after_the_other_had_ended(self) -> None:
+        race = "0 10 100 store - 0+64 64\n1 40 50 store - 32+64 64\n2 60 70 look mmap 32+32 0 {}"
+        self.assertEqual(self.left(race.format(10), "32+32"), {10})
+        self.assertEqual(self.left(race.format(11), "32+32"), {10, 11})
+        self.assertEqual(self.left(race.format(1), "32+32"), set())
+
+    def test_a_look_beside_both(self) -> None:
+        race = "0 10 100 store - 0+64 64\n1 40 50 store - 32+64 64\n2 20 {} look mmap 32+32 0 {}"
+        for end in (45, 70, 110):
+            for op in (1, 10, 11):
+                with self.subTest(end=end, op=op):
+                    self.assertEqual(self.left(race.format(end, op), "32+32"), {10, 11})
+
+    def test_two_looks_one_after_the_other(self) -> None:
+        race = ("0 10 100 store - 0+64 64\n1 40 50 store - 32+64 64\n"
+                "2 20 70 look mmap 32+32 0 {}\n3 80 90 look mmap 32+32 0 {}")
+        want = {(1, 10): {10}, (1, 11): {10, 11}, (10, 10): {10}, (10, 11): {11}, (11, 10): {10}, (11, 11): {10, 11},
+                (1, 1): set(), (10, 1): set(), (11, 1): set()}
+        for seen, may in want.items():
+            with self.subTest(seen=seen):
+                self.assertEqual(self.left(race.format(*seen), "32+32"), may)
+
+    def test_three_writes(self) -> None:
+        race = "0 10 100 store - 0+64 64\n1 20 60 store - 0+64 64\n2 30 40 store - 0+64 64\n3 {} look mmap 0+64 0 {}"
+        self.assertEqual(self.left(race.format("32 36", 11), "0+64"), {10, 11, 12})
+        self.assertEqual(self.left(race.format("45 50", 11), "0+64"), {10, 11})
+        self.assertEqual(self.left(race.format("45 50", 12), "0+64"), {10, 11, 12})
+        self.assertEqual(self.left(race.format("70 80", 12), "0+64"), {10, 12})
+
+
 class Silence(unittest.TestCase):
     def test_a_shift_of_a_file_that_may_have_any_size(self) -> None:
         """Six resizes at once leave more sizes than are followed, one alone makes it certain again, and six more do
