@@ -94,7 +94,8 @@ static void replace(struct race_model *m, const struct race_pend *p, uint32_t ot
 		struct race_pend *q = race_first(m, others);
 
 		if (p->writes || q->writes)
-			race_mark(m, q, &q->doubtful, lo > q->lo ? lo : q->lo, race_least(hi, q->hi));
+			race_mark(m, q, &q->doubtful, lo > q->lo ? lo : q->lo,
+				  race_least(hi, q->hi));
 	}
 }
 
@@ -170,7 +171,7 @@ static void act_beneath(struct race_model *m, struct race_pend *p, struct race_p
 		bool sees = race_seen(look, c, &saw, &run);
 
 		to = race_least(race_end_of(f, c, hi), run);
-		if (!sees || race_contended(is) || 
+		if (!sees || race_contended(is) ||
 		    race_marked(look, &look->explained, c, &to))
 			continue;
 		if (is == saw || is == RACE_ANY)

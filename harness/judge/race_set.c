@@ -102,8 +102,12 @@ static void cut_at(struct race_model *m, struct race_file *f, uint32_t c)
 pf_value race_one_of(const struct race_model *m, const struct race_file *f, uint32_t c)
 {
 	pf_value v = race_at(f, c);
+	const struct race_set *s;
 
-	return race_contended(v) ? race_value_on(race_set_of(m, v)->s[0].v, c - race_set_of(m, v)->lo) : v;
+	if (!race_contended(v))
+		return v;
+	s = race_set_of(m, v);
+	return race_value_on(s->s[0].v, c - s->lo);
 }
 
 /* Changes under way that have acted at @c, and that may have been replaced there; *@hi: the same
@@ -148,8 +152,8 @@ void race_contend(struct race_model *m, struct race_file *f, uint32_t lo, uint32
 		marked(m, f, c, &to, &done, &doubtful);
 		s = set_new(m, f, c, to);
 		acted = doubtful;
-		for (; s && race_set_add(s, v, done | acted) && acted; acted = (acted - 1) & doubtful)
-			;
+		while (s && race_set_add(s, v, done | acted) && acted)
+			acted = (acted - 1) & doubtful;
 		if (acted)
 			race_set_lose(s, done | doubtful);
 	}
