@@ -20,7 +20,7 @@ struct chunk {
 	struct chunk *next;
 	uint32_t bytes, used; /* handed on */
 	uint32_t room;
-	uint8_t data[];
+	_Alignas(struct pf_race_rec) uint8_t data[];
 };
 
 /* Chunks are used again: memory that the system has to hand out anew costs more than reading. */
