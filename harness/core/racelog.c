@@ -122,10 +122,12 @@ bool pf_race_begin(struct pf_race_buf *b, const struct pf_race_rec *rec)
 
 bool pf_race_returned(struct pf_race_buf *b, int32_t result, uint32_t size_cells)
 {
-	uint64_t ret_ns = pf_now_ns();
-	uint64_t open = atomic_load_explicit(&b->open, memory_order_relaxed);
+	uint64_t ret_ns, open = atomic_load_explicit(&b->open, memory_order_relaxed);
 	struct pf_race_rec *r;
 
+	/* What a store has put down others see later, when the CPU's store buffer is through. */
+	atomic_thread_fence(memory_order_seq_cst);
+	ret_ns = pf_now_ns();
 	if (open == PF_RACE_CLOSED ||
 	    !atomic_compare_exchange_strong(&b->open, &open, PF_RACE_BUSY))
 		return false;
