@@ -125,7 +125,7 @@ bool pf_race_returned(struct pf_race_buf *b, int32_t result, uint32_t size_cells
 	uint64_t ret_ns, open = atomic_load_explicit(&b->open, memory_order_relaxed);
 	struct pf_race_rec *r;
 
-	/* What a store has put down others see later, when the CPU's store buffer is through. */
+	/* What is in the CPU's store buffer nobody else sees, and others' stores come before it. */
 	atomic_thread_fence(memory_order_seq_cst);
 	ret_ns = pf_now_ns();
 	if (open == PF_RACE_CLOSED ||

@@ -23,7 +23,7 @@ void race_contend_with(struct race_model *m, const struct race_pend *p, uint32_t
 }
 
 uint32_t race_settle_all(struct race_model *m, struct race_pend *p, uint32_t lo, uint32_t hi,
-			   bool must)
+			 bool must)
 {
 	const struct race_file *f = &m->f[p->rec->file];
 	bool ok;
@@ -183,14 +183,14 @@ static void act_beneath(struct race_model *m, struct race_pend *p, struct race_p
 }
 
 void race_act_seen(struct race_model *m, struct race_pend *p, uint32_t looks, uint32_t lo,
-		     uint32_t hi)
+		   uint32_t hi)
 {
 	for (looks &= p->meets & m->f[p->rec->file].looking; looks; looks &= looks - 1)
 		act_beneath(m, p, race_first(m, looks), lo, hi);
 }
 
 uint32_t race_acted(struct race_model *m, const struct race_pend *look, uint32_t others,
-		      uint32_t lo, uint32_t hi, pf_value saw)
+		    uint32_t lo, uint32_t hi, pf_value saw)
 {
 	struct race_file *f = &m->f[look->rec->file];
 

@@ -59,7 +59,7 @@ void race_mark(struct race_model *m, const struct race_pend *p, struct race_mark
 }
 
 void race_mark_all(struct race_model *m, const struct race_file *f, uint32_t done,
-		     uint32_t doubtful, uint32_t lo, uint32_t hi)
+		   uint32_t doubtful, uint32_t lo, uint32_t hi)
 {
 	for (uint32_t left = done | doubtful; left; left &= left - 1) {
 		struct race_pend *p = race_first(m, left);

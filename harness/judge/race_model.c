@@ -130,7 +130,7 @@ void race_tell(struct race_model *m, struct race_violation *v)
 }
 
 void race_bad_cell(struct race_model *m, struct race_violation *run,
-		     const struct race_violation *one)
+		   const struct race_violation *one)
 {
 	if (run->nr && run->bad == one->bad && run->cell + run->nr == one->cell &&
 	    pf_value_op(run->saw) == pf_value_op(one->saw) &&

@@ -250,7 +250,7 @@ struct race_set *race_set_ends_at(struct race_model *m, struct race_file *f, uin
 }
 
 void race_set_replace(struct race_model *m, struct race_pend *p, uint32_t at, uint32_t lo,
-			uint32_t hi)
+		      uint32_t hi)
 {
 	struct race_file *f = &m->f[p->rec->file];
 	struct race_set *s = &m->pool[at];

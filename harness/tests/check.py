@@ -109,7 +109,8 @@ def stage_sanitizers() -> Tally:
         show(done)
         return Tally().fail("the sanitizer build failed")
     tally = c_tests("build-asan", 900, BRUTE_HISTORIES="300")
-    for what, module in (("the judge", "test_judge"), ("races", "test_race_native"),
+    for what, module in (("the judge", "test_judge"), ("the judge of races", "test_judge_race_kinds"),
+                         ("races", "test_race_native"),
                          ("explorations", "test_explore_native.Requests")):
         done = run([sys.executable, "-m", "unittest", f"harness.tests.{module}"], 600, PINFAULT_BUILD="build-asan")
         if done.returncode:

@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -308,6 +311,90 @@ START_TEST(writer_mixes_threads_by_chunks)
 }
 END_TEST
 
+/* Two threads that store to the same cells, again and again at about the same time. */
+#define STORED 34u
+#define ROUNDS 300000u
+
+static struct storer {
+	struct pf_race_buf buf;
+	struct pf_race_rec last;
+	atomic_uint came; /* how often it waited for the other */
+	unsigned int nr;
+} storers[2];
+static _Alignas(PF_CELL_BYTES) unsigned char stored[STORED * PF_CELL_BYTES];
+static unsigned int in_order, against_it;
+
+static void wait_for_each_other(struct storer *t)
+{
+	struct storer *other = &storers[!t->nr];
+	unsigned int turn = atomic_fetch_add(&t->came, 1) + 1;
+
+	for (unsigned int spins = 1; atomic_load(&other->came) < turn; spins++)
+		if (spins % 16384 == 0)
+			sched_yield();
+}
+
+/* By their times one came after the other: is it its data that is there? */
+static void compare_with_times(void)
+{
+	const struct pf_race_rec *a = &storers[0].last, *b = &storers[1].last;
+	unsigned char want = a->ret_ns < b->inv_ns ? 2 : 1;
+	bool other = false;
+
+	if (want == 1 && b->ret_ns >= a->inv_ns)
+		return;
+	for (size_t i = 0; i < sizeof(stored); i++)
+		other |= stored[i] != want;
+	in_order++;
+	against_it += other;
+}
+
+static void *store_again_and_again(void *arg)
+{
+	struct storer *t = arg;
+	struct pf_race_rec rec = { .verb = PF_RACE_STORE, .nr_cells = STORED };
+	unsigned char data[sizeof(stored)];
+	uint32_t chance = t->nr + 1;
+
+	memset(data, (int)t->nr + 1, sizeof(data));
+	for (rec.op = 1; rec.op <= ROUNDS; rec.op++) {
+		const struct pf_race_rec *mine = (const void *)(t->buf.bytes + t->buf.used);
+
+		wait_for_each_other(t);
+		chance = chance * 1664525 + 1013904223;
+		for (volatile uint32_t wait = chance >> 24; wait; wait--)
+			;
+		pf_race_begin(&t->buf, &rec);
+		memcpy(stored, data, sizeof(data));
+		pf_race_returned(&t->buf, STORED, PF_RACE_NO_SIZE);
+		t->last = *mine;
+		pf_race_commit(&t->buf);
+		wait_for_each_other(t);
+		if (!t->nr)
+			compare_with_times();
+	}
+	return NULL;
+}
+
+START_TEST(a_store_that_returned_is_there)
+{
+	pthread_t thread;
+
+	begin_log(-1, -1);
+	for (unsigned int i = 0; i < 2; i++) {
+		storers[i].nr = i;
+		ck_assert_int_eq(pf_race_open(&storers[i].buf, &log_, i), 0);
+	}
+	ck_assert_int_eq(pthread_create(&thread, NULL, store_again_and_again, &storers[1]), 0);
+	store_again_and_again(&storers[0]);
+	pthread_join(thread, NULL);
+	for (unsigned int i = 0; i < 2; i++)
+		pf_race_free(&storers[i].buf);
+	ck_assert_uint_gt(in_order, 0);
+	ck_assert_uint_eq(against_it, 0);
+}
+END_TEST
+
 START_TEST(rng_streams)
 {
 	struct pf_rng a, b, c, d;
@@ -522,6 +609,7 @@ int main(void)
 	tcase_add_test(t, writer_keeps_a_whole_prefix);
 	tcase_add_test(t, writer_says_that_nobody_reads);
 	tcase_add_test(t, writer_mixes_threads_by_chunks);
+	tcase_add_test(t, a_store_that_returned_is_there);
 	tcase_add_test(t, rng_streams);
 	tcase_add_test(t, plan_is_a_function_of_the_seed);
 	tcase_add_test(t, plan_keeps_to_the_rules);
