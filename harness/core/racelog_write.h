@@ -67,8 +67,8 @@ void pf_race_free(struct pf_race_buf *b);
 bool pf_race_begin(struct pf_race_buf *b, const struct pf_race_rec *rec);
 
 /*
- * It returned; the clock is read first, once others see what was stored. False when the buffer was closed meanwhile: the thread must
- * stop and not touch the buffer again.
+ * It returned; the clock is read first, once others see what was stored. False when the buffer was
+ * closed meanwhile: the thread must stop and not touch the buffer again.
  */
 bool pf_race_returned(struct pf_race_buf *b, int32_t result, uint32_t size_cells);
 
