@@ -58,9 +58,12 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--keep", type=Path)
-    parser.add_argument("names", nargs="*", metavar="NAME")
+    known = sorted(p.stem.removeprefix("fuzz_") for p in HERE.glob("fuzz_*.c"))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
     args = parser.parse_args()
-    names = args.names or sorted(p.stem.removeprefix("fuzz_") for p in HERE.glob("fuzz_*.c"))
+    if unknown := set(args.names) - set(known):
+        parser.error(f"no fuzzer {min(unknown)!r}; there are {', '.join(known)}")
+    names = args.names or known
     if subprocess.run(["make", "-s", "-C", str(ROOT), "fuzz"], timeout=900).returncode:
         return 2
     keep = args.keep or Path(tempfile.mkdtemp(prefix="pinfault-fuzz."))

@@ -17,10 +17,11 @@
 #define TOLD_MAX 3
 #else
 #define RING (1u << 16) /* operations that ended last: what evidence is taken from */
-#define TOLD_MAX 12	/* violations that are shown */
+#define TOLD_MAX 12	/* violations that are shown, and the first of each kind */
 #endif
 #define LINES_MAX 6	 /* operations shown with each */
 #define KINDS_MAX 12
+#define EVIDENCE_MAX ((TOLD_MAX + KINDS_MAX) * (LINES_MAX + 1))
 
 typedef unsigned long long ull;
 
@@ -30,10 +31,10 @@ struct race {
 	struct pf_race_rec *ring;
 	uint64_t ended, writes, looks;
 	uint64_t t0_ns;
-	bool moved[PF_RACE_FILES_MAX]; /* by shifts or clones, at any time */
+	uint64_t moved_ns[PF_RACE_FILES_MAX]; /* when the last shift or clone into it ended; 0: none */
 	const char *kinds[KINDS_MAX];
 	int nr_kinds;
-	char lines[TOLD_MAX * (LINES_MAX + 1)][300];
+	char lines[EVIDENCE_MAX][300];
 	int nr_lines, told;
 };
 
@@ -121,16 +122,52 @@ static bool zero_page_lingers(const struct race *j, const struct race_violation 
 	return false;
 }
 
+static bool is_move(const struct pf_race_rec *r)
+{
+	return r->verb == PF_RACE_FAULT && r->what >= PF_PRIM_COLLAPSE && r->what <= PF_PRIM_COPY;
+}
+
+static const struct pf_race_rec *writer(const struct race *j, uint32_t op)
+{
+	uint64_t nr = j->ended < RING ? j->ended : RING;
+
+	for (uint32_t i = 0; i < j->m.nr_threads; i++)
+		if (j->m.p[i].rec && j->m.p[i].rec->op == op)
+			return j->m.p[i].rec;
+	for (uint64_t i = 1; i <= nr; i++)
+		if (j->ring[(j->ended - i) % RING].op == op)
+			return &j->ring[(j->ended - i) % RING];
+	return NULL;
+}
+
+/* May a shift or clone have brought @saw to the file, or to its place there? */
+static bool may_have_moved(const struct race *j, uint32_t file, pf_value saw)
+{
+	const struct pf_race_rec *w;
+
+	for (uint32_t i = 0; i < j->m.nr_threads; i++) {
+		const struct pf_race_rec *r = j->m.p[i].rec;
+
+		if (r && is_move(r) && target(r) == file)
+			return true;
+	}
+	if (!j->moved_ns[file])
+		return false;
+	w = writer(j, pf_value_op(saw));
+	return !w || w->inv_ns <= j->moved_ns[file];
+}
+
 static const char *kind_of_value(const struct race *j, const struct race_violation *v)
 {
 	const struct race_file *f = &j->m.f[v->file];
 	const struct pf_race_rec *last = last_change(j, v);
+	bool moved = v->saw && may_have_moved(j, v->file, v->saw);
 
 	if (v->want && zero_page_lingers(j, v, last))
 		return "late-zero";
-	if (v->saw && !j->moved[v->file] && pf_value_file(v->saw) != f->id)
+	if (v->saw && !moved && pf_value_file(v->saw) != f->id)
 		return "foreign";
-	if (v->saw && !j->moved[v->file] && pf_value_cell(v->saw) != v->cell)
+	if (v->saw && !moved && pf_value_cell(v->saw) != v->cell)
 		return "misplaced";
 	if (!v->want && last && last->verb == PF_RACE_FAULT && last->what == PF_PRIM_RESIZE)
 		return "past-eof";
@@ -162,7 +199,7 @@ __attribute__((format(printf, 2, 3))) static void say(struct race *j, const char
 {
 	va_list ap;
 
-	if (j->nr_lines == TOLD_MAX * (LINES_MAX + 1))
+	if (j->nr_lines == EVIDENCE_MAX)
 		return;
 	va_start(ap, fmt);
 	vsnprintf(j->lines[j->nr_lines++], sizeof(j->lines[0]), fmt, ap);
@@ -219,18 +256,25 @@ static void say_operations(struct race *j, const struct race_violation *v)
 	}
 }
 
+/* The first violation of this kind. */
+static bool is_new(struct race *j, const char *kind)
+{
+	for (int i = 0; i < j->nr_kinds; i++)
+		if (!strcmp(j->kinds[i], kind))
+			return false;
+	if (j->nr_kinds < KINDS_MAX)
+		j->kinds[j->nr_kinds++] = kind;
+	return true;
+}
+
 static void told(void *arg, const struct race_violation *v)
 {
 	struct race *j = arg;
 	const char *kind = kind_of(j, v);
+	bool first = is_new(j, kind);
 	char want[80], saw[80];
-	int i = 0;
 
-	while (i < j->nr_kinds && strcmp(j->kinds[i], kind) != 0)
-		i++;
-	if (i == j->nr_kinds && j->nr_kinds < KINDS_MAX)
-		j->kinds[j->nr_kinds++] = kind;
-	if (j->told++ >= TOLD_MAX)
+	if (j->told++ >= TOLD_MAX && !first)
 		return;
 	value_text(j, v->want, v->file, v->cell, want, sizeof(want));
 	value_text(j, v->saw, v->file, v->cell, saw, sizeof(saw));
@@ -269,11 +313,10 @@ static void note(struct race *j, const struct race_event *ev)
 
 	if (!j->t0_ns)
 		j->t0_ns = r->inv_ns;
-	if (ev->begins && r->verb == PF_RACE_FAULT && r->what >= PF_PRIM_COLLAPSE &&
-	    r->what <= PF_PRIM_COPY)
-		j->moved[target(r)] = true;
 	if (!ev->ends)
 		return;
+	if (is_move(r) && r->ret_ns > j->moved_ns[target(r)])
+		j->moved_ns[target(r)] = r->ret_ns;
 	j->writes += r->verb != PF_RACE_LOOK && r->verb != PF_RACE_FAULT && r->result > 0;
 	j->looks += r->verb == PF_RACE_LOOK;
 	if (r->verb != PF_RACE_LOOK)

@@ -53,12 +53,16 @@ def stream(text: str) -> bytes:
     return out
 
 
-def judge(text: str) -> list[str]:
-    """The verdict and the kinds."""
+def answer(text: str) -> list[list[str]]:
     data = stream(text)
     racelog.read(data)  # what every stream must keep to
     done = subprocess.run([JUDGE, "--race", "-"], input=data, capture_output=True, timeout=60, check=False)
-    said = [line.split(" ", 1) for line in done.stdout.decode().splitlines()]
+    return [line.split(" ", 1) for line in done.stdout.decode().splitlines()]
+
+
+def judge(text: str) -> list[str]:
+    """The verdict and the kinds."""
+    said = answer(text)
     verdict = dict(line for line in said if len(line) == 2)["verdict"]
     return [verdict, *(line[1] for line in said if line[0] == "kind")]
 
@@ -89,6 +93,25 @@ class Kinds(unittest.TestCase):
         self.assertEqual(judge(late.format("buffered", "zero")), ["corrupt", "late-zero", "lost-write"])
         self.assertEqual(judge(late.format("mmap", "12")), ["corrupt", "late-zero"])
         self.assertEqual(judge(late.format("buffered", "12")), ["corrupt", "late-zero"])
+
+    def test_misplaced_after_a_shift(self) -> None:
+        """What was written after the last shift has not been shifted; what was there before may have been."""
+        race = """0 {} fault collapse 64+32 -5
+                  1 {} pwrite - 0+8 8
+                  2 50 60 look buffered 8+8 0 11/0"""
+        self.assertEqual(judge(race.format("10 20", "30 40")), ["corrupt", "misplaced"])
+        self.assertEqual(judge(race.format("30 40", "10 20")), ["corrupt", "lost-write"])
+        self.assertEqual(judge(race.format("10 40", "20 30")), ["corrupt", "lost-write"])
+        self.assertEqual(judge(race.format("30 90", "10 20")), ["corrupt", "lost-write"])
+        self.assertEqual(judge(race.format("30 90", "40 45")), ["corrupt", "lost-write"])
+
+    def test_the_first_of_each_kind_is_shown(self) -> None:
+        many = "".join(f"1 {t} {t + 5} look buffered 0+8 0 1\n0 {t + 6} {t + 8} pwrite - 0+8 8\n"
+                       for t in range(100, 1100, 10))
+        said = answer(f"0 10 20 pwrite - 0+8 8\n{many}1 2000 2010 look buffered 8+8 0 1/0")
+        self.assertEqual([line[1] for line in said if line[0] == "kind"], ["lost-write", "misplaced"])
+        shown = [line[1].partition(":")[0] for line in said if line[0] == "evidence"]
+        self.assertEqual(shown.count("misplaced"), 1)
 
     def test_a_copy_onto_itself_is_no_race(self) -> None:
         done = subprocess.run([JUDGE, "--race", "-"], input=stream("0 10 20 fault copy 0+0 0"), capture_output=True,
