@@ -262,7 +262,7 @@ class FsRun:
             self._check_quota(fs)
             self._umount(fs)
             if mode in (Mode.CRASH, Mode.POWER):
-                self._check_fs(fs)
+                self._check_fs(fs, todo)
             self._grade_batch_log(todo)
         except AgentDied as err:
             self.k.down(str(err))
@@ -313,18 +313,20 @@ class FsRun:
         if complaints:
             raise BatchFailed(kind, " | ".join(complaints[:4]))
 
-    def _grade_batch_log(self, todo: list[Case]) -> None:
-        """The kernel log of what came after the cases: unmount, fsck, mount. What a case of the batch is
-        expected to cause is noted and not searched for."""
-        lines = self.cut_log + [text for _, _, text in self.k.agent.kmsg()]
-        self.cut_log = []
-        graded = self.k.klog.grade(lines)
-        found, kind = [f.text for f in graded], kind_of(graded)
-        blamed = [c.id for c in todo if "+" + kind in self.k.expected(c).resolutions]
+    def _note_or_raise(self, kind: str, found: list[str], todo: list[Case]) -> None:
+        """What a case of the batch is expected to cause is noted and not searched for."""
+        blamed = [c.id for c in todo if self.k.expected(c).allows(kind)]
         if found and blamed:
             self.k.store.add_note(kind, " | ".join(found[:4]), blamed, expected=True)
         else:
             self._raise_if(found, kind)
+
+    def _grade_batch_log(self, todo: list[Case]) -> None:
+        """The kernel log of what came after the cases: unmount, fsck, mount."""
+        lines = self.cut_log + [text for _, _, text in self.k.agent.kmsg()]
+        self.cut_log = []
+        graded = self.k.klog.grade(lines)
+        self._note_or_raise(kind_of(graded), [f.text for f in graded], todo)
 
     def _umount(self, fs: Filesystem) -> None:
         why = fs.umount()
@@ -338,10 +340,9 @@ class FsRun:
         if complaint:
             raise BatchFailed("unnoticed", complaint)
 
-    def _check_fs(self, fs: Filesystem) -> None:
-        complaint = fs.fsck()
-        if complaint:
-            raise BatchFailed("metadata", complaint)
+    def _check_fs(self, fs: Filesystem, todo: list[Case]) -> None:
+        kind, complaint = fs.fsck()
+        self._note_or_raise(kind, [complaint] if complaint else [], todo)
 
     @staticmethod
     def _damage(fs: Filesystem, ran: list[Running]) -> None:
@@ -368,7 +369,7 @@ class FsRun:
         """Unmount, check, mount again, and look at every file of every case."""
         self._umount(fs)
         self._damage(fs, ran)
-        self._check_fs(fs)
+        self._check_fs(fs, [r.case for r in ran])
         if any(damage.wanted_quota(r.history) for r in ran):
             damage.break_quota(fs)  # after the check: it would find that as well
         self._mount_again(fs)

@@ -326,7 +326,7 @@ class CellRun:
                 out.said += _lines(out.replies[-1])
             if fs.config.persistent:
                 self.fs_run._umount(fs)  # noqa: SLF001  # the same steps as after a batch of cases
-                self.fs_run._check_fs(fs)  # noqa: SLF001
+                self.fs_run._check_fs(fs, [])  # noqa: SLF001
                 self.fs_run._mount_again(fs)  # noqa: SLF001
                 seen = self.k.agent.explore_views(60 + len(items) / 10, run=self.k.nonce, mnt=fs.mnt)
                 out.looked = int(seen.env().get("looked", "0"))
@@ -402,8 +402,9 @@ class CellRun:
 
     def _check_log(self) -> None:
         graded = self.k.klog.grade([text for _, _, text in self.k.agent.kmsg()])
-        # An oops says where it was in its trace only: one is never known.
-        new = [f for f in graded if f.kind == "kernel-fault" or f.shape not in self.known_logs]
+        # An oops says where it was in its trace only, and a filesystem that has given up is good for nothing: such are
+        # never known.
+        new = [f for f in graded if f.kind.startswith(("kernel-fault", "aborted")) or f.shape not in self.known_logs]
         if new:
             raise BatchFailed(kind_of(new), " | ".join(f.text for f in new[:4]), frozenset(f.shape for f in new))
 

@@ -14,15 +14,16 @@ from typing import Any
 Steps = tuple[tuple[str, tuple[int, ...]], ...]
 
 # Kinds that say something else than that data is not what it must be.
-_OWN_FAMILY = {"metadata": "metadata", "kernel-log": "kernel-log", "kernel-fault": "crash", "crash": "crash", "died": "crash",
+_OWN_FAMILY = {"metadata": "metadata", "kernel-log": "kernel-log", "kernel-warning": "kernel-log", "aborted": "aborted",
+               "kernel-fault": "crash", "crash": "crash", "died": "crash",
                "hang": "hang", "leaked-pin": "leaked-pin", "umount": "mount", "mount": "mount", "unnoticed": "unnoticed",
                "foreign": "foreign"}
 # What shows them at all decides; of several the first here.
-_ORDER = ("crash", "hang", "metadata", "leaked-pin", "mount", "foreign", "data", "kernel-log", "unnoticed")
+_ORDER = ("crash", "hang", "aborted", "metadata", "leaked-pin", "mount", "foreign", "data", "kernel-log", "unnoticed")
 
 
 def family(kinds: Iterable[str]) -> str:
-    families = {_OWN_FAMILY.get(k, "data") for k in kinds} or {"data"}
+    families = {_OWN_FAMILY.get(k.partition(":")[0], "data") for k in kinds} or {"data"}
     return next(f for f in _ORDER if f in families)
 
 

@@ -3,6 +3,7 @@
 
 import errno
 import os
+import re
 import time
 from dataclasses import dataclass, field
 
@@ -27,6 +28,8 @@ _FSCK = {
     "ext2": ("e2fsck", "-fn"),
     "btrfs": ("btrfs", "check", "--readonly", "--check-data-csum"),
 }
+_DATA_TOO = "--check-data-csum"  # of its options; without it only metadata is checked
+_STATISTICS = re.compile(r"\[\d+/\d+\] |Opening |Checking |UUID: |found \d+ bytes|total |btree space|file data blocks| *referenced ")
 
 ELSEWHERE_PATIENCE_S = 20  # for the last copy of a mount to go
 QUOTA_PATIENCE_S = 3.0
@@ -89,21 +92,25 @@ class Filesystem:
             return ""
         return _last(done.out) or done.how
 
-    def fsck(self) -> str:
-        """"" when clean, else what the checker said (its last lines)."""
+    def fsck(self) -> tuple[str, str]:
+        """Kind and what the checker said (its last lines), ("", "") when clean. checksum: of data only (btrfs), where
+        everything that the filesystem keeps for itself is in order; else metadata."""
         if not self.config.persistent:
-            return ""
-        done = self.agent.sh(*_FSCK[self.config.fstype], self.device, timeout_s=180)
+            return "", ""
+        command = _FSCK[self.config.fstype]
+        done = self.agent.sh(*command, self.device, timeout_s=180)
+        if not done.ok and self._mounted_elsewhere():
+            done = self.agent.sh(*command, self.device, timeout_s=180)  # it had looked at a filesystem in use
         if done.ok:
-            return ""
-        if self._mounted_elsewhere():
-            # It looked at a filesystem in use.
-            done = self.agent.sh(*_FSCK[self.config.fstype], self.device, timeout_s=180)
-            if done.ok:
-                return ""
+            return "", ""
         if done.exit is None or done.exit == 127:
-            raise EnvironmentFailed(f"{_FSCK[self.config.fstype][0]}: {done.how}")
-        return " | ".join([line for line in done.out.splitlines() if line.strip()][-6:]) or done.how
+            raise EnvironmentFailed(f"{command[0]}: {done.how}")
+        kind = "metadata"
+        if _DATA_TOO in command:
+            rest = [word for word in command if word != _DATA_TOO]
+            kind = "checksum" if self.agent.sh(*rest, self.device, timeout_s=180).ok else kind
+        said = [line for line in done.out.splitlines() if line.strip() and not _STATISTICS.match(line)]
+        return kind, " | ".join(said[-6:]) or done.how
 
     def _mounted_elsewhere(self) -> bool:
         """Was our umount not the last? A mount namespace that was copied meanwhile keeps its copy of the mount.

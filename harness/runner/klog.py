@@ -22,8 +22,10 @@ _SEVERITIES = (
     ("lock", re.compile(r"possible recursive locking|possible circular locking|suspicious RCU usage|"
                         r"inconsistent lock state|bad unlock balance")),
     ("warning", re.compile(r"WARNING:")),
+    ("aborted", re.compile(r"BTRFS: error .* in \w+:\d+: errno=|Shutting down filesystem|"
+                           r"Remounting filesystem read-only")),
     ("corrupt", re.compile(r"Metadata corruption|Metadata CRC error|Corruption of in-memory data|"
-                           r"EXT4-fs error|EXT4-fs \(.*\): .*inconsisten|BTRFS (error|critical)|"
+                           r"EXT4-fs error|EXT4-fs \(.*\): .*inconsisten|BTRFS (error|critical)|Transaction (\d+ )?aborted|"
                            r"does not have buffers attached|dirty without notifying|"
                            r"checksum verify failed|csum failed|Buffer I/O error|"
                            r"Internal error .* at line")),
@@ -34,8 +36,14 @@ _NOISE = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,16}\b|\b\d+\b")
 _ABOUT = re.compile(r"(?<![:+/])\b(0x[0-9a-f]+|[0-9a-f]{8,16}|\d+)\b")  # not file.c:LINE nor function+OFFSET
 
 
-_FAULTS = ("panic", "oops", "bug")
-_CHECKSUM = re.compile(r"csum failed")
+_KINDS = {"panic": "kernel-fault", "oops": "kernel-fault", "bug": "kernel-fault", "aborted": "aborted",
+          "warning": "kernel-warning", "lock": "kernel-warning"}
+# The function, where the line says it: btrfs, XFS, a WARNING.
+_WHERE = re.compile(r" in (\w+):\d+: errno=|detected at (\w+)\+0x|WARNING: .*? (\w+)(?:\.\w+)*\+0x")
+_SAY_WHERE = ("aborted", "kernel-warning")
+_WORST = ("kernel-fault", "aborted", "kernel-warning", "checksum")
+# The second is how often btrfs has met the first by now.
+_CHECKSUM = re.compile(r"csum failed|errs: wr 0, rd 0, flush 0, corrupt [1-9]")
 
 
 @dataclass(frozen=True)
@@ -45,10 +53,14 @@ class Finding:
 
     @property
     def kind(self) -> str:
-        """The kind of violation: a wrong checksum, the kernel at fault, or what else it complained of."""
-        if self.severity in _FAULTS:
-            return "kernel-fault"
-        return "checksum" if _CHECKSUM.search(self.text) else "kernel-log"
+        """The kind of violation: a wrong checksum of data, the kernel at fault, a filesystem that gave up, what the
+        kernel warns of, or what else it complained of. The last two but one as KIND:FUNCTION, where it is
+        said."""
+        if _CHECKSUM.search(self.text):
+            return "checksum"
+        kind = _KINDS.get(self.severity, "kernel-log")
+        where = _WHERE.search(self.text) if kind in _SAY_WHERE else None
+        return f"{kind}:{where[where.lastindex]}" if where else kind
 
     @property
     def shape(self) -> str:
@@ -58,8 +70,12 @@ class Finding:
 
 def kind_of(findings: list[Finding]) -> str:
     """One kind for several lines: the worst."""
-    kinds = {f.kind for f in findings}
-    return next((k for k in ("kernel-fault", "checksum") if k in kinds), "kernel-log")
+    return min((f.kind for f in findings), key=_badness, default="kernel-log")
+
+
+def _badness(kind: str) -> int:
+    base = kind.partition(":")[0]
+    return _WORST.index(base) if base in _WORST else len(_WORST)
 
 
 class KernelLog:

@@ -127,6 +127,14 @@ class Kernels(Bench):
         self.assertEqual(got[4].outcome, "differs")
         self.assertEqual({r.outcome for n, r in got.items() if n != 4}, {"expected"})
 
+    def test_fsck_that_one_is_expected_to_spoil(self) -> None:
+        self.context.expectations = Expectations([parse_rule("* xfs * * unsupported landed,+metadata x", "f:1")])
+        machine = FakeMachine(fsck_bad=lambda on_disk: 2 in on_disk)
+        got = self.run_it(machine, self.cases(4))
+        self.assertEqual({r.outcome for r in got.values()}, {"expected"})
+        self.assertEqual([(n["kind"], n["expected"]) for n in self.store.meta["notes"]], [("metadata", True)])
+        self.assertEqual(machine.mkfs, 1)
+
     def test_fsck_that_does_not_come_again_is_a_note(self) -> None:
         self.run_it(FakeMachine(fsck_bad=lambda on_disk: len(on_disk) >= 4), self.cases(4))
         self.assertEqual([n["kind"] for n in self.store.meta["notes"]], ["metadata"])
@@ -215,7 +223,7 @@ class Kernels(Bench):
             watched(run, *args)  # type: ignore[arg-type]
         with mock.patch.object(batch.FsRun, "_cut_power", cut), mock.patch.object(batch, "BUSY_S", (0.01, 0.02)):
             got = self.run_it(machine, self.power(1, busy=True))
-        self.assertEqual([f["kind"] for f in got[1].findings], ["kernel-log"])
+        self.assertEqual([f["kind"] for f in got[1].findings], ["kernel-warning"])
 
     def test_machine_that_does_not_come_back(self) -> None:
         machine = FakeMachine(lambda nr, _: "ok power")

@@ -98,6 +98,22 @@ class Outcomes(unittest.TestCase):
         self.check("guaranteed", "landed", "coherent", "blocked", "differs")
         self.check("guaranteed", "landed", "coherent", "landed", "differs", findings=("metadata",))
 
+    def test_what_other_checks_find_is_named(self) -> None:
+        for listed, found, want in (
+                ("lost,+kernel-log", ("kernel-log",), "expected"),
+                ("lost,+kernel-log", ("kernel-log", "kernel-warning:dax_insert_entry"), "differs"),
+                ("lost,+kernel-log", ("aborted:btrfs_finish_one_ordered",), "differs"),
+                ("lost,+kernel-warning", ("kernel-warning:dax_insert_entry", "kernel-warning"), "expected"),
+                ("lost,+kernel-warning:dax_insert_entry", ("kernel-warning:dax_insert_entry",), "expected"),
+                ("lost,+kernel-warning:dax_insert_entry", ("kernel-warning:ext4_dirty_folio",), "differs"),
+                ("lost,+kernel-warning:dax_insert_entry", ("kernel-warning",), "differs")):
+            with self.subTest((listed, found)):
+                self.check("unsupported", listed, "corrupt", "lost", want, findings=found, kinds=("lost-write",))
+
+    def test_no_rule_lets_any_filesystem_give_up(self) -> None:
+        for rule in Expectations.load(ROOT / "harness" / "expected").rules:
+            self.assertNotIn("+aborted", rule.resolutions, rule.where)
+
     def test_a_hang_somewhere_else_is_news(self) -> None:
         known = Expectation("bug", ["hung:ext4_wait_dax_page"])
         for why, want in (("line 4 of the sequence, in S ext4_wait_dax_page", "expected"),

@@ -206,8 +206,34 @@ class Devices(unittest.TestCase):
                 agent = mock.Mock()
                 agent.sh.side_effect = lambda *argv, timeout_s: mock.Mock(ok=other.poll() is not None, exit=1, out="dirty")
                 fs = Filesystem(agent, FsConfig("ext4", "ext4"), setup.disk_dev, str(mnt), native=True)
-                self.assertEqual(fs.fsck(), "")
+                self.assertEqual(fs.fsck(), ("", ""))
                 self.assertEqual(agent.sh.call_count, 2)
+
+    def test_what_the_check_of_btrfs_finds(self) -> None:
+        """Data that is not what it was summed as is no damage to the filesystem; and what is shown is the complaint."""
+        def sh(*argv: str, timeout_s: float) -> mock.Mock:
+            done = run(*argv, timeout_s=timeout_s)
+            return mock.Mock(ok=not done.code, exit=done.code, out=done.err + done.out)
+
+        agent = mock.Mock(sh=sh)
+        with native.NativeSetup(f"test-b{os.getpid()}", lambda _: None, state=self.root / "state") as setup:
+            fs = Filesystem(agent, FsConfig("btrfs", "btrfs"), setup.disk_dev, str(self.root), native=True)
+            fs.mkfs()
+            fs.mount()
+            data = os.urandom(65536)
+            Path(self.root, "f").write_bytes(data)
+            self.assertEqual((fs.umount(), fs.fsck()), ("", ("", "")))
+            with open(setup.disk_dev, "r+b", buffering=0) as disk:
+                at = disk.read(64 << 20).index(data)
+                os.pwrite(disk.fileno(), b"not it", at + 8192)
+            kind, said = fs.fsck()
+            self.assertEqual(kind, "checksum")
+            self.assertIn("expected csum", said)
+            self.assertNotIn("bytes", said)
+            with open(setup.disk_dev, "r+b", buffering=0) as disk:
+                for at in (64 << 10, 64 << 20):  # the superblock and its copy name a root that is not there
+                    os.pwrite(disk.fileno(), bytes(4096), at)
+            self.assertEqual(fs.fsck()[0], "metadata")
 
     def test_a_named_device_is_used_and_left(self) -> None:
         state = self.root / "state"

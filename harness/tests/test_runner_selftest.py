@@ -16,7 +16,8 @@ from harness.runner.agent import ShResult
 from harness.runner.batch import unnoticed
 from harness.runner.errors import EnvironmentFailed
 from harness.runner.fsconfig import FsConfig
-from harness.runner.klog import Finding, kind_of
+from harness.runner.findings import family
+from harness.runner.klog import Finding, KernelLog, kind_of
 from harness.runner.plan import Sequence, load_sequences
 from harness.runner.store import CaseResult, Store
 
@@ -67,9 +68,34 @@ class Findings(unittest.TestCase):
 
     def test_kernel_log_kinds(self) -> None:
         warn, bug, csum = Finding("warning", "WARNING: x"), Finding("bug", "BUG: x"), Finding("corrupt", "csum failed")
-        self.assertEqual([f.kind for f in (warn, bug, csum)], ["kernel-log", "kernel-fault", "checksum"])
-        self.assertEqual([kind_of([warn]), kind_of([warn, csum]), kind_of([csum, bug, warn])],
-                         ["kernel-log", "checksum", "kernel-fault"])
+        self.assertEqual([f.kind for f in (warn, bug, csum)], ["kernel-warning", "kernel-fault", "checksum"])
+        self.assertEqual([kind_of([csum]), kind_of([warn, csum]), kind_of([csum, bug, warn])],
+                         ["checksum", "kernel-warning", "kernel-fault"])
+
+    def test_a_filesystem_that_gave_up(self) -> None:
+        """Nothing that is expected to be complained of excuses it; what was told to shut down did not give up."""
+        log = KernelLog.load(Path(__file__).parents[1] / "expected" / "klog.allow")
+        for line, kind in (
+                ("BTRFS: error (device loop0 state A) in btrfs_finish_one_ordered:3271: errno=-2 No such entry",
+                 "aborted:btrfs_finish_one_ordered"),
+                ("XFS (vda): Corruption of in-memory data (0x8) detected at xfs_trans_cancel+0x1/0x2 (fs/xfs/xfs_trans.c:9)."
+                 "  Shutting down filesystem.", "aborted:xfs_trans_cancel"),
+                ("WARNING: CPU: 1 PID: 7 at fs/dax.c:372 dax_insert_entry+0x308/0x350", "kernel-warning:dax_insert_entry"),
+                ("WARNING: fs/dax.c:452 at dax_disassociate_entry.isra.0+0x9c/0xc0, CPU#0: pinfault-exec/263",
+                 "kernel-warning:dax_disassociate_entry"),
+                ("WARNING: CPU: 1 PID: 7 at fs/ext4/inode.c:3661 ext4_dirty_folio+0x28/0x30 [ext4]",
+                 "kernel-warning:ext4_dirty_folio"),
+                ("EXT4-fs (vda): Remounting filesystem read-only", "aborted"),
+                ("BTRFS error (device vda state A): Transaction 7 aborted (-ENOENT)", "kernel-log"),
+                ("BTRFS: Transaction aborted (error -2)", "kernel-log"),
+                ("BTRFS error (device vda): bdev /dev/vda errs: wr 0, rd 0, flush 0, corrupt 9, gen 0", "checksum"),
+                ("BTRFS error (device vda): bdev /dev/vda errs: wr 1, rd 0, flush 0, corrupt 9, gen 0", "kernel-log")):
+            with self.subTest(line):
+                self.assertEqual([f.kind for f in log.grade([line])], [kind])
+        self.assertEqual(log.grade(["XFS (vda): Log I/O Error (0x2) detected at xfs_fs_goingdown+0xac/0xb0 [xfs] "
+                                    "(fs/xfs/xfs_fsops.c:462).  Shutting down filesystem."]), [])
+        worst = log.grade(["BTRFS error (device vda): x", "BTRFS: error (device vda) in f:1: errno=-2 x", "WARNING: y"])
+        self.assertEqual((kind_of(worst), family([f.kind for f in worst])), ("aborted:f", "aborted"))
 
 
 class Shell:
