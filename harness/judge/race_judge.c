@@ -31,7 +31,8 @@ struct race {
 	struct pf_race_rec *ring;
 	uint64_t ended, writes, looks;
 	uint64_t t0_ns;
-	uint64_t moved_ns[PF_RACE_FILES_MAX]; /* when the last shift or clone into it ended; 0: none */
+	/* When the last shift or clone into it ended; 0: there was none. */
+	uint64_t moved_ns[PF_RACE_FILES_MAX];
 	const char *kinds[KINDS_MAX];
 	int nr_kinds;
 	char lines[EVIDENCE_MAX][300];

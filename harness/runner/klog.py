@@ -60,7 +60,7 @@ class Finding:
             return "checksum"
         kind = _KINDS.get(self.severity, "kernel-log")
         where = _WHERE.search(self.text) if kind in _SAY_WHERE else None
-        return f"{kind}:{where[where.lastindex]}" if where else kind
+        return f"{kind}:{next(filter(None, where.groups()))}" if where else kind
 
     @property
     def shape(self) -> str:
