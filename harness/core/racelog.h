@@ -57,8 +57,10 @@ struct pf_race_file {
 	uint32_t id;	/* in cells, 1..255 */
 	uint32_t cells; /* size at the start */
 	uint32_t op;	/* who wrote the initial content, 0: a hole. Not in any record */
-	uint32_t reserved;
+	uint32_t flags; /* PF_RACE_FILE_* */
 };
+
+#define PF_RACE_FILE_DAX 1u /* the mapping has the storage itself (statx STATX_ATTR_DAX) */
 
 struct pf_race_header {
 	char magic[8];

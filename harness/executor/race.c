@@ -20,6 +20,7 @@
 #include "../core/cell.h"
 #include "../core/clock.h"
 #include "../core/token.h"
+#include "../../workloads/faults/state.h"
 #include "race.h"
 
 #define WATCH_MS 20
@@ -79,8 +80,10 @@ static bool make_files(struct race_main *m)
 
 		pf_cell_stamp_range(data, p->size_bytes, &id);
 		rc = fd < 0 ? -errno : write_whole(fd, data, p->size_bytes);
-		if (fd >= 0)
+		if (fd >= 0) {
+			r->dax = state_is_dax(fd);
 			close(fd);
+		}
 	}
 	free(data);
 	return rc ? end_race(m, "broken", "files in %s: %s", p->dir, pf_errno_name(-rc)) : true;
@@ -179,7 +182,10 @@ static bool start_record(struct race_main *m)
 	snprintf(h.channel, sizeof(h.channel), "%s", p->channel);
 	for (unsigned int i = 0; i < p->files; i++)
 		h.files[i] = (struct pf_race_file){
-			.id = i + 1, .op = i + 1, .cells = (uint32_t)(p->size_bytes / PF_CELL_BYTES)
+			.id = i + 1,
+			.op = i + 1,
+			.cells = (uint32_t)(p->size_bytes / PF_CELL_BYTES),
+			.flags = r->dax ? PF_RACE_FILE_DAX : 0,
 		};
 	if (p->record) {
 		m->record_fd = open(p->record, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

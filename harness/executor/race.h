@@ -126,6 +126,7 @@ struct race {
 	struct pf_racelog log;
 	uint64_t quota; /* operations of one thread, UINT64_MAX: no end */
 	int dirfd;
+	bool dax; /* its files are */
 };
 
 /* race_thread.c */

@@ -105,6 +105,8 @@ static bool zero_page_lingers(const struct race *j, const struct race_violation 
 {
 	uint64_t nr = j->ended < RING ? j->ended : RING;
 
+	if (!(race_header(j->r)->files[v->file].flags & PF_RACE_FILE_DAX))
+		return false; /* the page cache maps no zero page */
 	if (v->saw || v->rec->what != PF_VIEW_MMAP || !last || last->verb > PF_RACE_PWRITE)
 		return false;
 	for (uint32_t i = 0; i < j->m.nr_threads; i++) {

@@ -39,11 +39,11 @@ def record(number: int, line: str) -> tuple[int, bytes]:
         int(result), CELLS if seen else racelog.NO_SIZE, len(runs) // racelog.RUN.size, 0) + runs
 
 
-def stream(text: str) -> bytes:
+def stream(text: str, dax: bool = True) -> bytes:
     lines = [record(n, line) for n, line in enumerate(text.split("\n")) if line.strip() and line[0] != "#"]
     threads = 1 + max(thread for thread, _ in lines)
     head = racelog.HEADER.pack(b"pfrace01", racelog.HEADER.size, 7, 1, threads, 1, 0, b"store", 0,
-                               racelog.FILE.pack(1, CELLS, 1, 0), 0)[:-8]
+                               racelog.FILE.pack(1, CELLS, 1, dax), 0)[:-8]
     out = head + racelog.xxh64(head).to_bytes(8, "little")
     for thread in range(threads):
         mine = [r for t, r in lines if t == thread]
@@ -53,16 +53,16 @@ def stream(text: str) -> bytes:
     return out
 
 
-def answer(text: str) -> list[list[str]]:
-    data = stream(text)
+def answer(text: str, dax: bool = True) -> list[list[str]]:
+    data = stream(text, dax)
     racelog.read(data)  # what every stream must keep to
     done = subprocess.run([JUDGE, "--race", "-"], input=data, capture_output=True, timeout=60, check=False)
     return [line.split(" ", 1) for line in done.stdout.decode().splitlines()]
 
 
-def judge(text: str) -> list[str]:
+def judge(text: str, dax: bool = True) -> list[str]:
     """The verdict and the kinds."""
-    said = answer(text)
+    said = answer(text, dax)
     verdict = dict(line for line in said if len(line) == 2)["verdict"]
     return [verdict, *(line[1] for line in said if line[0] == "kind")]
 
@@ -93,6 +93,7 @@ class Kinds(unittest.TestCase):
         self.assertEqual(judge(late.format("buffered", "zero")), ["corrupt", "late-zero", "lost-write"])
         self.assertEqual(judge(late.format("mmap", "12")), ["corrupt", "late-zero"])
         self.assertEqual(judge(late.format("buffered", "12")), ["corrupt", "late-zero"])
+        self.assertEqual(judge(late.format("mmap", "12"), dax=False), ["corrupt", "lost-write"])
 
     def test_misplaced_after_a_shift(self) -> None:
         """What was written after the last shift has not been shifted; what was there before may have been."""
