@@ -2,10 +2,10 @@
 /*
  * race_extent.c - the content of a file as extents: neighbours that were written together.
  *
- * A bit for each cell says where an extent begins, and only there a value is kept; what a cell
- * holds follows from how far it is from the beginning. So an operation costs what there is to
- * tell apart in its range, and not what it has of cells. A second bitmap says which words of the
- * first have any bit, to find the beginning of a long extent without reading all of it.
+ * A bit for each cell says where an extent begins, and only there its value and its end are kept;
+ * what a cell holds follows from how far it is from the beginning. So an operation costs what there
+ * is to tell apart in its range, and not what it has of cells. A second bitmap says which words of
+ * the first have any bit, to find the beginning of a long extent without reading all of it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -20,22 +20,22 @@
 
 #define BITS 64u
 
-static bool begins_at(const struct race_file *f, uint32_t c)
-{
-	return f->begins[c / BITS] >> c % BITS & 1;
-}
-
 /* In this word of the bitmap extents begin where @bits says. */
 static void set_word(struct race_file *f, uint32_t word, uint64_t bits)
 {
-	if (!bits != !f->begins[word])
-		f->words[word / BITS] ^= 1ull << word % BITS;
+	f->words[word / BITS] = (f->words[word / BITS] & ~(1ull << word % BITS)) |
+				(uint64_t)!!bits << word % BITS;
 	f->begins[word] = bits;
 }
 
 static void begin_at(struct race_file *f, uint32_t c)
 {
 	set_word(f, c / BITS, f->begins[c / BITS] | 1ull << c % BITS);
+}
+
+static void end_begin(struct race_file *f, uint32_t c)
+{
+	set_word(f, c / BITS, f->begins[c / BITS] & ~(1ull << c % BITS));
 }
 
 /* No extent begins from @lo on up to @hi, but at @lo if @first. */
@@ -67,51 +67,65 @@ uint32_t race_word_before(const struct race_file *f, uint32_t word)
 	return at * BITS + BITS - 1 - (uint32_t)__builtin_clzll(bits);
 }
 
+/* The extent that begins at @lo ends at @c, where one begins that goes on as it did. */
+static void cut(struct race_file *f, uint32_t lo, uint32_t c)
+{
+	struct race_here *here = f->here;
+
+	if (c == lo || c == here[lo].end)
+		return;
+	here[c].v = race_value_on(here[lo].v, c - lo);
+	here[c].end = here[lo].end;
+	here[lo].end = c;
+	begin_at(f, c);
+}
+
 void race_fill(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)
 {
+	struct race_here *here = f->here;
+	uint32_t at, before, end = hi;
 	bool joins;
 
 	if (lo >= hi)
 		return;
-	if (hi < f->nr_cells && !begins_at(f, hi)) {
-		f->cells[hi] = race_at(f, hi);
-		begin_at(f, hi);
-	}
-	if (race_contended(v)) {
-		f->cells[lo] = v;
-		clear_range(f, lo, hi, true);
+	at = before = race_begin_of(f, lo);
+	while (here[at].end < hi)
+		at = here[at].end;
+	cut(f, at, hi);
+	if (before < lo)
+		here[before].end = lo;
+	else if (lo)
+		before = race_begin_of(f, lo - 1);
+	/* It may go on as it was before, and behind as here. */
+	joins = lo && !race_contended(v) && race_value_on(here[before].v, lo - before) == v;
+	if (hi < f->nr_cells && !race_contended(v) && here[hi].v == race_value_on(v, hi - lo))
+		end = here[hi++].end;
+	clear_range(f, lo, hi, !joins);
+	if (joins) {
+		here[before].end = end;
 		return;
 	}
-	/* It may go on as it was before, and behind as here. What is written inside an extent is
-	 * not what it is from. */
-	joins = lo && (begins_at(f, lo) || !race_is_written(v)) &&
-		race_at(f, lo - 1) == race_value_before(v);
-	if (!joins)
-		f->cells[lo] = v;
-	if (hi < f->nr_cells && f->cells[hi] == race_value_on(v, hi - lo))
-		hi++;
-	clear_range(f, lo, hi, !joins);
+	here[lo].v = v;
+	here[lo].end = end;
 }
 
 void race_join(struct race_file *f, uint32_t c)
 {
-	set_word(f, c / BITS, f->begins[c / BITS] & ~(1ull << c % BITS));
+	f->here[race_begin_of(f, c - 1)].end = f->here[c].end;
+	end_begin(f, c);
 }
 
 void race_split_off(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)
 {
-	if (hi < f->nr_cells && !begins_at(f, hi)) {
-		f->cells[hi] = race_at(f, hi);
-		begin_at(f, hi);
-	}
-	f->cells[lo] = v;
-	begin_at(f, lo);
+	cut(f, race_begin_of(f, lo), lo);
+	cut(f, lo, hi);
+	f->here[lo].v = v;
 }
 
 void race_replace(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)
 {
-	f->cells[lo] = v;
-	if (hi < f->nr_cells && f->cells[hi] == race_value_on(v, hi - lo))
+	f->here[lo].v = v;
+	if (hi < f->nr_cells && f->here[hi].v == race_value_on(v, hi - lo))
 		race_join(f, hi);
 	if (lo && race_at(f, lo - 1) == race_value_before(v))
 		race_join(f, lo);
@@ -126,8 +140,8 @@ bool race_make_room(struct race_model *m, struct race_file *f, uint32_t cells)
 	while (nr < cells)
 		nr *= 2;
 	words = (nr / BITS + BITS - 1) / BITS;
-	more[0] = realloc(f->cells, nr * sizeof(*f->cells));
-	f->cells = more[0] ? more[0] : f->cells;
+	more[0] = realloc(f->here, nr * sizeof(*f->here));
+	f->here = more[0] ? more[0] : f->here;
 	more[1] = realloc(f->saw, nr / BITS * sizeof(*f->saw));
 	f->saw = more[1] ? more[1] : f->saw;
 	more[2] = realloc(f->begins, nr / BITS * sizeof(*f->begins));
@@ -142,7 +156,8 @@ bool race_make_room(struct race_model *m, struct race_file *f, uint32_t cells)
 	memset(f->begins + was / BITS, 0, (nr - was) / BITS * sizeof(*f->begins));
 	memset(f->words + had, 0, (words - had) * sizeof(*f->words));
 	f->nr_cells = nr;
-	f->cells[was] = PF_VALUE_ZERO;
+	f->here[was].v = PF_VALUE_ZERO;
+	f->here[was].end = nr;
 	begin_at(f, was);
 	return true;
 }

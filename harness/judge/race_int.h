@@ -30,7 +30,7 @@ static inline bool race_is_written(pf_value v)
 /* Neighbours that were written together have each its own home cell; or all have the same. */
 static inline pf_value race_value_on(pf_value v, uint32_t cells)
 {
-	return race_is_written(v) ? v + cells : v;
+	return v + (cells & -(uint32_t)race_is_written(v)); /* no branch */
 }
 
 static inline pf_value race_value_before(pf_value v)
@@ -62,19 +62,10 @@ static inline uint32_t race_begin_of(const struct race_file *f, uint32_t c)
 	return word * 64 + 63 - (uint32_t)__builtin_clzll(bits);
 }
 
-/* Where it ends, at most @hi. There f->cells has what is in the next one. */
+/* Where it ends, at most @hi. There f->here has what is in the next one. */
 static inline uint32_t race_end_of(const struct race_file *f, uint32_t c, uint32_t hi)
 {
-	uint32_t word = c / 64, last = (hi - 1) / 64;
-	uint64_t bits = f->begins[word] & ~1ull << c % 64;
-
-	while (!bits) {
-		if (++word > last)
-			return hi;
-		bits = f->begins[word];
-	}
-	word = word * 64 + (uint32_t)__builtin_ctzll(bits);
-	return word < hi ? word : hi;
+	return race_least(f->here[race_begin_of(f, c)].end, hi);
 }
 
 /* What is there: a value, RACE_ANY, or what race_contended() knows. */
@@ -82,7 +73,7 @@ static inline pf_value race_at(const struct race_file *f, uint32_t c)
 {
 	uint32_t lo = race_begin_of(f, c);
 
-	return race_value_on(f->cells[lo], c - lo);
+	return race_value_on(f->here[lo].v, c - lo);
 }
 
 /* @v, v + 1 ... from @lo on. What is contended behind @hi begins there. */
@@ -149,7 +140,7 @@ bool race_seen(struct race_pend *p, uint32_t cell, pf_value *v, uint32_t *to);
 void race_contend(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi);
 /* These cells, which are certain, hold what they held, or @v, v + 1 ... */
 void race_either(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi, pf_value v);
-/* What is contended becomes RACE_ANY. */
+/* What is contended is no more: the caller says what is there. */
 void race_drop_sets(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi);
 /*
  * Operation @p ends at contended cell @lo, which holds @is, and those after it for which the same
@@ -173,6 +164,9 @@ static inline bool race_overlap(const struct race_pend *a, const struct race_pen
 	*hi = a->hi < b->hi ? a->hi : b->hi;
 	return a->rec->file == b->rec->file && *lo < *hi;
 }
+
+/* An operation that begins and ends alone (race_plain.c). False: it is not as simple as that. */
+bool race_plain(struct race_model *m, const struct race_event *ev);
 
 /* How changes act and end (race_change.c). */
 /* What cells from @from to @to hold on which both @p and one of @others act is followed. */
@@ -207,7 +201,7 @@ void race_sizes_end(struct race_model *m, struct race_pend *p);
 bool race_sizes_seen(struct race_model *m, struct race_pend *p);
 
 /* Looks remember where something changed beneath them. */
-void race_note_change(struct race_model *m, const struct race_pend *p);
+void race_note_change(struct race_model *m, const struct race_file *f, uint32_t lo, uint32_t hi);
 bool race_was_changed(const struct race_pend *look, uint32_t cell);
 
 #endif

@@ -83,7 +83,7 @@ void race_unmark(const struct race_pend *p, struct race_marks *w, uint32_t lo, u
 bool race_marked_here(const struct race_pend *p, const struct race_marks *w, uint32_t cell,
 		      uint32_t *hi)
 {
-	uint32_t at = cell - p->lo, word = at / BITS;
+	uint32_t at = cell - p->lo, word = at / BITS, end = *hi - p->lo;
 	uint64_t flip, bits;
 	bool marked;
 
@@ -93,14 +93,14 @@ bool race_marked_here(const struct race_pend *p, const struct race_marks *w, uin
 	flip = marked ? UINT64_MAX : 0;
 	bits = (w->bits[word] ^ flip) & UINT64_MAX << at % BITS;
 	while (!bits) {
-		if (++word == w->words) {
-			if (marked && p->lo + word * BITS < *hi)
-				*hi = p->lo + word * BITS;
+		if (++word * BITS >= end)
+			return marked;
+		if (word == w->words) {
+			*hi = marked ? p->lo + word * BITS : *hi;
 			return marked;
 		}
 		bits = w->bits[word] ^ flip;
 	}
-	at = p->lo + word * BITS + (uint32_t)__builtin_ctzll(bits);
-	*hi = at < *hi ? at : *hi;
+	*hi = race_least(p->lo + word * BITS + (uint32_t)__builtin_ctzll(bits), *hi);
 	return marked;
 }

@@ -38,7 +38,7 @@ static void free_marks(struct race_pend *p)
 void race_model_exit(struct race_model *m)
 {
 	for (uint32_t i = 0; i < m->nr_files; i++) {
-		free(m->f[i].cells);
+		free(m->f[i].here);
 		free(m->f[i].saw);
 		free(m->f[i].begins);
 		free(m->f[i].words);
@@ -333,7 +333,7 @@ static void end(struct race_model *m, struct race_pend *p)
 			race_sizes_end(m, p);
 		if (!p->moves)
 			race_end_change(m, p);
-		race_note_change(m, p);
+		race_note_change(m, &m->f[p->target], p->lo, p->hi);
 	}
 	leave(m, p);
 }
@@ -342,6 +342,10 @@ void race_model_event(struct race_model *m, const struct race_event *ev)
 {
 	struct race_pend *p = &m->p[ev->thread];
 
+	if (ev->begins && ev->ends && race_plain(m, ev)) {
+		m->operations++;
+		return;
+	}
 	if (ev->begins && describe(p, ev))
 		begin(m, p, ev->ends);
 	m->operations += ev->ends;

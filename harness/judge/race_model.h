@@ -36,7 +36,11 @@ struct race_file {
 	uint32_t id;
 	uint32_t nr_cells; /* allocated; those behind are zero */
 	uint32_t nr_sets;  /* without any nothing is contended */
-	pf_value *cells;   /* where an extent begins: of its first cell */
+	/* Where an extent begins: of its first cell, and where it ends. */
+	struct race_here {
+		pf_value v;
+		uint32_t end;
+	} *here;
 	uint64_t *begins;  /* a bit for each cell */
 	uint64_t *words;   /* a bit for each word of those that is not 0 */
 	/* For 64 cells, two bits each: view + 1 that last saw the cell as it is; 0: nobody. */

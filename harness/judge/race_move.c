@@ -58,10 +58,10 @@ void race_overlap_move(struct race_pend *a, struct race_pend *b)
 		overlapped_by(b, a);
 }
 
-void race_note_change(struct race_model *m, const struct race_pend *p)
+void race_note_change(struct race_model *m, const struct race_file *f, uint32_t lo, uint32_t hi)
 {
-	for (uint32_t left = m->f[p->target].looking; left; left &= left - 1)
-		span_add(race_first(m, left), p->target, p->lo, p->hi);
+	for (uint32_t left = f->looking; left; left &= left - 1)
+		span_add(race_first(m, left), (uint8_t)(f - m->f), lo, hi);
 }
 
 bool race_was_changed(const struct race_pend *look, uint32_t cell)

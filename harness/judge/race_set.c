@@ -53,16 +53,14 @@ static struct race_set *set_new(struct race_model *m, struct race_file *f, uint3
 
 uint32_t race_first_contended(const struct race_file *f, uint32_t lo, uint32_t hi)
 {
-	pf_value v;
+	uint32_t at;
 
 	if (!f->nr_sets || lo >= hi)
 		return hi;
-	for (v = race_at(f, lo); !race_contended(v); v = f->cells[lo]) {
-		lo = race_end_of(f, lo, hi);
-		if (lo == hi)
-			break;
-	}
-	return lo;
+	for (at = race_begin_of(f, lo); !race_contended(f->here[at].v); at = f->here[at].end)
+		if (f->here[at].end >= hi)
+			return hi;
+	return at > lo ? at : lo;
 }
 
 /* Its cells are the caller's to fill. */
@@ -90,13 +88,21 @@ void race_set_cut(struct race_model *m, struct race_file *f, uint32_t at, uint32
 	s->hi = c;
 }
 
-/* The set at @c ends before it, or at it. */
-static void cut_at(struct race_model *m, struct race_file *f, uint32_t c)
+void race_set_drop(struct race_model *m, struct race_file *f, uint32_t at, uint32_t lo, uint32_t hi)
 {
-	pf_value v = c < f->nr_cells && f->nr_sets ? race_at(f, c) : PF_VALUE_ZERO;
+	struct race_set *s = &m->pool[at];
 
-	if (race_contended(v))
-		race_set_cut(m, f, (uint32_t)v, c);
+	if (s->lo < lo) {
+		if (hi < s->hi)
+			race_set_cut(m, f, at, hi);
+		m->pool[at].hi = lo;
+	} else if (hi < s->hi) {
+		for (uint32_t i = 0; i < s->nr; i++)
+			s->s[i].v = race_value_on(s->s[i].v, hi - lo);
+		s->lo = hi;
+	} else {
+		set_free(m, f, s);
+	}
 }
 
 pf_value race_one_of(const struct race_model *m, const struct race_file *f, uint32_t c)
@@ -177,18 +183,12 @@ void race_either(struct race_model *m, struct race_file *f, uint32_t lo, uint32_
 void race_drop_sets(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi)
 {
 	hi = hi < f->nr_cells ? hi : f->nr_cells;
-	if (lo >= hi || !f->nr_sets)
-		return;
-	cut_at(m, f, lo);
-	cut_at(m, f, hi);
-	for (uint32_t c = race_first_contended(f, lo, hi); c < hi;
-	     c = race_first_contended(f, c, hi)) {
-		struct race_set *s = race_set_of(m, race_at(f, c));
-		uint32_t to = s->hi;
+	for (uint32_t c = race_first_contended(f, lo, hi), to; c < hi;
+	     c = race_first_contended(f, to, hi)) {
+		uint32_t at = (uint32_t)race_at(f, c);
 
-		set_free(m, f, s);
-		race_fill(f, c, to, RACE_ANY);
-		c = to;
+		to = race_least(m->pool[at].hi, hi);
+		race_set_drop(m, f, at, c, to);
 	}
 }
 
@@ -247,24 +247,4 @@ struct race_set *race_set_ends_at(struct race_model *m, struct race_file *f, uin
 	if (hi < m->pool[at].hi)
 		race_set_cut(m, f, at, hi);
 	return m->out_of_memory ? NULL : &m->pool[at];
-}
-
-void race_set_replace(struct race_model *m, struct race_pend *p, uint32_t at, uint32_t lo,
-		      uint32_t hi)
-{
-	struct race_file *f = &m->f[p->rec->file];
-	struct race_set *s = &m->pool[at];
-
-	if (s->lo < lo) {
-		if (hi < s->hi)
-			race_set_cut(m, f, at, hi);
-		m->pool[at].hi = lo;
-	} else if (hi < s->hi) {
-		for (uint32_t i = 0; i < s->nr; i++)
-			s->s[i].v = race_value_on(s->s[i].v, hi - lo);
-		s->lo = hi;
-	} else {
-		set_free(m, f, s);
-	}
-	race_fill(f, lo, hi, race_effect(m, p, lo));
 }

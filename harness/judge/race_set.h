@@ -43,9 +43,12 @@ void race_set_cut(struct race_model *m, struct race_file *f, uint32_t at, uint32
 /* Set @at ends at @hi. NULL without memory. */
 struct race_set *race_set_ends_at(struct race_model *m, struct race_file *f, uint32_t at,
 				  uint32_t hi);
-/* From @lo to @hi set @at is no more: there is what @p leaves. */
-void race_set_replace(struct race_model *m, struct race_pend *p, uint32_t at, uint32_t lo,
-		      uint32_t hi);
+/* From @lo to @hi set @at is no more: the caller says what is there. */
+void race_set_drop(struct race_model *m, struct race_file *f, uint32_t at, uint32_t lo,
+		   uint32_t hi);
+/* A look saw @saw from @lo to @hi, inside set @at: that is what was there. False: it cannot be. */
+bool race_set_seen(struct race_model *m, struct race_file *f, uint32_t at, uint32_t lo,
+		   uint32_t hi, pf_value saw);
 /* What is in it has changed: it may be certain again, or the same as what is before it. */
 void race_set_simplify(struct race_model *m, struct race_file *f, struct race_set *s);
 

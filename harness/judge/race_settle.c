@@ -213,27 +213,19 @@ static uint32_t any_mask(const struct race_set *s)
  * they can still do they can do later as well. False: it is not that simple.
  */
 
-/* A look that must have seen what is there before those beside it, and has not been explained. */
-static bool settle_look(struct race_model *m, struct race_pend *p, const struct acting *a,
-			uint32_t at, uint32_t lo, uint32_t *hi)
+bool race_set_seen(struct race_model *m, struct race_file *f, uint32_t at, uint32_t lo,
+		   uint32_t hi, pf_value saw)
 {
-	struct race_file *f = &m->f[p->rec->file];
 	struct race_set *s = &m->pool[at];
-	uint32_t to, nr = 0;
-	pf_value saw;
+	uint32_t nr = 0;
 
-	if (!race_seen(p, lo, &saw, &to) || may_leave(a, saw))
-		return false;
 	for (uint32_t i = 0; i < s->nr; i++)
 		nr += s->s[i].v == RACE_ANY || race_value_on(s->s[i].v, lo - s->lo) == saw;
-	if (!nr)
-		return false;
-	*hi = to < *hi ? to : *hi;
-	if (nr == s->nr)
-		return true;
+	if (!nr || nr == s->nr)
+		return nr;
 	race_set_cut(m, f, at, lo);
-	at = (uint32_t)f->cells[lo];
-	s = m->out_of_memory ? NULL : race_set_ends_at(m, f, at, *hi);
+	at = (uint32_t)f->here[lo].v;
+	s = m->out_of_memory ? NULL : race_set_ends_at(m, f, at, hi);
 	if (!s)
 		return true;
 	nr = 0;
@@ -245,6 +237,22 @@ static bool settle_look(struct race_model *m, struct race_pend *p, const struct 
 	return true;
 }
 
+/* A look that must have seen what is there before those beside it, and has not been explained. */
+static bool settle_look(struct race_model *m, struct race_pend *p, const struct acting *a,
+			uint32_t at, uint32_t lo, uint32_t *hi)
+{
+	uint32_t to;
+	pf_value saw;
+
+	if (!race_seen(p, lo, &saw, &to) || may_leave(a, saw))
+		return false;
+	to = race_least(to, *hi);
+	if (!race_set_seen(m, &m->f[p->rec->file], at, lo, to, saw))
+		return false;
+	*hi = to;
+	return true;
+}
+
 /*
  * A change replaces all that may be there: it is certain, with marks on those beside it. Of the
  * looks among them some state has to have explained all that any has.
@@ -252,7 +260,7 @@ static bool settle_look(struct race_model *m, struct race_pend *p, const struct 
 static bool settle_change(struct race_model *m, struct race_pend *p, const struct acting *a,
 			  uint32_t at, uint32_t lo, uint32_t *hi)
 {
-	const struct race_file *f = &m->f[p->rec->file];
+	struct race_file *f = &m->f[p->rec->file];
 	const struct race_set *s = &m->pool[at];
 	uint32_t seen[RACE_STATES_MAX], looks = 0, doubtful = 0, done = explained_by_all(s);
 	bool one = false;
@@ -271,7 +279,8 @@ static bool settle_change(struct race_model *m, struct race_pend *p, const struc
 		return false;
 	*hi = p->writes ? race_before(*hi, p->size_hi, lo) : *hi;
 	*hi = race_before(*hi, p->moved_lo, lo);
-	race_set_replace(m, p, at, lo, *hi);
+	race_set_drop(m, f, at, lo, *hi);
+	race_fill(f, lo, *hi, race_effect(m, p, lo));
 	for (uint32_t i = 0; i < a->nr_changes; i++)
 		if (p->writes || a->change[i].v)
 			doubtful |= a->change[i].bit;
@@ -308,7 +317,7 @@ uint32_t race_settle(struct race_model *m, struct race_pend *p, pf_value is, uin
 		return end;
 	if (m->pool[at].lo != lo) {
 		race_set_cut(m, &m->f[p->rec->file], at, lo);
-		at = (uint32_t)m->f[p->rec->file].cells[lo];
+		at = (uint32_t)m->f[p->rec->file].here[lo].v;
 	}
 	if (m->out_of_memory)
 		return hi;
@@ -336,7 +345,7 @@ void race_forget(struct race_model *m, struct race_pend *p)
 			continue;
 		}
 		race_set_cut(m, f, (uint32_t)v, c);
-		s = race_set_ends_at(m, f, (uint32_t)f->cells[c], to);
+		s = race_set_ends_at(m, f, (uint32_t)f->here[c].v, to);
 		if (!s)
 			return;
 		for (uint32_t i = 0; i < s->nr; i++)
