@@ -31,7 +31,8 @@ static bool inside(const struct race_file *f, uint32_t hi)
 	return true;
 }
 
-/* Does any of @threads move cells, or act on, or look at, one from @lo to @hi? */
+/* Does any of @threads act on, or look at, a cell from @lo to @hi? What moves cells acts on all
+ * from its first one on. */
 static bool meets(struct race_model *m, uint32_t threads, uint32_t lo, uint32_t hi)
 {
 	bool any = false;
@@ -39,7 +40,7 @@ static bool meets(struct race_model *m, uint32_t threads, uint32_t lo, uint32_t 
 	for (; threads; threads &= threads - 1) {
 		const struct race_pend *q = race_first(m, threads);
 
-		any |= q->moves | ((q->lo < hi) & (q->hi > lo));
+		any |= (q->lo < hi) & (q->hi > lo);
 	}
 	return any;
 }

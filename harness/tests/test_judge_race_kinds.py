@@ -4,10 +4,11 @@ line, # a comment.
 
     THREAD INV RET VERB WHAT FIRST+CELLS RESULT [SEEN]    (one file of 128 cells, written by op 1)
 
-The operation's number is 10 and its line's number; SEEN is what a look saw: `zero`, `OP` for all its cells, or
-`OP/CELL` for cells that were written from CELL on and moved.
+The operation's number is 10 and its line's number; SEEN is what a look saw: `zero`, `eio`, `OP` for all its cells,
+or `OP/CELL` for cells that were written from CELL on and moved.
 """
 
+import errno
 import os
 import subprocess
 import time
@@ -31,8 +32,10 @@ def record(number: int, line: str) -> tuple[int, bytes]:
     runs = b""
     if seen:
         what_op, _, home = seen[0].partition("/")
-        op = 0 if what_op == "zero" else int(what_op)
+        op = 0 if what_op in ("zero", "eio") else int(what_op)
         runs = racelog.RUN.pack(value(op, int(home or first)), count, 1 if op else 0)
+        if what_op == "eio":
+            runs = racelog.RUN.pack(errno.EIO, count, racelog.KINDS.index("error"))
     names = {"look": racelog.VIEWS, "fault": racelog.PRIMS}.get(verb, ("-",))
     return int(thread), racelog.RECORD.pack(
         int(inv), int(ret), 10 + number, racelog.VERBS.index(verb), names.index(what), 0, 0, first, count,
@@ -75,6 +78,25 @@ class Kinds(unittest.TestCase):
     def test_a_write_that_is_lost(self) -> None:
         self.assertEqual(judge("""0 10 20 pwrite - 0+64 64
                                         1 30 40 look buffered 0+64 0 1"""), ["corrupt", "lost-write"])
+
+    def test_what_was_seen_before_the_write_does_not_count(self) -> None:
+        self.assertEqual(judge("""0 2 5 look mmap 0+64 0 1
+                                  0 10 20 pwrite - 0+64 64
+                                  1 30 40 look buffered 0+64 0 1"""), ["corrupt", "lost-write"])
+
+    def test_what_another_view_has_shown(self) -> None:
+        self.assertEqual(judge("""0 10 20 pwrite - 0+64 64
+                                  1 30 40 look mmap 0+64 0 10
+                                  1 50 60 look buffered 0+64 0 1"""), ["corrupt", "view-split"])
+
+    def test_a_direct_read_that_fails_beside_a_store(self) -> None:
+        """It may have met a page that the store had just made dirty, and says so."""
+        beside = """0 {} store - 0+8 8
+                    1 20 50 look direct 64+8 0 eio
+                    2 80 90 look buffered 64+8 0 1"""
+        self.assertEqual(judge(beside.format("30 40")), ["coherent"])
+        self.assertEqual(judge(beside.format("10 15")), ["corrupt", "checksum"])
+        self.assertEqual(judge(beside.format("60 70")), ["corrupt", "checksum"])
 
     def test_golden(self) -> None:
         for path in sorted(GOLDEN.glob("*.race")):
