@@ -10,16 +10,19 @@ found something, with the input's path. --keep DIR keeps what was found new (for
 
 import argparse
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SEEDS = {"history": ["harness/tests/golden"], "sequence": ["workloads/sequences", "workloads/sequences/selftest"]}
-STUCK_S = 20  # one execution
+STUCK_S = 20  # of CPU, one execution
 
 
 def fuzz(name: str, seconds: int, runs: int, jobs: int, keep: Path) -> tuple[int, str]:
@@ -30,26 +33,43 @@ def fuzz(name: str, seconds: int, runs: int, jobs: int, keep: Path) -> tuple[int
                               if p.is_dir()]
     command = [str(ROOT / "build-fuzz" / f"fuzz_{name}"), f"-timeout={STUCK_S}", "-rss_limit_mb=4096",
                "-max_len=4096", f"-artifact_prefix={keep}/{name}-", "-print_final_stats=1"]
-    command += [f"-runs={runs // jobs}"] if runs else [f"-max_total_time={seconds}"]
     if (HERE / f"{name}.dict").exists():
         command.append(f"-dict={HERE}/{name}.dict")
-    children = [subprocess.Popen([*command, f"-seed={n + 1}", *folders], stdout=subprocess.PIPE, text=True,
-                                 stderr=subprocess.STDOUT, errors="replace") for n in range(jobs)]
-    executed, trouble = 0, ""
-    for child in children:
+    with ThreadPoolExecutor(jobs) as pool:
+        done = list(pool.map(lambda n: _job(command, folders, n + 1, seconds, runs // jobs), range(jobs)))
+    return sum(executed for executed, _ in done), next((trouble for _, trouble in done if trouble), "")
+
+
+def _job(command: list[str], folders: list[str], seed: int, seconds: int, runs: int) -> tuple[int, str]:
+    """One process, and another one after each that only the clock stopped."""
+    total, until = 0, time.monotonic() + seconds
+    while True:
+        left = max(1, round(until - time.monotonic()))
+        limit = [f"-runs={runs - total}"] if runs else [f"-max_total_time={left}"]
         try:
-            out, _ = child.communicate(timeout=None if runs else seconds + 120)
+            child = subprocess.run([*command, *limit, f"-seed={seed}", *folders], stdout=subprocess.PIPE, text=True,
+                                   stderr=subprocess.STDOUT, errors="replace", timeout=None if runs else left + 120,
+                                   check=False)
         except subprocess.TimeoutExpired:
-            child.kill()
-            out, _ = child.communicate()
-            trouble = "no end"
-        done = re.search(r"stat::number_of_executed_units:\s*(\d+)", out)
-        executed += int(done[1]) if done else 0
-        if child.returncode and not trouble:
-            told = re.search(r"(SUMMARY: .*|ERROR: .*)", out)
-            where = re.search(r"Test unit written to (\S+)", out)
-            trouble = f"{told[1] if told else f'exit {child.returncode}'}; input {where[1] if where else '?'}"
-    return executed, trouble
+            return total, "no end"
+        done = re.search(r"stat::number_of_executed_units:\s*(\d+)", child.stdout)
+        total += int(done[1]) if done else 0
+        if not child.returncode:
+            return total, ""
+        told = re.search(r"(SUMMARY: .*|ERROR: .*)", child.stdout)
+        where = re.search(r"Test unit written to (\S+)", child.stdout)
+        if not (done and where and "libFuzzer: timeout" in child.stdout) or _is_stuck(command[0], where[1]):
+            return total, f"{told[1] if told else f'exit {child.returncode}'}; input {where[1] if where else '?'}"
+        Path(where[1]).unlink()
+        if total >= runs if runs else time.monotonic() > until:
+            return total, ""
+
+
+def _is_stuck(fuzzer: str, found: str) -> bool:
+    """Does the input really take so long? libFuzzer goes by the clock, and a machine may stand still."""
+    limit = STUCK_S, STUCK_S
+    return subprocess.run([fuzzer, "-timeout=0", found], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, limit)).returncode != 0
 
 
 def main() -> int:
