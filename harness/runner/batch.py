@@ -342,6 +342,7 @@ class FsRun:
 
     def _check_fs(self, fs: Filesystem, todo: list[Case]) -> None:
         kind, complaint = fs.fsck()
+        self.dirty |= bool(complaint)  # it stays, and is none of what the next ones do
         self._note_or_raise(kind, [complaint] if complaint else [], todo)
 
     @staticmethod

@@ -135,6 +135,13 @@ class Kernels(Bench):
         self.assertEqual([(n["kind"], n["expected"]) for n in self.store.meta["notes"]], [("metadata", True)])
         self.assertEqual(machine.mkfs, 1)
 
+    def test_what_is_spoilt_is_not_the_next_batch_s(self) -> None:
+        self.context.expectations = Expectations([parse_rule("* xfs * * unsupported landed,+metadata x", "f:1")])
+        machine = FakeMachine(fsck_bad=lambda on_disk: 2 in on_disk)
+        with mock.patch.object(batch, "BATCH_CASES", 2):
+            self.run_it(machine, self.cases(4))
+        self.assertEqual((len(self.store.meta["notes"]), machine.mkfs), (1, 2))
+
     def test_fsck_that_does_not_come_again_is_a_note(self) -> None:
         self.run_it(FakeMachine(fsck_bad=lambda on_disk: len(on_disk) >= 4), self.cases(4))
         self.assertEqual([n["kind"] for n in self.store.meta["notes"]], ["metadata"])
