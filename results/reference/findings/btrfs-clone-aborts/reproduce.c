@@ -5,7 +5,7 @@
  *
  *	gcc -O2 -Wall -pthread -o reproduce reproduce.c
  *	mkfs.btrfs -f /dev/DEVICE && mount /dev/DEVICE /mnt
- *	./reproduce /mnt			(60 seconds; any user who may write to the directory)
+ *	./reproduce /mnt			(60 s; any user who may write there)
  *	./reproduce /mnt 150 dedupe pvm		(FIDEDUPERANGE, process_vm_writev instead)
  *
  * The filesystem has to be made anew afterwards, or mounted again at least.
