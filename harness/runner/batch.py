@@ -23,7 +23,7 @@ from .errors import AgentDied, AgentTimeout, EnvironmentFailed
 from .fsconfig import FsConfig
 from .fsops import Filesystem, NotCovered
 from .judge import Judgement
-from .klog import classify_console, kind_of
+from .klog import by_kind, classify_console
 from .neighbour import Neighbour
 from .plan import Case
 from .race import GUEST_STREAM_MAX, NATIVE_STREAM_MAX, RaceCase, fetch, judgement, lines as race_lines
@@ -322,11 +322,11 @@ class FsRun:
             self._raise_if(found, kind)
 
     def _grade_batch_log(self, todo: list[Case]) -> None:
-        """The kernel log of what came after the cases: unmount, fsck, mount."""
+        """The kernel log of what came after the cases: unmount, fsck, mount. What is expected is no excuse for what is not."""
         lines = self.cut_log + [text for _, _, text in self.k.agent.kmsg()]
         self.cut_log = []
-        graded = self.k.klog.grade(lines)
-        self._note_or_raise(kind_of(graded), [f.text for f in graded], todo)
+        for kind, found in by_kind(self.k.klog.grade(lines)):
+            self._note_or_raise(kind, found, todo)
 
     def _umount(self, fs: Filesystem) -> None:
         why = fs.umount()

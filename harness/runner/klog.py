@@ -54,8 +54,7 @@ class Finding:
     @property
     def kind(self) -> str:
         """The kind of violation: a wrong checksum of data, the kernel at fault, a filesystem that gave up, what the
-        kernel warns of, or what else it complained of. The last two but one as KIND:FUNCTION, where it is
-        said."""
+        kernel warns of, or what else it complained of; KIND:FUNCTION where one that gave up or warns says where."""
         if _CHECKSUM.search(self.text):
             return "checksum"
         kind = _KINDS.get(self.severity, "kernel-log")
@@ -71,6 +70,12 @@ class Finding:
 def kind_of(findings: list[Finding]) -> str:
     """One kind for several lines: the worst."""
     return min((f.kind for f in findings), key=_badness, default="kernel-log")
+
+
+def by_kind(findings: list[Finding]) -> list[tuple[str, list[str]]]:
+    """The lines of each kind, the worst kind first."""
+    kinds = sorted({f.kind for f in findings}, key=lambda kind: (_badness(kind), kind))
+    return [(kind, [f.text for f in findings if f.kind == kind]) for kind in kinds]
 
 
 def _badness(kind: str) -> int:

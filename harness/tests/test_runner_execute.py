@@ -232,6 +232,21 @@ class Kernels(Bench):
             got = self.run_it(machine, self.power(1, busy=True))
         self.assertEqual([f["kind"] for f in got[1].findings], ["kernel-warning"])
 
+    def test_what_is_expected_of_the_log_excuses_nothing_else(self) -> None:
+        self.context.expectations = Expectations([parse_rule("* xfs * * unsupported landed,+kernel-warning x", "f:1")])
+        warning, error = "WARNING: CPU: 0 PID: 1 at fs/dax.c:380", "EXT4-fs error (device vda): x"
+        umount = batch.FsRun._umount
+        for said, outcome in (([warning], "expected"), ([warning, error], "differs")):
+            with self.subTest(said):
+                machine = FakeMachine()
+
+                def late(run: batch.FsRun, fs: object, machine: FakeMachine = machine, said: list[str] = said) -> None:
+                    machine.kmsg = said
+                    umount(run, fs)  # type: ignore[arg-type]
+                self.store.results.clear()
+                with mock.patch.object(batch.FsRun, "_umount", late):
+                    self.assertEqual(self.run_it(machine, self.cases(1))[1].outcome, outcome)
+
     def test_machine_that_does_not_come_back(self) -> None:
         machine = FakeMachine(lambda nr, _: "ok power")
         machine.dead_after_cut = True
