@@ -113,6 +113,8 @@ class BeforeAnythingRuns(unittest.TestCase):
             os.kill(os.getpid(), number)
             time.sleep(10)
         self.run_kernels.side_effect = stop
+        # Who was started in the background of a shell has it ignored.
+        self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
         for number in (signal.SIGINT, signal.SIGTERM):
             out = self.dir / number.name
             code, err = call("run", "--kernel", "6.1", "--fs", "xfs", "--channel", "store", "--out", str(out))
