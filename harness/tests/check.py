@@ -85,10 +85,15 @@ def c_tests(build: str, timeout_s: float, **env: str) -> Tally:
     return tally
 
 
-def stage_units() -> Tally:
+def builds() -> bool:
     done = run(["make", "-s", "-j2", "all", "tests"], 900)
     if done.returncode:
         show(done)
+    return not done.returncode
+
+
+def stage_units() -> Tally:
+    if not builds():
         return Tally().fail("the build failed")
     tally = c_tests("build", 900)
     # The judge with limits so small that it reaches them all the time: it may miss then, and never invent.
@@ -121,6 +126,8 @@ def stage_sanitizers() -> Tally:
 
 
 def stage_python() -> Tally:
+    if not builds():
+        return Tally().fail("the build failed")
     done = run([sys.executable, "-W", "error::ResourceWarning", "-m", "unittest", "discover", "-s",
                 "harness/tests", "-t", "."], 900)
     ran = re.search(r"Ran (\d+) tests?", done.stdout)
