@@ -43,7 +43,7 @@ $(BUILD)/test_judge_%: $(BUILD)/harness/tests/test_judge_%.o \
 $(BUILD)/test_%: $(BUILD)/harness/tests/test_%.o $(call obj,$(CORE) $(CHANNELS) $(FAULTS))
 	$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(shell pkg-config --libs check)
 
-$(BUILD)/test_race: $(BUILD)/harness/executor/race_plan.o
+$(BUILD)/test_race_plan: $(BUILD)/harness/executor/race_plan.o
 $(BUILD)/test_faults $(BUILD)/test_sabotage: $(BUILD)/harness/tests/fault_fixture.o
 
 $(BUILD)/bench_%: $(BUILD)/harness/bench/bench_%.o $(call obj,$(CORE) $(JUDGE_LIB))
