@@ -458,7 +458,7 @@ static bool hand_on_next(struct race_reader *r, struct race_event *ev)
 	struct chunk *c = r->ended ? r->ended->first : NULL;
 	const struct pf_race_rec *rec;
 
-	if (!c || c->used == c->bytes || r->ended != &r->t[r->first])
+	if (!c || c->used == c->bytes)
 		return false;
 	rec = (const struct pf_race_rec *)(c->data + c->used);
 	if (rec->ret_ns == PF_RACE_UNRETURNED || 4 * rec->ret_ns + KEY_END >= r->others)

@@ -246,5 +246,28 @@ class Silence(unittest.TestCase):
         self.assertEqual(done.returncode, 0, f"build/bench_judge --seed {seed} 300000: {done.stderr}")
 
 
+class Plain(unittest.TestCase):
+    """Writes that begin and end alone where it is not certain which of two others came last."""
+
+    EITHER = """0 10 40 write - 64+64 64
+                1 20 30 write - 64+64 64"""
+
+    def judge(self, *lines: str) -> list[str]:
+        return judge("\n".join([" ".join(line.split()) for line in self.EITHER.split("\n")] + list(lines)))
+
+    def test_inside_it(self) -> None:
+        lines = ("2 50 60 write - 80+10 10", "2 61 62 look buffered 64+16 0 11", "2 63 64 look buffered 80+10 0 12",
+                 "2 65 66 look buffered 90+38 0 10")
+        self.assertEqual(self.judge(*lines), ["coherent"])
+        self.assertEqual(self.judge(*lines, "2 67 68 look buffered 90+38 0 11"), ["corrupt", "stale"])
+
+    def test_where_it_begins(self) -> None:
+        self.assertEqual(self.judge("2 50 60 write - 60+68 68", "2 61 62 look buffered 60+68 0 12",
+                                    "0 70 80 write - 60+68 68", "1 75 90 look buffered 60+68 0 14"), ["coherent"])
+
+    def test_beneath_a_look(self) -> None:
+        self.assertEqual(self.judge("2 50 60 write - 64+64 64", "3 45 70 look buffered 64+64 0 11"), ["coherent"])
+
+
 if __name__ == "__main__":
     unittest.main()
