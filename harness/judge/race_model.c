@@ -272,8 +272,7 @@ static void look_run(struct race_model *m, struct race_pend *p, uint32_t lo, uin
 
 		if (race_at(f, c) != saw) {
 			race_saw_by(f, *as_is, c, p->rec->what + 1u);
-			to = look_stretch(m, p, c, hi, saw, bad);
-			*as_is = race_at(f, c) == saw ? c : to;
+			*as_is = to = look_stretch(m, p, c, hi, saw, bad);
 			continue;
 		}
 		to = race_end_of(f, c, hi);

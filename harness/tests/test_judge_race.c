@@ -105,7 +105,7 @@ struct told {
 
 static void count(void *arg, const struct race_violation *v)
 {
-	const uint64_t says[] = { v->bad, v->rec->op, v->file, v->cell, v->nr, v->saw, v->seen_view };
+	const uint64_t says[] = { v->bad, v->rec->op, v->file, v->cell, v->nr, v->saw };
 	struct told *told = arg;
 
 	told->nr++;
