@@ -100,7 +100,7 @@ static uint32_t explain(struct race_model *m, const struct pf_race_rec *look, pf
 		m->undecided += hi - lo;
 		return hi;
 	}
-	if (is == RACE_ANY || !others || any_sizes(m, others))
+	if (is == RACE_ANY || any_sizes(m, others))
 		return lo;
 	return race_acted(m, look, UINT32_MAX, others, lo, hi, saw);
 }

@@ -334,6 +334,7 @@ struct long_race {
 	} ev[2 * LONG_OPS];
 	uint32_t nr_ops, nr_events;
 	bool stale; /* some looks see what is no more; else it is coherent */
+	bool faults; /* more of them */
 	pf_value now[2][LONG_CELLS], was[2][LONG_CELLS];
 };
 
@@ -375,11 +376,11 @@ static void note_runs(struct long_op *o)
 
 static void long_begin(struct long_race *q)
 {
-	static const uint8_t verbs[] = { PF_RACE_WRITE, PF_RACE_STORE, PF_RACE_PWRITE,
-					 PF_RACE_FAULT };
+	static const uint8_t verbs[] = { PF_RACE_WRITE, PF_RACE_STORE, PF_RACE_PWRITE };
+	static const uint8_t prims[] = { PF_PRIM_ZERO, PF_PRIM_RESIZE, PF_PRIM_COPY };
 	struct long_op *o = &q->op[q->nr_ops++];
 	struct pf_race_rec *r = &o->rec;
-	uint32_t dice = gen_below(40);
+	uint32_t dice = gen_below(q->faults ? 48 : 40);
 
 	memset(o, 0, sizeof(*o));
 	r->op = q->nr_ops + 1;
@@ -389,7 +390,7 @@ static void long_begin(struct long_race *q)
 	r->nr_cells = gen_below(2) ? 80 : 1 + gen_below(LONG_CELLS);
 	r->nr_cells = r->nr_cells < LONG_CELLS - r->first_cell ? r->nr_cells :
 								  LONG_CELLS - r->first_cell;
-	r->verb = dice < 16 ? PF_RACE_LOOK : verbs[dice % 3 + (dice > 35)];
+	r->verb = dice < 16 ? PF_RACE_LOOK : dice < 38 ? verbs[dice % 3] : PF_RACE_FAULT;
 	r->size_cells = LONG_CELLS;
 	if (r->verb == PF_RACE_LOOK) {
 		r->what = PF_VIEW_BUFFERED;
@@ -397,7 +398,7 @@ static void long_begin(struct long_race *q)
 	} else if (r->verb != PF_RACE_FAULT) {
 		r->result = gen_below(5) ? (int32_t)r->nr_cells : -EIO;
 	} else {
-		r->what = dice == 36 ? PF_PRIM_COPY : dice == 37 ? PF_PRIM_RESIZE : PF_PRIM_ZERO;
+		r->what = prims[dice % 3];
 		r->file2 = r->what == PF_PRIM_COPY ? !r->file : r->file;
 	}
 	if (r->verb == PF_RACE_FAULT && r->what != PF_PRIM_ZERO) {
@@ -427,6 +428,7 @@ static void long_make(struct long_race *q)
 	memset(q, 0, offsetof(struct long_race, op));
 	q->nr_ops = q->nr_events = 0;
 	q->stale = gen_below(2);
+	q->faults = gen_below(2);
 	q->h.nr_files = 2;
 	q->h.nr_threads = LONG_THREADS;
 	for (uint32_t f = 0; f < 2; f++) {

@@ -218,6 +218,37 @@ class Meetings(unittest.TestCase):
             with self.subTest(seen=seen):
                 self.assertEqual(self.left(race.format(*seen), "32+32"), may)
 
+    def test_a_write_that_failed_where_it_is_not_certain(self) -> None:
+        race = "0 10 100 store - 0+64 64\n1 40 50 store - 0+64 64\n2 110 120 store - 16+16 -5"
+        self.assertEqual(self.left(race, "0+16"), {10, 11})
+        self.assertEqual(self.left(race, "16+16"), {10, 11, 12})
+        self.assertEqual(self.left(race, "32+32"), {10, 11})
+
+    def test_more_than_are_followed(self) -> None:
+        """Each write that failed may be there, and what was: 64 are followed."""
+        failed = "\n".join(f"0 {t} {t + 1} store - 0+64 -5" for t in range(10, 138, 2))
+        race = f"{failed}\n0 140 150 store - 64+64 64\n0 160 170 look buffered 64+64 0 74"
+        for op in (1, 10, 73):
+            with self.subTest(op=op):
+                self.assertEqual(judge(f"{race}\n0 210 220 look buffered 0+1 0 {op}"), ["coherent"])
+
+    def test_a_fourth_write_beside_one_of_three(self) -> None:
+        race = ("0 10 100 store - 0+64 64\n1 20 60 store - 0+64 64\n2 30 40 store - 0+64 64\n"
+                "3 62 110 store - 0+64 64\n4 70 80 look mmap 0+64 0 10")
+        self.assertEqual(self.left(race, "0+64"), {10, 13})
+
+    def test_a_look_that_a_refused_shift_met(self) -> None:
+        """It need not have seen what it had seen, and says nothing of what its thread does next."""
+        race = """0 10 62 store - 0+64 64
+                  1 20 60 store - 0+64 64
+                  2 30 40 store - 0+64 64
+                  3 50 70 look mmap 0+64 0 {}
+                  4 65 90 fault collapse 0+32 -22
+                  3 110 120 store - 0+64 64
+                  0 105 130 look mmap 0+8 0 15"""
+        for op in (10, 11):
+            self.assertEqual(self.left(race.format(op), "8+56"), {15})
+
     def test_three_writes(self) -> None:
         race = "0 10 100 store - 0+64 64\n1 20 60 store - 0+64 64\n2 30 40 store - 0+64 64\n3 {} look mmap 0+64 0 {}"
         self.assertEqual(self.left(race.format("32 36", 11), "0+64"), {10, 11, 12})
