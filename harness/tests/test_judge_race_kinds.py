@@ -89,6 +89,25 @@ class Kinds(unittest.TestCase):
                                   1 30 40 look mmap 0+64 0 10
                                   1 50 60 look buffered 0+64 0 1"""), ["corrupt", "view-split"])
 
+    def test_what_another_view_has_shown_of_a_store_under_way(self) -> None:
+        self.assertEqual(judge("""0 10 100 store - 0+64 64
+                                  1 20 40 look mmap 0+64 0 10
+                                  2 30 35 look buffered 64+8 0 1
+                                  1 50 60 look buffered 0+64 0 1"""), ["corrupt", "view-split"])
+
+    def test_which_cells_another_view_has_shown(self) -> None:
+        race = """0 10 20 pwrite - 0+128 128
+                  1 30 40 look mmap 40+{} 0 10
+                  1 50 60 look buffered {} 0 1"""
+        for shown, cells, kind in ((8, "32+8", "lost-write"), (8, "40+8", "view-split"), (8, "48+8", "lost-write"),
+                                   (40, "64+16", "view-split"), (40, "80+8", "lost-write")):
+            with self.subTest(shown=shown, cells=cells):
+                self.assertEqual(judge(race.format(shown, cells)), ["corrupt", kind])
+
+    def test_a_write_that_never_returned_is_no_operation(self) -> None:
+        said = answer("0 10 20 store - 0+64 64\n0 30 18446744073709551615 store - 0+64 64")
+        self.assertIn(["operations", "1"], said)
+
     def test_a_direct_read_that_fails_beside_a_store(self) -> None:
         """It may have met a page that the store had just made dirty, and says so."""
         beside = """0 {} store - 0+8 8
