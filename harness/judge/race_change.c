@@ -85,18 +85,23 @@ static uint32_t alike(const struct race_pend *p, uint32_t lo, uint32_t hi, uint3
 	return race_before(hi, page, lo);
 }
 
+void race_doubt(struct race_model *m, uint32_t others, bool writes, uint32_t lo, uint32_t hi)
+{
+	for (; others; others &= others - 1) {
+		struct race_pend *q = race_first(m, others);
+
+		if (writes || q->writes)
+			race_mark(m, q, &q->doubtful, lo > q->lo ? lo : q->lo,
+				  race_least(hi, q->hi));
+	}
+}
+
 /* Cells that are certain hold what @p leaves; the other changes there may have been replaced. */
 static void replace(struct race_model *m, const struct race_pend *p, uint32_t others, uint32_t lo,
 		    uint32_t hi)
 {
 	race_fill(&m->f[p->rec->file], lo, hi, race_effect(m, p, lo));
-	for (; others; others &= others - 1) {
-		struct race_pend *q = race_first(m, others);
-
-		if (p->writes || q->writes)
-			race_mark(m, q, &q->doubtful, lo > q->lo ? lo : q->lo,
-				  race_least(hi, q->hi));
-	}
+	race_doubt(m, others, p->writes, lo, hi);
 }
 
 /* It ends at cells that are certain. */
@@ -155,13 +160,13 @@ static void contend_seen(struct race_model *m, struct race_file *f, uint32_t oth
 
 /*
  * Change @p acts from @lo to @hi: @look, which is under way, may have seen what it finds there. Or,
- * if it saw what another change leaves, that had acted before this one: only states can tell.
+ * if it saw what another change leaves, one of @others, that had acted before this one: only states
+ * can tell. Without others it matters not which change it is.
  */
-static void act_beneath(struct race_model *m, struct race_pend *p, struct race_pend *look,
-			uint32_t lo, uint32_t hi)
+static void act_beneath(struct race_model *m, const struct race_pend *p, uint32_t others,
+			struct race_pend *look, uint32_t lo, uint32_t hi)
 {
-	struct race_file *f = &m->f[p->rec->file];
-	uint32_t others = p->meets & ~f->looking;
+	struct race_file *f = &m->f[look->rec->file];
 	pf_value saw;
 
 	lo = lo > look->lo ? lo : look->lo;
@@ -185,14 +190,22 @@ static void act_beneath(struct race_model *m, struct race_pend *p, struct race_p
 void race_act_seen(struct race_model *m, struct race_pend *p, uint32_t looks, uint32_t lo,
 		   uint32_t hi)
 {
-	for (looks &= p->meets & m->f[p->rec->file].looking; looks; looks &= looks - 1)
-		act_beneath(m, p, race_first(m, looks), lo, hi);
+	uint32_t looking = m->f[p->rec->file].looking;
+
+	for (looks &= p->meets & looking; looks; looks &= looks - 1)
+		act_beneath(m, p, p->meets & ~looking, race_first(m, looks), lo, hi);
 }
 
-uint32_t race_acted(struct race_model *m, const struct race_pend *look, uint32_t others,
-		    uint32_t lo, uint32_t hi, pf_value saw)
+void race_act_alone(struct race_model *m, uint32_t looks, uint32_t lo, uint32_t hi)
 {
-	struct race_file *f = &m->f[look->rec->file];
+	for (; looks; looks &= looks - 1)
+		act_beneath(m, NULL, 0, race_first(m, looks), lo, hi);
+}
+
+uint32_t race_acted(struct race_model *m, const struct pf_race_rec *look, uint32_t looks,
+		    uint32_t others, uint32_t lo, uint32_t hi, pf_value saw)
+{
+	struct race_file *f = &m->f[look->file];
 
 	for (uint32_t left = others; left; left &= left - 1) {
 		struct race_pend *q = race_first(m, left);
@@ -203,11 +216,11 @@ uint32_t race_acted(struct race_model *m, const struct race_pend *look, uint32_t
 		    race_marked(q, &q->done, lo, &end))
 			continue;
 		end = race_least(end, race_least(q->moved_lo, q->size_lo));
-		race_act_seen(m, q, ~race_bit(m, look), lo, end);
+		race_act_seen(m, q, looks, lo, end);
 		if (race_contended(race_at(f, lo)))
 			return lo;
 		end = race_end_of(f, lo, end);
-		race_saw_by(f, lo, end, look->rec->what + 1u);
+		race_saw_by(f, lo, end, look->what + 1u);
 		replace(m, q, others & ~race_bit(m, q), lo, end);
 		race_mark(m, q, &q->done, lo, end);
 		return end;

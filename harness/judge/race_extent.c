@@ -23,8 +23,7 @@
 /* In this word of the bitmap extents begin where @bits says. */
 static void set_word(struct race_file *f, uint32_t word, uint64_t bits)
 {
-	f->words[word / BITS] = (f->words[word / BITS] & ~(1ull << word % BITS)) |
-				(uint64_t)!!bits << word % BITS;
+	f->words[word / BITS] ^= (uint64_t)(!f->begins[word] != !bits) << word % BITS;
 	f->begins[word] = bits;
 }
 
@@ -42,18 +41,15 @@ static void end_begin(struct race_file *f, uint32_t c)
 static void clear_range(struct race_file *f, uint32_t lo, uint32_t hi, bool first)
 {
 	uint32_t word = lo / BITS, last = (hi - 1) / BITS;
-	uint64_t keep = ~(UINT64_MAX << lo % BITS);
-	uint64_t end = UINT64_MAX >> (BITS - 1 - (hi - 1) % BITS);
-	uint64_t begin = (uint64_t)first << lo % BITS;
+	uint64_t mask = UINT64_MAX << lo % BITS, begin = (uint64_t)first << lo % BITS;
 
-	if (word == last) {
-		set_word(f, word, (f->begins[word] & (keep | ~end)) | begin);
-		return;
+	for (; word < last; word++) {
+		set_word(f, word, (f->begins[word] & ~mask) | begin);
+		mask = UINT64_MAX;
+		begin = 0;
 	}
-	set_word(f, word, (f->begins[word] & keep) | begin);
-	while (++word < last)
-		set_word(f, word, 0);
-	set_word(f, last, f->begins[last] & ~end);
+	mask &= UINT64_MAX >> (BITS - 1 - (hi - 1) % BITS);
+	set_word(f, last, (f->begins[last] & ~mask) | begin);
 }
 
 /* The first extent begins at cell 0. */
@@ -83,15 +79,13 @@ static void cut(struct race_file *f, uint32_t lo, uint32_t c)
 void race_fill(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)
 {
 	struct race_here *here = f->here;
-	uint32_t at, before, end = hi;
+	uint32_t before, end = hi;
 	bool joins;
 
 	if (lo >= hi)
 		return;
-	at = before = race_begin_of(f, lo);
-	while (here[at].end < hi)
-		at = here[at].end;
-	cut(f, at, hi);
+	before = race_begin_of(f, lo);
+	cut(f, race_begin_of(f, hi - 1), hi);
 	if (before < lo)
 		here[before].end = lo;
 	else if (lo)
@@ -107,6 +101,20 @@ void race_fill(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)
 	}
 	here[lo].v = v;
 	here[lo].end = end;
+}
+
+void race_fill_new(struct race_file *f, uint32_t first, uint32_t lo, uint32_t hi, pf_value v)
+{
+	struct race_here *here = f->here;
+	uint32_t last = race_begin_of(f, hi - 1), end = here[last].end;
+	pf_value behind = race_value_on(here[last].v, hi - last);
+
+	here[hi] = (struct race_here){ end == hi ? here[hi].v : behind,
+				       end == hi ? here[hi].end : end };
+	begin_at(f, hi);
+	here[first].end = lo;
+	clear_range(f, lo, hi, true);
+	here[lo] = (struct race_here){ v, hi };
 }
 
 void race_join(struct race_file *f, uint32_t c)
@@ -134,27 +142,33 @@ void race_replace(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)
 bool race_make_room(struct race_model *m, struct race_file *f, uint32_t cells)
 {
 	uint32_t was = f->nr_cells, nr = was ? was : ROOM_MIN;
-	uint32_t had = (was / BITS + BITS - 1) / BITS, words;
-	void *more[4];
+	uint32_t had = was ? was / BITS + 1 : 0, has, words, more_words;
+	void *more[5];
 
 	while (nr < cells)
 		nr *= 2;
-	words = (nr / BITS + BITS - 1) / BITS;
-	more[0] = realloc(f->here, nr * sizeof(*f->here));
+	/* One extent may begin behind the last cell. */
+	has = nr / BITS + 1;
+	words = (had + BITS - 1) / BITS;
+	more_words = (has + BITS - 1) / BITS;
+	more[0] = realloc(f->here, (nr + 1) * sizeof(*f->here));
 	f->here = more[0] ? more[0] : f->here;
 	more[1] = realloc(f->saw, nr / BITS * sizeof(*f->saw));
 	f->saw = more[1] ? more[1] : f->saw;
-	more[2] = realloc(f->begins, nr / BITS * sizeof(*f->begins));
+	more[2] = realloc(f->begins, has * sizeof(*f->begins));
 	f->begins = more[2] ? more[2] : f->begins;
-	more[3] = realloc(f->words, words * sizeof(*f->words));
+	more[3] = realloc(f->words, more_words * sizeof(*f->words));
 	f->words = more[3] ? more[3] : f->words;
-	if (!more[0] || !more[1] || !more[2] || !more[3]) {
+	more[4] = realloc(f->sets, has * sizeof(*f->sets));
+	f->sets = more[4] ? more[4] : f->sets;
+	if (!more[0] || !more[1] || !more[2] || !more[3] || !more[4]) {
 		m->out_of_memory = true;
 		return false;
 	}
 	memset(f->saw + was / BITS, 0, (nr - was) / BITS * sizeof(*f->saw));
-	memset(f->begins + was / BITS, 0, (nr - was) / BITS * sizeof(*f->begins));
-	memset(f->words + had, 0, (words - had) * sizeof(*f->words));
+	memset(f->begins + had, 0, (has - had) * sizeof(*f->begins));
+	memset(f->sets + had, 0, (has - had) * sizeof(*f->sets));
+	memset(f->words + words, 0, (more_words - words) * sizeof(*f->words));
 	f->nr_cells = nr;
 	f->here[was].v = PF_VALUE_ZERO;
 	f->here[was].end = nr;
@@ -176,17 +190,11 @@ void race_saw_by(struct race_file *f, uint32_t lo, uint32_t hi, uint32_t who)
 
 	if (lo >= hi)
 		return;
-	last = f->saw + (hi - 1) / BITS;
-	if (w == last) {
-		set_saw(w, mask & end, low, high);
-		return;
+	for (last = f->saw + (hi - 1) / BITS; w < last; w++) {
+		set_saw(w, mask, low, high);
+		mask = UINT64_MAX;
 	}
-	set_saw(w, mask, low, high);
-	while (++w < last) {
-		w->low = low;
-		w->high = high;
-	}
-	set_saw(last, end, low, high);
+	set_saw(last, mask & end, low, high);
 }
 
 /* Extents on their way elsewhere. */

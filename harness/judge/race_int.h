@@ -78,6 +78,9 @@ static inline pf_value race_at(const struct race_file *f, uint32_t c)
 
 /* @v, v + 1 ... from @lo on. What is contended behind @hi begins there. */
 void race_fill(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v);
+/* The same of what an operation left that left nothing yet. @lo is in an extent that begins at
+ * @first, and nothing is contended. */
+void race_fill_new(struct race_file *f, uint32_t first, uint32_t lo, uint32_t hi, pf_value v);
 /* The extent that begins at @c is the one before it. */
 void race_join(struct race_file *f, uint32_t c);
 /* The same as race_fill where no extent begins in between: @v is contended. */
@@ -178,12 +181,17 @@ uint32_t race_settle_all(struct race_model *m, struct race_pend *p, uint32_t lo,
 /* Change @p acts from @lo to @hi; of @looks those under way may have seen what it finds there. */
 void race_act_seen(struct race_model *m, struct race_pend *p, uint32_t looks, uint32_t lo,
 		   uint32_t hi);
+/* The same of a change that meets no other change, but these looks. */
+void race_act_alone(struct race_model *m, uint32_t looks, uint32_t lo, uint32_t hi);
+/* From @lo to @hi what @others leave may have been replaced, by a write or by zeros. */
+void race_doubt(struct race_model *m, uint32_t others, bool writes, uint32_t lo, uint32_t hi);
 /*
- * @look, which ends, saw @saw from @lo on, which is not what is there. If a write under way leaves
- * that, it has acted: the same as if it ended there. Returns up to where, @lo if there is none.
+ * @look, which ends, saw @saw from @lo on, which is not what is there. If a write under way, one of
+ * @others, leaves that, it has acted: the same as if it ended there, beneath @looks. Returns up to
+ * where, @lo if there is none.
  */
-uint32_t race_acted(struct race_model *m, const struct race_pend *look, uint32_t others,
-		    uint32_t lo, uint32_t hi, pf_value saw);
+uint32_t race_acted(struct race_model *m, const struct pf_race_rec *look, uint32_t looks,
+		    uint32_t others, uint32_t lo, uint32_t hi, pf_value saw);
 void race_end_change(struct race_model *m, struct race_pend *p);
 /* One more contradiction, or one with @run, which is told when it ends. */
 void race_bad_cell(struct race_model *m, struct race_violation *run,

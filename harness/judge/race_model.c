@@ -42,6 +42,7 @@ void race_model_exit(struct race_model *m)
 		free(m->f[i].saw);
 		free(m->f[i].begins);
 		free(m->f[i].words);
+		free(m->f[i].sets);
 	}
 	for (uint32_t i = 0; i < PF_RACE_THREADS_MAX; i++)
 		free_marks(&m->p[i]);
@@ -185,8 +186,10 @@ static uint32_t look_stretch(struct race_model *m, struct race_pend *p, uint32_t
 	/* It saw something else than what was there before those that are under way. */
 	if (!race_contended(is) && others) {
 		uint32_t end = race_end_of(f, lo, hi);
-		uint32_t to = moved || is == RACE_ANY ? lo : race_acted(m, p, others, lo, end, saw);
+		uint32_t to = lo;
 
+		if (!moved && is != RACE_ANY)
+			to = race_acted(m, p->rec, ~race_bit(m, p), others, lo, end, saw);
 		if (to > lo)
 			return to;
 		race_contend_with(m, p, others, lo, end);
@@ -338,17 +341,22 @@ static void end(struct race_model *m, struct race_pend *p)
 	leave(m, p);
 }
 
-void race_model_event(struct race_model *m, const struct race_event *ev)
+/* Out of the way of those that are plain. */
+static __attribute__((noinline)) void follow(struct race_model *m, const struct race_event *ev)
 {
 	struct race_pend *p = &m->p[ev->thread];
 
-	if (ev->begins && ev->ends && race_plain(m, ev)) {
-		m->operations++;
-		return;
-	}
 	if (ev->begins && describe(p, ev))
 		begin(m, p, ev->ends);
 	m->operations += ev->ends;
 	if (ev->ends && p->rec && !m->out_of_memory)
 		end(m, p);
+}
+
+void race_model_event(struct race_model *m, const struct race_event *ev)
+{
+	if (ev->begins && ev->ends && race_plain(m, ev))
+		m->operations++;
+	else
+		follow(m, ev);
 }

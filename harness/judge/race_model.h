@@ -43,6 +43,7 @@ struct race_file {
 	} *here;
 	uint64_t *begins;  /* a bit for each cell */
 	uint64_t *words;   /* a bit for each word of those that is not 0 */
+	uint64_t *sets;	   /* a bit for each cell: an extent begins that is contended */
 	/* For 64 cells, two bits each: view + 1 that last saw the cell as it is; 0: nobody. */
 	struct race_saw {
 		uint64_t low, high;

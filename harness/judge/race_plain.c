@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * race_plain.c - most operations begin and end before anything else happens, and meet nobody or see
- * what there is. Of those nothing has to be remembered, and what they do is done at once.
+ * race_plain.c - most operations begin and end before anything else happens. Where they meet
+ * nobody, or those that they meet need not know of them, nothing has to be remembered of them, and
+ * what they do is done at once.
  *
  * This is a shorter way and no other model: what it does not take has changed nothing that the long
  * one would not have changed as well.
@@ -31,18 +32,41 @@ static bool inside(const struct race_file *f, uint32_t hi)
 	return true;
 }
 
-/* Does any of @threads act on, or look at, a cell from @lo to @hi? What moves cells acts on all
- * from its first one on. */
-static bool meets(struct race_model *m, uint32_t threads, uint32_t lo, uint32_t hi)
+/* Who of @threads acts on, or looks at, a cell from @lo to @hi? What moves cells acts on all from
+ * its first one on. */
+static uint32_t met_by(struct race_model *m, uint32_t threads, uint32_t lo, uint32_t hi)
 {
-	bool any = false;
+	uint32_t who = 0;
 
 	for (; threads; threads &= threads - 1) {
 		const struct race_pend *q = race_first(m, threads);
 
-		any |= (q->lo < hi) & (q->hi > lo);
+		who |= threads & -threads & -(uint32_t)((q->lo < hi) & (q->hi > lo));
 	}
+	return who;
+}
+
+/* Changes that move cells, or the file's end. */
+static bool any_sizes(struct race_model *m, uint32_t threads)
+{
+	bool any = false;
+
+	for (; threads; threads &= threads - 1)
+		any |= race_first(m, threads)->sizes;
 	return any;
+}
+
+/* Does a set begin there? */
+static bool sets_begin(const struct race_file *f, uint32_t lo, uint32_t hi)
+{
+	uint32_t word = lo / 64, last = (hi - 1) / 64;
+	uint64_t mask = UINT64_MAX << lo % 64, any = 0;
+
+	for (; word < last; word++) {
+		any |= f->sets[word] & mask;
+		mask = UINT64_MAX;
+	}
+	return any | (f->sets[last] & mask & UINT64_MAX >> (63 - (hi - 1) % 64));
 }
 
 /* May anything be there? */
@@ -55,18 +79,34 @@ static bool may_be_any(const struct race_set *s)
 	return any;
 }
 
-/* What may be there is followed, no change is under way, and a look saw one of it, @saw. */
-static bool saw_one_of(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi,
-		       pf_value saw)
+/*
+ * A look saw @saw from @lo on, where @is is. It is what a write under way leaves; or no change is,
+ * and it is one of what may be there, or that was not known. Returns up to where, @lo: it is none
+ * of these.
+ */
+static uint32_t explain(struct race_model *m, const struct pf_race_rec *look, pf_value is,
+			uint32_t lo, uint32_t hi, pf_value saw)
 {
-	pf_value is = race_at(f, lo);
+	struct race_file *f = &m->f[look->file];
+	uint32_t others = met_by(m, f->pending & ~f->looking, lo, hi);
 
-	return race_contended(is) && !may_be_any(race_set_of(m, is)) &&
-	       !meets(m, f->pending & ~f->looking, lo, hi) &&
-	       race_set_seen(m, f, (uint32_t)is, lo, hi, saw);
+	if (race_contended(is))
+		return !others && !may_be_any(race_set_of(m, is)) &&
+				       race_set_seen(m, f, (uint32_t)is, lo, hi, saw) ?
+			       hi :
+			       lo;
+	if (is == RACE_ANY && !others) {
+		race_fill(f, lo, hi, saw);
+		m->undecided += hi - lo;
+		return hi;
+	}
+	if (is == RACE_ANY || any_sizes(m, others))
+		return lo;
+	return race_acted(m, look, UINT32_MAX, others, lo, hi, saw);
 }
 
-/* A look saw nothing but what is there, and the size is the one that it must be. */
+/* A look saw nothing but what is there, or explain() knows why, and the size is one that it must
+ * be. */
 static bool saw_as_is(struct race_model *m, const struct race_event *ev)
 {
 	const struct pf_race_rec *r = ev->rec;
@@ -90,7 +130,8 @@ static bool saw_as_is(struct race_model *m, const struct race_event *ev)
 			to = race_least(f->here[at].end, hi);
 			if (race_value_on(f->here[at].v, c - at) == saw)
 				continue;
-			if (!saw_one_of(m, f, c, to, saw))
+			to = explain(m, r, f->here[at].v, c, to, saw);
+			if (to == c)
 				return false;
 			at = race_begin_of(f, c);
 		}
@@ -100,20 +141,42 @@ static bool saw_as_is(struct race_model *m, const struct race_event *ev)
 	return true;
 }
 
-/* A write inside the file, which returned well and met nobody. */
+/*
+ * A write inside the file, which returned well. It meets nobody, or, where all is certain, others
+ * under way to whom it need not be known: looks that see what it replaces, or changes that it may
+ * have replaced.
+ */
 static bool wrote_plainly(struct race_model *m, const struct race_event *ev)
 {
 	const struct pf_race_rec *r = ev->rec;
 	struct race_file *f = &m->f[r->file];
-	uint32_t lo = r->first_cell, hi = lo + r->nr_cells;
+	uint32_t lo = r->first_cell, hi = lo + r->nr_cells, met, looks, first;
+	pf_value v = pf_value_make(r->op, f->id, lo);
+	bool contended;
 
-	if (!inside(f, hi) || r->result != (int32_t)r->nr_cells || lo >= hi ||
-	    meets(m, f->pending, lo, hi))
+	if (!inside(f, hi) || r->result != (int32_t)r->nr_cells || lo >= hi)
 		return false;
-	race_drop_sets(m, f, lo, hi);
+	met = met_by(m, f->pending, lo, hi);
+	looks = met & f->looking;
+	if ((looks && met != looks) || any_sizes(m, met))
+		return false;
+	first = race_begin_of(f, lo);
+	contended = race_contended(f->here[first].v) || sets_begin(f, lo, hi);
+	if (met && contended)
+		return false;
+	if (looks)
+		race_act_alone(m, looks, lo, hi);
 	race_saw_by(f, lo, hi, 0);
-	race_fill(f, lo, hi, pf_value_make(r->op, f->id, lo));
-	race_note_change(m, f, lo, hi);
+	if (contended) {
+		race_drop_sets(m, f, lo, hi);
+		race_fill(f, lo, hi, v);
+	} else {
+		race_fill_new(f, first, lo, hi, v);
+	}
+	if (met & ~looks)
+		race_doubt(m, met, true, lo, hi);
+	if (f->looking)
+		race_note_change(m, f, lo, hi);
 	return true;
 }
 

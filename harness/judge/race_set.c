@@ -18,6 +18,11 @@
 #define POOL_MIN 256u
 #endif
 
+static void flip_begin(struct race_file *f, uint32_t c)
+{
+	f->sets[c / 64] ^= 1ull << c % 64;
+}
+
 /* A set for the cells from @lo to @hi, in which nothing else begins, empty. Sets move when one is
  * made. */
 static struct race_set *set_new(struct race_model *m, struct race_file *f, uint32_t lo, uint32_t hi)
@@ -47,26 +52,34 @@ static struct race_set *set_new(struct race_model *m, struct race_file *f, uint3
 	s->lo = lo;
 	s->hi = hi;
 	s->nr = 0;
+	flip_begin(f, lo);
 	race_split_off(f, lo, hi, RACE_MARK << 32 | at);
 	return s;
 }
 
 uint32_t race_first_contended(const struct race_file *f, uint32_t lo, uint32_t hi)
 {
-	uint32_t at;
+	uint64_t mask = UINT64_MAX << lo % 64;
 
 	if (!f->nr_sets || lo >= hi)
 		return hi;
-	for (at = race_begin_of(f, lo); !race_contended(f->here[at].v); at = f->here[at].end)
-		if (f->here[at].end >= hi)
-			return hi;
-	return at > lo ? at : lo;
+	if (race_contended(race_at(f, lo)))
+		return lo;
+	for (uint32_t word = lo / 64; word <= (hi - 1) / 64; word++) {
+		uint64_t begin = f->sets[word] & mask;
+
+		if (begin)
+			return race_least(hi, word * 64 + (uint32_t)__builtin_ctzll(begin));
+		mask = UINT64_MAX;
+	}
+	return hi;
 }
 
 /* Its cells are the caller's to fill. */
 static void set_free(struct race_model *m, struct race_file *f, struct race_set *s)
 {
 	f->nr_sets--;
+	flip_begin(f, s->lo);
 	s->next_free = m->pool_free;
 	m->pool_free = (uint32_t)(s - m->pool);
 }
@@ -99,7 +112,9 @@ void race_set_drop(struct race_model *m, struct race_file *f, uint32_t at, uint3
 	} else if (hi < s->hi) {
 		for (uint32_t i = 0; i < s->nr; i++)
 			s->s[i].v = race_value_on(s->s[i].v, hi - lo);
+		flip_begin(f, s->lo);
 		s->lo = hi;
+		flip_begin(f, hi);
 	} else {
 		set_free(m, f, s);
 	}

@@ -177,6 +177,46 @@ static uint32_t settle_among(struct race_model *m, struct race_pend *p, uint32_t
 	return hi;
 }
 
+static uint32_t any_mask(const struct race_set *s)
+{
+	uint32_t mask = 0;
+
+	for (uint32_t i = 0; i < s->nr; i++)
+		mask |= s->s[i].mask;
+	return mask;
+}
+
+/*
+ * It need not have happened, and in no state that is followed it has: an observation says nothing
+ * then, and a change that nobody is beside leaves one more state. False: it is not that simple.
+ */
+static bool settle_maybe(struct race_model *m, struct race_pend *p, uint32_t others, uint32_t at,
+			 uint32_t lo, uint32_t *hi)
+{
+	struct race_file *f = &m->f[p->rec->file];
+	struct race_set *s = race_set_of(m, at);
+	uint32_t acted = any_mask(s), end = *hi;
+	pf_value v;
+
+	if (race_set_is_lost(s))
+		return false;
+	if (p->looks)
+		return !(acted & race_bit(m, p));
+	if (others || acted)
+		return false;
+	if (!leaves(m, p, lo, &end, &v))
+		return true;
+	race_set_cut(m, f, at, lo);
+	at = (uint32_t)f->here[lo].v;
+	s = m->out_of_memory ? NULL : race_set_ends_at(m, f, at, end);
+	if (s && !race_set_add(s, v, 0))
+		race_set_lose(s, 0);
+	if (s)
+		race_set_simplify(m, f, s);
+	*hi = end;
+	return true;
+}
+
 static uint32_t settle_lost(struct race_model *m, struct race_pend *p, uint32_t others, uint32_t at,
 			    uint32_t hi)
 {
@@ -197,15 +237,6 @@ static bool may_leave(const struct acting *a, pf_value v)
 		if (a->change[i].v == v || a->change[i].v == RACE_ANY)
 			return true;
 	return false;
-}
-
-static uint32_t any_mask(const struct race_set *s)
-{
-	uint32_t mask = 0;
-
-	for (uint32_t i = 0; i < s->nr; i++)
-		mask |= s->s[i].mask;
-	return mask;
 }
 
 /*
@@ -313,7 +344,8 @@ uint32_t race_settle(struct race_model *m, struct race_pend *p, pf_value is, uin
 	*ok = true;
 	end = hi < m->pool[at].hi ? hi : m->pool[at].hi;
 	others = acting_on(m, p->meets, lo, &end);
-	if (must && settle_simply(m, p, others, at, lo, &end))
+	if (must ? settle_simply(m, p, others, at, lo, &end) :
+		   settle_maybe(m, p, others, at, lo, &end))
 		return end;
 	if (m->pool[at].lo != lo) {
 		race_set_cut(m, &m->f[p->rec->file], at, lo);

@@ -10,6 +10,11 @@
 #define CELL PF_CELL_BYTES
 static uint64_t rng;
 
+void gen_seed(uint64_t seed)
+{
+	rng = seed * 0x2545f4914f6cdd1dull + 1;
+}
+
 uint32_t gen_below(uint32_t n)
 {
 	rng += 0x9e3779b97f4a7c15ull;
@@ -250,7 +255,7 @@ static void act(struct maker *m, bool wind_up)
 
 void gen_make(struct maker *m, uint64_t seed, bool with_crash)
 {
-	rng = seed * 0x2545f4914f6cdd1dull + 1;
+	gen_seed(seed);
 	memset(m, 0, sizeof(*m));
 	m->j = judge_new();
 	m->j->page_cells = 1 + gen_below(3);

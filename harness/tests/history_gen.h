@@ -30,7 +30,9 @@ void gen_make(struct maker *m, uint64_t seed, bool with_crash);
 /* One thing is not as it was: a size, a claim, what a look saw. It may still be coherent. */
 void gen_break(struct maker *m);
 void gen_dump(const struct judge *j);
-/* A number below @n from the stream that gen_make began. */
+/* A stream of numbers of its own. */
+void gen_seed(uint64_t seed);
+/* A number below @n from the stream that gen_make or gen_seed began. */
 uint32_t gen_below(uint32_t n);
 
 #endif

@@ -89,6 +89,25 @@ class Kinds(unittest.TestCase):
                                   1 30 40 look mmap 0+64 0 10
                                   1 50 60 look buffered 0+64 0 1"""), ["corrupt", "view-split"])
 
+    def test_what_another_view_has_shown_of_a_store_under_way(self) -> None:
+        self.assertEqual(judge("""0 10 100 store - 0+64 64
+                                  1 20 40 look mmap 0+64 0 10
+                                  2 30 35 look buffered 64+8 0 1
+                                  1 50 60 look buffered 0+64 0 1"""), ["corrupt", "view-split"])
+
+    def test_which_cells_another_view_has_shown(self) -> None:
+        race = """0 10 20 pwrite - 0+128 128
+                  1 30 40 look mmap 40+{} 0 10
+                  1 50 60 look buffered {} 0 1"""
+        for shown, cells, kind in ((8, "32+8", "lost-write"), (8, "40+8", "view-split"), (8, "48+8", "lost-write"),
+                                   (40, "64+16", "view-split"), (40, "80+8", "lost-write")):
+            with self.subTest(shown=shown, cells=cells):
+                self.assertEqual(judge(race.format(shown, cells)), ["corrupt", kind])
+
+    def test_a_write_that_never_returned_is_no_operation(self) -> None:
+        said = answer("0 10 20 store - 0+64 64\n0 30 18446744073709551615 store - 0+64 64")
+        self.assertIn(["operations", "1"], said)
+
     def test_a_direct_read_that_fails_beside_a_store(self) -> None:
         """It may have met a page that the store had just made dirty, and says so."""
         beside = """0 {} store - 0+8 8
@@ -218,6 +237,37 @@ class Meetings(unittest.TestCase):
             with self.subTest(seen=seen):
                 self.assertEqual(self.left(race.format(*seen), "32+32"), may)
 
+    def test_a_write_that_failed_where_it_is_not_certain(self) -> None:
+        race = "0 10 100 store - 0+64 64\n1 40 50 store - 0+64 64\n2 110 120 store - 16+16 -5"
+        self.assertEqual(self.left(race, "0+16"), {10, 11})
+        self.assertEqual(self.left(race, "16+16"), {10, 11, 12})
+        self.assertEqual(self.left(race, "32+32"), {10, 11})
+
+    def test_more_than_are_followed(self) -> None:
+        """Each write that failed may be there, and what was: 64 are followed."""
+        failed = "\n".join(f"0 {t} {t + 1} store - 0+64 -5" for t in range(10, 138, 2))
+        race = f"{failed}\n0 140 150 store - 64+64 64\n0 160 170 look buffered 64+64 0 74"
+        for op in (1, 10, 73):
+            with self.subTest(op=op):
+                self.assertEqual(judge(f"{race}\n0 210 220 look buffered 0+1 0 {op}"), ["coherent"])
+
+    def test_a_fourth_write_beside_one_of_three(self) -> None:
+        race = ("0 10 100 store - 0+64 64\n1 20 60 store - 0+64 64\n2 30 40 store - 0+64 64\n"
+                "3 62 110 store - 0+64 64\n4 70 80 look mmap 0+64 0 10")
+        self.assertEqual(self.left(race, "0+64"), {10, 13})
+
+    def test_a_look_that_a_refused_shift_met(self) -> None:
+        """It need not have seen what it had seen, and says nothing of what its thread does next."""
+        race = """0 10 62 store - 0+64 64
+                  1 20 60 store - 0+64 64
+                  2 30 40 store - 0+64 64
+                  3 50 70 look mmap 0+64 0 {}
+                  4 65 90 fault collapse 0+32 -22
+                  3 110 120 store - 0+64 64
+                  0 105 130 look mmap 0+8 0 15"""
+        for op in (10, 11):
+            self.assertEqual(self.left(race.format(op), "8+56"), {15})
+
     def test_three_writes(self) -> None:
         race = "0 10 100 store - 0+64 64\n1 20 60 store - 0+64 64\n2 30 40 store - 0+64 64\n3 {} look mmap 0+64 0 {}"
         self.assertEqual(self.left(race.format("32 36", 11), "0+64"), {10, 11, 12})
@@ -244,6 +294,29 @@ class Silence(unittest.TestCase):
         done = subprocess.run([JUDGE.with_name("bench_judge"), "--seed", str(seed), "300000"], capture_output=True,
                               text=True, timeout=600, check=False)
         self.assertEqual(done.returncode, 0, f"build/bench_judge --seed {seed} 300000: {done.stderr}")
+
+
+class Plain(unittest.TestCase):
+    """Writes that begin and end alone where it is not certain which of two others came last."""
+
+    EITHER = """0 10 40 write - 64+64 64
+                1 20 30 write - 64+64 64"""
+
+    def judge(self, *lines: str) -> list[str]:
+        return judge("\n".join([" ".join(line.split()) for line in self.EITHER.split("\n")] + list(lines)))
+
+    def test_inside_it(self) -> None:
+        lines = ("2 50 60 write - 80+10 10", "2 61 62 look buffered 64+16 0 11", "2 63 64 look buffered 80+10 0 12",
+                 "2 65 66 look buffered 90+38 0 10")
+        self.assertEqual(self.judge(*lines), ["coherent"])
+        self.assertEqual(self.judge(*lines, "2 67 68 look buffered 90+38 0 11"), ["corrupt", "stale"])
+
+    def test_where_it_begins(self) -> None:
+        self.assertEqual(self.judge("2 50 60 write - 60+68 68", "2 61 62 look buffered 60+68 0 12",
+                                    "0 70 80 write - 60+68 68", "1 75 90 look buffered 60+68 0 14"), ["coherent"])
+
+    def test_beneath_a_look(self) -> None:
+        self.assertEqual(self.judge("2 50 60 write - 64+64 64", "3 45 70 look buffered 64+64 0 11"), ["coherent"])
 
 
 if __name__ == "__main__":
