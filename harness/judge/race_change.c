@@ -181,7 +181,7 @@ static void act_beneath(struct race_model *m, const struct race_pend *p, uint32_
 			continue;
 		if (is == saw || is == RACE_ANY)
 			race_mark(m, look, &look->explained, c, to);
-		else if (others && saw != race_effect(m, p, c))
+		else if (p && saw != race_effect(m, p, c))
 			contend_seen(m, f, others, c, to, saw);
 		m->undecided += is == RACE_ANY ? to - c : 0;
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * reproduce.c - XFS with DAX and reflink in 6.1: a store into a page of a block that is unwritten and
- * shared shows, in the rest of the page, what a deleted file had on the disk.
+ * reproduce.c - XFS with DAX and reflink in 6.1: a store into a page of a block that is unwritten
+ * and shared shows, in the rest of the page, what a deleted file had on the disk.
  *
  * build:    gcc -O2 -Wall -o reproduce reproduce.c
  * prepare:  mkfs.xfs -f -m reflink=1 -b size=4096 DEV; mount -o dax=always DEV DIR
