@@ -187,14 +187,15 @@ static bool held_or_frozen(const struct case_run *c)
 
 /*
  * Could a step be sleeping for a good reason, and wake when something later is done? A long pin
- * ends with the case only. Steps that are repeated until the power goes had their turn before: one
- * that sleeps then waits for the disk, as do all others.
+ * ends with the case only, and is what a fault may wait for; a write through it that takes long is
+ * slow. Steps that are repeated until the power goes had their turn before: one that sleeps then
+ * waits for the disk, as do all others.
  */
-static bool may_sleep(const struct case_run *c)
+static bool may_sleep(const struct case_run *c, const struct pf_step *s)
 {
 	return held_or_frozen(c) ||
-	       (c->nr_pinned > 0 && !c->power_due && (c->channel.ops->class == PF_CLASS_LONG_PIN ||
-						       c->channel.ops->class == PF_CLASS_FAULTING));
+	       (s->verb == PF_VERB_FAULT && c->nr_pinned > 0 && !c->power_due &&
+		c->channel.ops->class == PF_CLASS_LONG_PIN);
 }
 
 /* The thread that does the work of @j, as far as one does: its worker only waits for a held I/O. */
@@ -222,7 +223,7 @@ static void step_late(struct case_run *c, struct step_job *j, const char *where)
 /* Wait for a step that was started. One that sleeps for a good reason is left running. */
 static void wait_step(struct case_run *c, struct step_job *j)
 {
-	unsigned int grace_ms = may_sleep(c) ? c->params->grace_ms : 0;
+	unsigned int grace_ms = may_sleep(c, j->step) ? c->params->grace_ms : 0;
 	char where[128] = "";
 	enum job_state state = JOB_LATE;
 
@@ -268,7 +269,7 @@ void case_run_step(struct case_run *c, struct step_job *j)
 
 	/* Nothing that this process could undo would make it sleep: whoever watches the process
 	 * sees that it is late. A landing has a deadline of its own. */
-	if (c->pool && (!may_sleep(c) || j->step->verb == PF_VERB_LAND)) {
+	if (c->pool && (!may_sleep(c, j->step) || j->step->verb == PF_VERB_LAND)) {
 		j->job.fn(&j->job);
 		case_wait_sleepers(c);
 		return;

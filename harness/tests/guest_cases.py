@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What is said of cases in guests where time and order could say it wrongly.
+
+Part of the guests stage (check.py), not of the python stage: its name is not test_*.
+"""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+from harness.runner.agent import decode, encode
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("PINFAULT_BUILD", "build")).resolve()
+SEQUENCES = ("held-clone", "write-after-clone")
+TIMES = 40
+WRITES = "file A 64K written\npin A\n" + "write A 0 8K\n" * TIMES
+CASE = (f"case nr=1 run=7 dir=/tmp/m/c1 mnt=/tmp/m scratch=/tmp channel=rdma-odp seq={encode(WRITES)} "
+        "deadline_ms=6000 grace_ms=100")
+# Somebody else freezes the filesystem again and again: page faults take long, and no step could end that.
+IN_GUEST = f"""mkdir -p /tmp/m && mkfs.xfs -q -f /dev/pmem0 && mount -o dax=never /dev/pmem0 /tmp/m || exit 99
+while fsfreeze -f /tmp/m; do sleep 0.5; fsfreeze -u /tmp/m; done &
+sleep 2
+printf '%s\\nquit\\n' {shlex.quote(CASE)} | {shlex.quote(str(BUILD / "pinfault-exec"))} --stdio
+"""
+
+
+class Cases(unittest.TestCase):
+    def test_each_is_told_of_its_warning(self) -> None:
+        """Both share a block of a DAX file of 6.1, and the second is no cleaner than the first (WARN_ON_ONCE)."""
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder, "out")
+            done = subprocess.run(["./run.sh", "run", "--kernel", "6.1", "--fs", "xfs-dax", "--channel", "pwrite",
+                                   "--no-install", "--out", str(out), *(f"--sequence={s}" for s in SEQUENCES)],
+                                  cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            for name in SEQUENCES:
+                case = json.loads((out / "cases/6.1/xfs-dax/pwrite" / name / "case.json").read_text())
+                self.assertIn("kernel-warning:dax_insert_entry", [f["kind"] for f in case["findings"]], name)
+
+    def test_what_is_slow_is_not_blocked(self) -> None:
+        """Writes take half a second, but nothing is held that they could wait for."""
+        with tempfile.TemporaryDirectory(dir=BUILD) as folder:  # not in /tmp: a guest has one of its own
+            script = Path(folder, "script")
+            script.write_text(IN_GUEST)
+            done = subprocess.run([sys.executable, "-m", "harness.guest", "try", "--kernel", "newest", "--", "sh",
+                                   str(script)], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+        said = [decode(line[2:]).split(" ") for line in done.stdout.splitlines() if line.startswith("h ")]
+        began = {words[1]: int(words[2]) for words in said if words[0] == "inv"}
+        took_ns = [int(words[2]) - began[words[1]] for words in said if words[0] == "ret" and words[3:] == ["ok", "8192"]]
+        self.assertEqual(len(took_ns), TIMES, done.stdout + done.stderr)
+        self.assertGreater(max(took_ns), 200e6)
+        self.assertEqual([words for words in said if words[0] == "blocked"], [])
+
+
+
+if __name__ == "__main__":
+    unittest.main()
