@@ -78,9 +78,9 @@ static inline pf_value race_at(const struct race_file *f, uint32_t c)
 
 /* @v, v + 1 ... from @lo on. What is contended behind @hi begins there. */
 void race_fill(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v);
-/* The same of what an operation left that left nothing yet. @lo is in an extent that begins at
- * @first, and nothing is contended. */
-void race_fill_new(struct race_file *f, uint32_t first, uint32_t lo, uint32_t hi, pf_value v);
+/* The same where nothing is contended and the neighbours cannot hold what goes on as @v: that of an
+ * operation that has left nothing yet. */
+void race_fill_new(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v);
 /* The extent that begins at @c is the one before it. */
 void race_join(struct race_file *f, uint32_t c);
 /* The same as race_fill where no extent begins in between: @v is contended. */

@@ -56,19 +56,6 @@ static bool any_sizes(struct race_model *m, uint32_t threads)
 	return any;
 }
 
-/* Does a set begin there? */
-static bool sets_begin(const struct race_file *f, uint32_t lo, uint32_t hi)
-{
-	uint32_t word = lo / 64, last = (hi - 1) / 64;
-	uint64_t mask = UINT64_MAX << lo % 64, any = 0;
-
-	for (; word < last; word++) {
-		any |= f->sets[word] & mask;
-		mask = UINT64_MAX;
-	}
-	return any | (f->sets[last] & mask & UINT64_MAX >> (63 - (hi - 1) % 64));
-}
-
 /* May anything be there? */
 static bool may_be_any(const struct race_set *s)
 {
@@ -150,7 +137,7 @@ static bool wrote_plainly(struct race_model *m, const struct race_event *ev)
 {
 	const struct pf_race_rec *r = ev->rec;
 	struct race_file *f = &m->f[r->file];
-	uint32_t lo = r->first_cell, hi = lo + r->nr_cells, met, looks, first;
+	uint32_t lo = r->first_cell, hi = lo + r->nr_cells, met, looks;
 	pf_value v = pf_value_make(r->op, f->id, lo);
 	bool contended;
 
@@ -160,8 +147,7 @@ static bool wrote_plainly(struct race_model *m, const struct race_event *ev)
 	looks = met & f->looking;
 	if ((looks && met != looks) || any_sizes(m, met))
 		return false;
-	first = race_begin_of(f, lo);
-	contended = race_contended(f->here[first].v) || sets_begin(f, lo, hi);
+	contended = race_first_contended(f, lo, hi) < hi;
 	if (met && contended)
 		return false;
 	if (looks)
@@ -171,7 +157,7 @@ static bool wrote_plainly(struct race_model *m, const struct race_event *ev)
 		race_drop_sets(m, f, lo, hi);
 		race_fill(f, lo, hi, v);
 	} else {
-		race_fill_new(f, first, lo, hi, v);
+		race_fill_new(f, lo, hi, v);
 	}
 	if (met & ~looks)
 		race_doubt(m, met, true, lo, hi);

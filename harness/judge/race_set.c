@@ -84,7 +84,8 @@ static void set_free(struct race_model *m, struct race_file *f, struct race_set 
 	m->pool_free = (uint32_t)(s - m->pool);
 }
 
-void race_set_cut(struct race_model *m, struct race_file *f, uint32_t at, uint32_t c)
+/* From @c on, which is inside set @at, another one. Sets move. */
+static void set_cut(struct race_model *m, struct race_file *f, uint32_t at, uint32_t c)
 {
 	struct race_set *s, *behind;
 
@@ -107,7 +108,7 @@ void race_set_drop(struct race_model *m, struct race_file *f, uint32_t at, uint3
 
 	if (s->lo < lo) {
 		if (hi < s->hi)
-			race_set_cut(m, f, at, hi);
+			set_cut(m, f, at, hi);
 		m->pool[at].hi = lo;
 	} else if (hi < s->hi) {
 		for (uint32_t i = 0; i < s->nr; i++)
@@ -256,10 +257,14 @@ void race_set_simplify(struct race_model *m, struct race_file *f, struct race_se
 		grow_together(m, f, s);
 }
 
-struct race_set *race_set_ends_at(struct race_model *m, struct race_file *f, uint32_t at,
-				  uint32_t hi)
+struct race_set *race_set_part(struct race_model *m, struct race_file *f, uint32_t at, uint32_t lo,
+			       uint32_t hi)
 {
+	set_cut(m, f, at, lo);
+	if (m->out_of_memory)
+		return NULL;
+	at = (uint32_t)f->here[lo].v;
 	if (hi < m->pool[at].hi)
-		race_set_cut(m, f, at, hi);
+		set_cut(m, f, at, hi);
 	return m->out_of_memory ? NULL : &m->pool[at];
 }

@@ -38,11 +38,9 @@ static inline void race_set_lose(struct race_set *s, uint32_t acting)
 	s->s[0] = (struct race_state){ RACE_ANY, acting };
 }
 
-/* From @c on, which is inside set @at, another one. Sets move. */
-void race_set_cut(struct race_model *m, struct race_file *f, uint32_t at, uint32_t c);
-/* Set @at ends at @hi. NULL without memory. */
-struct race_set *race_set_ends_at(struct race_model *m, struct race_file *f, uint32_t at,
-				  uint32_t hi);
+/* The cells from @lo to @hi of set @at have one of their own. NULL without memory. */
+struct race_set *race_set_part(struct race_model *m, struct race_file *f, uint32_t at, uint32_t lo,
+			       uint32_t hi);
 /* From @lo to @hi set @at is no more: the caller says what is there. */
 void race_set_drop(struct race_model *m, struct race_file *f, uint32_t at, uint32_t lo,
 		   uint32_t hi);

@@ -158,15 +158,15 @@ static bool strike(struct race_set *s, uint32_t bit, bool must)
 }
 
 static uint32_t settle_among(struct race_model *m, struct race_pend *p, uint32_t others,
-			     uint32_t at, uint32_t hi, bool must, bool *ok)
+			     uint32_t at, uint32_t lo, uint32_t hi, bool must, bool *ok)
 {
 	struct race_file *f = &m->f[p->rec->file];
-	struct race_set *s = &m->pool[at];
 	uint32_t bit = race_bit(m, p);
+	struct race_set *s;
 	struct acting a;
 
-	how_they_act(m, s, others | bit, s->lo, &hi, &a);
-	s = race_set_ends_at(m, f, at, hi);
+	how_they_act(m, &m->pool[at], others | bit, lo, &hi, &a);
+	s = race_set_part(m, f, at, lo, hi);
 	if (!s)
 		return hi;
 	if (close_set(s, &a))
@@ -206,9 +206,7 @@ static bool settle_maybe(struct race_model *m, struct race_pend *p, uint32_t oth
 		return false;
 	if (!leaves(m, p, lo, &end, &v))
 		return true;
-	race_set_cut(m, f, at, lo);
-	at = (uint32_t)f->here[lo].v;
-	s = m->out_of_memory ? NULL : race_set_ends_at(m, f, at, end);
+	s = race_set_part(m, f, at, lo, end);
 	if (s && !race_set_add(s, v, 0))
 		race_set_lose(s, 0);
 	if (s)
@@ -218,10 +216,10 @@ static bool settle_maybe(struct race_model *m, struct race_pend *p, uint32_t oth
 }
 
 static uint32_t settle_lost(struct race_model *m, struct race_pend *p, uint32_t others, uint32_t at,
-			    uint32_t hi)
+			    uint32_t lo, uint32_t hi)
 {
 	struct race_file *f = &m->f[p->rec->file];
-	struct race_set *s = race_set_ends_at(m, f, at, hi);
+	struct race_set *s = race_set_part(m, f, at, lo, hi);
 
 	if (!s)
 		return hi;
@@ -254,9 +252,7 @@ bool race_set_seen(struct race_model *m, struct race_file *f, uint32_t at, uint3
 		nr += s->s[i].v == RACE_ANY || race_value_on(s->s[i].v, lo - s->lo) == saw;
 	if (!nr || nr == s->nr)
 		return nr;
-	race_set_cut(m, f, at, lo);
-	at = (uint32_t)f->here[lo].v;
-	s = m->out_of_memory ? NULL : race_set_ends_at(m, f, at, hi);
+	s = race_set_part(m, f, at, lo, hi);
 	if (!s)
 		return true;
 	nr = 0;
@@ -347,15 +343,9 @@ uint32_t race_settle(struct race_model *m, struct race_pend *p, pf_value is, uin
 	if (must ? settle_simply(m, p, others, at, lo, &end) :
 		   settle_maybe(m, p, others, at, lo, &end))
 		return end;
-	if (m->pool[at].lo != lo) {
-		race_set_cut(m, &m->f[p->rec->file], at, lo);
-		at = (uint32_t)m->f[p->rec->file].here[lo].v;
-	}
-	if (m->out_of_memory)
-		return hi;
 	if (race_set_is_lost(&m->pool[at]))
-		return settle_lost(m, p, others, at, end);
-	return settle_among(m, p, others, at, end, must, ok);
+		return settle_lost(m, p, others, at, lo, end);
+	return settle_among(m, p, others, at, lo, end, must, ok);
 }
 
 void race_forget(struct race_model *m, struct race_pend *p)
@@ -376,8 +366,7 @@ void race_forget(struct race_model *m, struct race_pend *p)
 			to = race_settle(m, p, v, c, to, false, &ok);
 			continue;
 		}
-		race_set_cut(m, f, (uint32_t)v, c);
-		s = race_set_ends_at(m, f, (uint32_t)f->here[c].v, to);
+		s = race_set_part(m, f, (uint32_t)v, c, to);
 		if (!s)
 			return;
 		for (uint32_t i = 0; i < s->nr; i++)
