@@ -9,7 +9,7 @@
 
 /*
  * Open a channel of @ops and @variant, attach it to anonymous shared memory, write once, hold and
- * land once if it can, compare what arrived, and close it. 0, or -errno with one line in @why.
+ * land once if it can, and close it. 0, or -errno with one line in @why.
  */
 int channel_probe(const struct pf_channel_ops *ops, const char *variant, char *why,
 		  size_t why_bytes);
