@@ -238,10 +238,10 @@ def find_checks(judge: Path, recorded: Recorded) -> list[Check]:
     out += _sizes(recorded) + _claims(recorded)
     if recorded.result.verdict == "corrupt" and recorded.result.evidence and not out:
         if all(op >= REMOUNT_OP for op in _contradicted(recorded)):
-            raise CannotExport("what is contradicted here shows only after a remount or a crash, which no program survives; "
-                               "`repro` without --export runs it")
-        raise CannotExport("what is contradicted here takes several looks together: a program that checks each by itself "
-                           "cannot say it; `repro` without --export runs it")
+            raise CannotExport("what is contradicted here shows only after a remount or a crash, which no program "
+                               "survives; `repro` without --export runs it")
+        raise CannotExport("what is contradicted here takes several looks together: a program that checks each by "
+                           "itself cannot say it; `repro` without --export runs it")
     return out
 
 

@@ -70,8 +70,9 @@ class Sleepers(unittest.TestCase):
             self.assertIn(["ok", "8192"], [line[3:] for line in history if line[:2] == ["ret", held]], channel)
 
     def test_the_end_thaws(self) -> None:
-        """What a frozen filesystem holds up is let go, and landed when it is held at last, before anything is looked at."""
-        for channel, steps in (*((c, "freeze A\nhold w1 A 0 8K\n") for c in HOLDING), ("store", "hold w1 A 0 8K\nfreeze A\n"),
+        """What a frozen filesystem holds up is let go, and landed when it is held, before anything is looked at."""
+        for channel, steps in (*((c, "freeze A\nhold w1 A 0 8K\n") for c in HOLDING),
+                               ("store", "hold w1 A 0 8K\nfreeze A\n"),
                                ("pvm-writev", "hold w1 A 16K 8K\nfreeze A\nhold w2 A 0 8K\n")):
             history = self.history(channel, "file A 64K written\npin A\n" + steps)
             written = {line[1] for line in history if line[0] == "inv" and line[3] == "write"}
