@@ -57,6 +57,21 @@ static bool repeats(const struct pf_step *s)
 	}
 }
 
+/* A struct job's doer. The worker of a held I/O only waits for the thread that does it. */
+static int step_doer(const struct job *job)
+{
+	const struct step_job *j = job->arg;
+	const struct pf_step *s = j->step;
+	const _Atomic int *io_tid = NULL;
+	int tid = 0;
+
+	if (s->verb == PF_VERB_HOLD || s->verb == PF_VERB_HOLD_READ || s->verb == PF_VERB_LAND)
+		io_tid = j->c->held[s->hold].io.tid;
+	if (io_tid)
+		tid = atomic_load(io_tid);
+	return tid ? tid : job->tid;
+}
+
 /* Memory of step @i: a look's buffer, or @bytes to be stamped. */
 static int step_memory(struct case_run *c, int i, bool looks, size_t bytes)
 {
@@ -117,6 +132,7 @@ int case_prepare(struct case_run *c)
 		j->step = s;
 		j->job.fn = step_run;
 		j->job.arg = j;
+		j->job.doer = step_doer;
 		if (step_memory(c, i, looks(s), writes(s) ? bytes : 0))
 			return -ENOMEM;
 		if (s->fault && (s->fault->flags & PF_FAULT_GUEST_ONLY) && !c->params->guest)
@@ -198,22 +214,11 @@ static bool may_sleep(const struct case_run *c, const struct pf_step *s)
 		c->channel.ops->class == PF_CLASS_LONG_PIN);
 }
 
-/* The thread that does the work of @j, as far as one does: its worker only waits for a held I/O. */
-static int doer(const struct step_job *j)
-{
-	const struct pf_step *s = j->step;
-	const _Atomic int *tid = NULL;
-
-	if (s->verb == PF_VERB_HOLD || s->verb == PF_VERB_HOLD_READ || s->verb == PF_VERB_LAND)
-		tid = j->c->held[s->hold].io.tid;
-	return tid && atomic_load(tid) ? atomic_load(tid) : j->job.tid;
-}
-
 static void step_late(struct case_run *c, struct step_job *j, const char *where)
 {
 	char stack[2048], token[6144];
 
-	thread_stack(doer(j), stack, sizeof(stack));
+	thread_stack(job_doer(&j->job), stack, sizeof(stack));
 	pf_token_encode(token, sizeof(token), stack);
 	pf_history_line(&c->history, "hung %u %llu %s %s", j->job.op,
 			(unsigned long long)pf_now_ns(), where, token);
@@ -234,8 +239,6 @@ static void wait_step(struct case_run *c, struct step_job *j)
 	if (state == JOB_LATE)
 		state = workers_wait(c->workers, &j->job, grace_ms, c->params->deadline_ms,
 				     where, sizeof(where));
-	if (state != JOB_DONE && doer(j) != j->job.tid)
-		thread_where(doer(j), where, sizeof(where));
 	switch (state) {
 	case JOB_DONE:
 		j->running = false;
@@ -321,6 +324,11 @@ out:
 
 void case_land(struct case_run *c)
 {
+	if (c->nr_open_states > 0) {
+		thaw(c->params->mnt);
+		pf_history_line(&c->history, "note thawed%%20at%%20the%%20end");
+	}
+	c->nr_open_states = 0;
 	for (int i = 0; i < PF_SEQ_HOLDS_MAX; i++)
 		land_held(c, &c->held[i]);
 }
@@ -335,9 +343,13 @@ void case_unpin(struct case_run *c)
 }
 
 /* The end of a case runs in a worker as well: it may hang like any step. */
-static void finish_job(struct job *job)
+static void land_job(struct job *job)
 {
 	case_land(job->arg);
+}
+
+static void unpin_job(struct job *job)
+{
 	case_unpin(job->arg);
 }
 
@@ -382,6 +394,17 @@ static void run_phase(struct case_run *c, void (*fn)(struct job *), const char *
 		case_end(c, CASE_HUNG, "%s, in %s", name, where);
 }
 
+/* A hold that slept is out only once what it slept for is over, and is to be landed then. */
+static void land_all(struct case_run *c)
+{
+	int rounds = 0;
+
+	do {
+		run_phase(c, land_job, "landing");
+		case_wait_sleepers(c);
+	} while (c->end == CASE_RAN && held_or_frozen(c) && ++rounds < PF_SEQ_HOLDS_MAX);
+}
+
 static int say_result(int result, const char *how, const char *why)
 {
 	char text[320];
@@ -407,9 +430,10 @@ static int case_child(void *arg, int out, int result)
 		next = run_steps(c);
 		if (c->power_due && !say_result(result, "power", ""))
 			run_until_power_cut(c, next);
-		if (c->workers)
-			run_phase(c, finish_job, "landing, looking and unpinning");
-		case_wait_sleepers(c);
+		if (c->workers) {
+			land_all(c);
+			run_phase(c, unpin_job, "looking and unpinning");
+		}
 		if (c->end == CASE_RAN && !c->last_ran)
 			run_phase(c, look_job, "looking after unpin");
 	}

@@ -80,8 +80,7 @@ static bool reap(pid_t pid, unsigned int wait_ms, int *status)
 	}
 }
 
-/* A child that died with the filesystem frozen would leave it so. */
-static void thaw(const char *mnt)
+void thaw(const char *mnt)
 {
 	int fd = open(mnt, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -104,6 +103,7 @@ static void report(struct agent *a, const char *mnt, pid_t pid, const char *text
 		return;
 	}
 	pf_token_encode(token, sizeof(token), why && why[1] ? why + 1 : "?");
+	/* A child that died with the filesystem frozen would leave it so. */
 	if (!answered || !strncmp(text, "hung", 4)) {
 		thaw(mnt);
 		kill(pid, SIGKILL);

@@ -52,6 +52,8 @@ void do_quota(struct agent *a, char **words, int nr);
  */
 void child_do(struct agent *a, int (*child_main)(void *arg, int out, int result), void *arg,
 	      const char *mnt, unsigned int deadline_ms);
+/* Thaw the filesystem at @mnt, if it is frozen. */
+void thaw(const char *mnt);
 /* Set ops and variant of @ch from "name" or "name/variant". 0 or -ENOENT. */
 int channel_find(struct pf_channel *ch, const char *full_name);
 extern const char *const channel_class_names[];
@@ -120,6 +122,8 @@ struct job {
 	uint32_t op;
 	long result;
 	char detail[160];
+	/* The thread that does the work, where the job's own only waits for it. NULL: its own does. */
+	int (*doer)(const struct job *job);
 	/* owned by worker.c */
 	bool done, blocked_seen;
 	int tid;
@@ -136,6 +140,8 @@ struct workers *workers_new(int nr);
  * what may be long of a wait, @take after it, both in the thread that waits.
  */
 void workers_share(struct workers *w, void (*give)(void *arg), void (*take)(void *arg), void *arg);
+/* The thread that does the work of @job, which has been started. */
+int job_doer(const struct job *job);
 /* The kernel stack of thread @tid, "" if it cannot be read (only root can). */
 void thread_stack(int tid, char *out, size_t bytes);
 /*
@@ -147,8 +153,9 @@ char thread_where(int tid, char *out, size_t bytes);
 int workers_start(struct workers *w, struct job *job);
 /*
  * Wait for @job: JOB_DONE when its function returned; JOB_ASLEEP when, after @grace_ms (0: never),
- * its thread has been asleep in the kernel without waking once for a while; JOB_LATE after
- * @deadline_ms. @where (may be NULL) gets the state letter and the kernel function it sleeps in.
+ * the thread that does its work has been asleep in the kernel without waking once for a while;
+ * JOB_LATE after @deadline_ms. @where (may be NULL) gets the state letter and the kernel function
+ * that one sleeps in.
  */
 enum job_state workers_wait(struct workers *w, struct job *job, unsigned int grace_ms,
 			    unsigned int deadline_ms, char *where, size_t where_bytes);

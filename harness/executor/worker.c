@@ -3,8 +3,9 @@
  * worker.c - threads that run steps.
  *
  * "Blocked" must mean asleep, not slow: an emulated machine can take long over a punch. So a step
- * counts as asleep only when its thread is in state S or D at the end of the grace time and has not
- * been switched to once during a last stretch of it.
+ * counts as asleep only when the thread that does its work is in state S or D at the end of the
+ * grace time and has not been switched to once during a last stretch of it. Where that is not the
+ * step's own thread, the own one may wake up to look how far it is, but not be at work.
  *
  * A page fault that sleeps (a GUP write to a frozen filesystem) does so with the mmap lock of this
  * very process held. So threads are made beforehand, and nothing here maps or allocates memory
@@ -211,6 +212,23 @@ void thread_stack(int tid, char *out, size_t bytes)
 	thread_file(tid, "stack", out, bytes);
 }
 
+int job_doer(const struct job *job)
+{
+	return job->doer ? job->doer(job) : job->tid;
+}
+
+/* As thread_state() of @job's doer; 'R' as well while the job's own thread runs beside it. */
+static char job_state(const struct job *job, uint64_t *switches)
+{
+	int tid = job_doer(job);
+	char letter = thread_state(tid, switches);
+	uint64_t own;
+
+	if (tid != job->tid && thread_state(job->tid, &own) == 'R')
+		letter = 'R';
+	return letter;
+}
+
 /* One that runs sleeps nowhere. */
 static void say_where(int tid, char letter, char *out, size_t bytes)
 {
@@ -245,11 +263,11 @@ enum job_state workers_wait(struct workers *w, struct job *job, unsigned int gra
 	if (grace_ms && wait_until(w, job, start_ns + grace_ms * PF_NS_PER_MS))
 		goto out;
 	while (grace_ms && pf_now_ns() < deadline_ns) {
-		letter = thread_state(job->tid, &before);
+		letter = job_state(job, &before);
 		if (wait_until(w, job, pf_now_ns() + QUIET_MS * PF_NS_PER_MS))
 			goto out;
 		if ((letter == 'S' || letter == 'D') &&
-		    thread_state(job->tid, &after) == letter && after == before) {
+		    job_state(job, &after) == letter && after == before) {
 			state = JOB_ASLEEP;
 			goto out;
 		}
@@ -257,7 +275,7 @@ enum job_state workers_wait(struct workers *w, struct job *job, unsigned int gra
 	/* At the deadline one that sleeps is late. One that runs may only be slow, as everything on
 	 * an emulated machine is now and then: it gets more time, though not for ever. */
 	for (int extra = 0; !wait_until(w, job, deadline_ns); extra++) {
-		letter = thread_state(job->tid, &before);
+		letter = job_state(job, &before);
 		if (letter != 'R' || extra == EXTENSIONS) {
 			state = JOB_LATE;
 			break;
@@ -266,7 +284,7 @@ enum job_state workers_wait(struct workers *w, struct job *job, unsigned int gra
 	}
 out:
 	if (state != JOB_DONE && where)
-		say_where(job->tid, letter, where, where_bytes);
+		say_where(job_doer(job), letter, where, where_bytes);
 	pthread_mutex_unlock(&w->lock);
 	take_back(w, given);
 	return state;
@@ -298,8 +316,8 @@ enum job_state workers_wait_for_pin(struct workers *w, struct job *job, unsigned
 		}
 		ms = PIN_POLL_MS;
 		/* The state only where it matters: it is much more to read. */
-		thread_wchan(job->tid, wchan, sizeof(wchan));
-		letter = waits_for_pin(wchan) ? thread_state(job->tid, &switches) : '?';
+		thread_wchan(job_doer(job), wchan, sizeof(wchan));
+		letter = waits_for_pin(wchan) ? job_state(job, &switches) : '?';
 		if (letter == 'S' || letter == 'D') {
 			snprintf(where, where_bytes, "%c %s", letter, wchan);
 			state = JOB_ASLEEP;

@@ -3,18 +3,21 @@
 
 The judge is asked about one look at a time: the history without all the others, and with bytes in this one
 that nobody can have written. So it says for every cell what could stand there by the operations alone.
-A cell that showed something else is a check of the program. What contradicted only because another view
-had shown otherwise is a check that the views agree.
+A cell that showed something else is a check of the program. One that could stand there, but not beside the
+other cells of the same look (data that moved, or not), is a check where those show the same again. What
+contradicted only because another view had shown otherwise is a check that the views agree.
 """
 
 import re
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from ..runner.agent import decode
-from .recorded import CannotExport, Look, Recorded
+from .recorded import REMOUNT_OP, CannotExport, Look, Recorded
 
 CELL = 64
 _RANGE = re.compile(r"look (\d+) \S+ of (\S+) \[(\d+), \+(\d+)\): must be (.*), saw (.*)")
@@ -23,6 +26,7 @@ _CLAIM = re.compile(r"op (\d+) \S+: success for (\d+) bytes that file (\S+) did 
 _VALUE = re.compile(r"op (\d+)(?: of \S+ at (\d+))?")
 
 Want = tuple[int, int]  # (operation that wrote it, its home offset); (0, 0) is zero
+Run = tuple[int, int, Want]  # offset, length, what its first cell is
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Check:
     wants: tuple[Want, ...] = ()  # of the first cell; empty: the views must agree
     saw: str = ""  # of the first cell, as the history has it
     views: tuple[str, ...] = ()
+    beside: tuple["Run", ...] = ()  # holds only where the same look shows all this
     size: int = -1  # the size that the file must have, instead
     claim: int = 0
 
@@ -52,20 +57,23 @@ def _ask(judge: Path, lines: list[list[str]]) -> list[str]:
     return [decode(line.partition(" ")[2]) for line in done.stdout.splitlines() if line.startswith("evidence ")]
 
 
-def _alone(recorded: Recorded, look: Look) -> list[list[str]]:
-    """The history with this look only, which sees what nobody wrote."""
+def _alone(recorded: Recorded, look: Look, shown: Iterable[int] = ()) -> list[list[str]]:
+    """The history with this look only, which sees what it saw at the offsets `shown`, and else what nobody wrote."""
     out = []
-    foreign = 0
+    nobody = ""
     for words in recorded.lines:
         if words[0] in ("remount", "crash", "end"):
             continue
         if words[0] == "case":
-            foreign = int(words[2]) ^ 1
+            nobody = f"f{int(words[2]) ^ 1}:1:1:0:1"
         if words[0] in ("inv", "see", "ret", "blocked") and int(words[1]) in recorded.looks:
             if int(words[1]) != look.op:
                 continue
             if words[0] == "see":
-                words = [*words[:7], f"f{foreign}:1:1:0:1*{int(words[6]) // CELL}"]
+                off, cells = int(words[5]), int(words[6]) // CELL
+                seen = {at: look.cells[at] for at in shown if at in look.cells}
+                each = groupby(range(off, off + cells * CELL, CELL), lambda at, s=seen: s.get(at, nobody))
+                words = [*words[:7], *(f"{value}*{len(list(run))}" for value, run in each)]
         out.append(words)
     return [*out, ["end", "9" * 18]]
 
@@ -88,10 +96,10 @@ def _shift(want: Want, by: int) -> Want:
     return (want[0], want[1] + by) if want[0] else want
 
 
-def allowed(judge: Path, recorded: Recorded, look: Look) -> dict[int, tuple[Want, ...]]:
-    """Offset -> what the cell there may be. Cells of which anything may be true are left out."""
+def allowed(judge: Path, recorded: Recorded, look: Look, shown: Iterable[int] = ()) -> dict[int, tuple[Want, ...]]:
+    """Offset -> what the cell there may be, beside those `shown`. Cells of which anything may be true are left out."""
     out = {}
-    for text in _ask(judge, _alone(recorded, look)):
+    for text in _ask(judge, _alone(recorded, look, shown)):
         match = _RANGE.match(text)
         if not match or int(match[1]) != look.op:
             continue
@@ -144,6 +152,43 @@ def _cells(judge: Path, recorded: Recorded) -> tuple[dict[int, dict[int, tuple[W
     return wrong, split
 
 
+def _runs(look: Look, offs: Iterable[int]) -> list[Run]:
+    values = {off: value_of(look.cells[off], off) for off in offs}
+    return [(off, length, wants[0]) for off, length, wants in _ranges({off: (v,) for off, v in values.items() if v})]
+
+
+def _offsets(runs: Iterable[Run]) -> list[int]:
+    return [at for off, length, _ in runs for at in range(off, off + length, CELL)]
+
+
+def _beside(judge: Path, recorded: Recorded, look: Look, offs: set[int]) -> list[Check]:
+    """Of cells that each could be so, those that could not beside the others of this look; with as few others as do."""
+    runs = _runs(look, look.cells.keys() - offs)
+    may = allowed(judge, recorded, look, _offsets(runs))
+    wrong = {off: may[off] for off in offs & may.keys() if value_of(look.cells[off], off) not in may[off]}
+    for run in list(runs) if wrong else []:
+        fewer = [r for r in runs if r != run]
+        may = allowed(judge, recorded, look, _offsets(fewer))
+        if all(may.get(off) == wants for off, wants in wrong.items()):
+            runs = fewer
+    return [Check(look.op, look.file, off, length, wants, look.cells[off], (look.view,), tuple(runs))
+            for off, length, wants in _ranges(wrong)]
+
+
+def _joint(judge: Path, recorded: Recorded, split: dict[int, set[int]]) -> list[Check]:
+    """Checks of what contradicts within a look; what they say is taken out of `split`."""
+    out: list[Check] = []
+    end: dict[Check, list[str]] = {}
+    for op, offs in split.items():
+        for check in _beside(judge, recorded, recorded.looks[op], offs):
+            offs.difference_update(range(check.off, check.off + check.len_bytes, CELL))
+            if op in recorded.end_looks:
+                end.setdefault(replace(check, look=0, views=()), []).extend(check.views)
+            else:
+                out.append(check)
+    return out + [replace(check, views=tuple(dict.fromkeys(views))) for check, views in end.items()]
+
+
 def _ranges(cells: dict[int, tuple[Want, ...]]) -> list[tuple[int, int, tuple[Want, ...]]]:
     """Neighbours of which the same is wanted, each with its first cell's wants."""
     out: list[tuple[int, int, tuple[Want, ...]]] = []
@@ -188,11 +233,15 @@ def find_checks(judge: Path, recorded: Recorded) -> list[Check]:
                      and recorded.looks[op].file == file]
             out.append(Check(0, file, off, length, wants, shown[0].cells[off],
                              tuple(dict.fromkeys(look.view for look in shown))))
+    out += _joint(judge, recorded, split)
     out += _agreements(recorded, split, end)
     out += _sizes(recorded) + _claims(recorded)
     if recorded.result.verdict == "corrupt" and recorded.result.evidence and not out:
-        raise CannotExport("what is contradicted here shows only after a remount or a crash, or only in several cells "
-                           "taken together: a program that looks at each cannot say it")
+        if all(op >= REMOUNT_OP for op in _contradicted(recorded)):
+            raise CannotExport("what is contradicted here shows only after a remount or a crash, which no program "
+                               "survives; `repro` without --export runs it")
+        raise CannotExport("what is contradicted here takes several looks together: a program that checks each by "
+                           "itself cannot say it; `repro` without --export runs it")
     return out
 
 

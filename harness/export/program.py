@@ -11,7 +11,7 @@ from .recorded import CannotExport, Recorded, Step
 
 HERE = Path(__file__).resolve().parent
 ORDER = ("base must_fail written hole unwritten COPY memory_file ring SOURCE PIN pinned CHANNEL HOLD fuse_write "
-         "clone dedupe evict write_proc drop_caches migrate dsync fork aside look say expect expect_any agree "
+         "clone dedupe evict write_proc drop_caches migrate dsync fork aside look say shows expect expect_any agree "
          "expect_size CHECK views mid_views hang").split()
 
 FAULTS = {
@@ -126,6 +126,8 @@ class Program:
             return (f"{where} may be the one or the other here, and nobody changes it any more: every view must show "
                     f"the same. It was not so through {through}.")
         want = " or ".join(self.value(w, check.off) for w in check.wants)
+        want += "".join(f"{', as' if not i else ' and'} [{off}, +{length}) is {self.value(value, off)}"
+                        for i, (off, length, value) in enumerate(check.beside))
         return f"{where} must be {want}. It was {self.saw(check)} through {through}."
 
     def by(self, want: Want) -> str:
@@ -135,6 +137,10 @@ class Program:
 
     def check(self, out: Text, check: Check, tabs: int, look: str = "f, view") -> None:
         out.comment(self.sentence(check), tabs)
+        if check.beside:
+            shown = " && ".join(f"shows({off}, {length}, {self.by(value)})" for off, length, value in check.beside)
+            out.add(f"if ({shown})", tabs)
+            tabs += 1
         if check.size >= 0:
             out.add(f"expect_size({look}, {check.size});", tabs)
         elif not check.wants:

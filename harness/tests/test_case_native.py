@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the executor says of a step that sleeps, on a filesystem of its own. Root."""
 
+import contextlib
+import fcntl
 import os
 import subprocess
 import tempfile
@@ -12,6 +14,9 @@ from harness.runner.proc import run
 
 BUILD = Path(os.environ.get("PINFAULT_BUILD", "build")).resolve()
 FROZEN = "file A 64K written\npin A\nfreeze A\nhold w1 A 0 8K\nthaw A\nland w1\n"
+HOLDING = ("pvm-writev", "dio-read", "uring-read")
+FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
+TRIES = 20  # every other one is in time
 
 
 def cannot() -> str:
@@ -26,6 +31,7 @@ class Sleepers(unittest.TestCase):
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory(dir="/var/tmp")
         self.addCleanup(folder.cleanup)
+        self.cases = 0
         self.root = Path(folder.name)
         self.mnt = self.root / "mnt"
         self.mnt.mkdir()
@@ -35,21 +41,81 @@ class Sleepers(unittest.TestCase):
         run("mount", "-o", "loop", str(self.root / "image"), str(self.mnt), check=True)
         self.addCleanup(run, "umount", str(self.mnt), timeout_s=60)
 
+    def start(self, channel: str, text: str) -> subprocess.Popen[str]:
+        self.cases += 1
+        request = (f"case nr={self.cases} run=7 dir={self.mnt}/c{self.cases} mnt={self.mnt} scratch={self.root} "
+                   f"channel={channel} seq={encode(text)} deadline_ms=3000 grace_ms=100\nquit\n")
+        done = subprocess.Popen([str(BUILD / "pinfault-exec"), "--stdio"], stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, text=True)
+        assert done.stdin
+        done.stdin.write(request)
+        done.stdin.close()
+        return done
+
     def history(self, channel: str, text: str) -> list[list[str]]:
-        request = (f"case nr=1 run=7 dir={self.mnt}/c1 mnt={self.mnt} scratch={self.root} channel={channel} "
-                   f"seq={encode(text)} deadline_ms=3000 grace_ms=100\nquit\n")
-        out = subprocess.run([str(BUILD / "pinfault-exec"), "--stdio"], input=request, capture_output=True, text=True,
-                             timeout=60, check=True).stdout
-        self.assertIn("\nok ran\n", out)
+        with self.start(channel, text) as done:
+            assert done.stdout
+            out = done.stdout.read()
+        self.assertIn("\nok ran\n", out, channel)
         return [decode(line[2:]).split(" ") for line in out.splitlines() if line.startswith("h ")]
 
     def test_where_a_held_write_sleeps(self) -> None:
-        """Its page fault waits for the thaw in a thread of the channel's; the step only polls for that thread."""
-        history = self.history("pvm-writev", FROZEN)
-        held = next(line[1] for line in history if line[0] == "inv" and line[3] == "write")
-        blocked = [line for line in history if line[0] == "blocked"]
-        self.assertEqual([line[1] for line in blocked], [held])
-        self.assertNotIn("poll", blocked[0][4])
+        """Its page fault waits for the thaw in a thread of the channel's; the step only looks how far that one is."""
+        for channel in HOLDING:
+            history = self.history(channel, FROZEN)
+            held = next(line[1] for line in history if line[0] == "inv" and line[3] == "write")
+            blocked = [line for line in history if line[0] == "blocked"]
+            self.assertEqual([line[1] for line in blocked], [held], channel)
+            self.assertNotIn("poll", blocked[0][4], channel)
+            self.assertIn(["ok", "8192"], [line[3:] for line in history if line[:2] == ["ret", held]], channel)
+
+    def test_the_end_thaws(self) -> None:
+        """What a frozen filesystem holds up is let go, and landed when it is held, before anything is looked at."""
+        for channel, steps in (*((c, "freeze A\nhold w1 A 0 8K\n") for c in HOLDING),
+                               ("store", "hold w1 A 0 8K\nfreeze A\n"),
+                               ("pvm-writev", "hold w1 A 16K 8K\nfreeze A\nhold w2 A 0 8K\n")):
+            history = self.history(channel, "file A 64K written\npin A\n" + steps)
+            written = {line[1] for line in history if line[0] == "inv" and line[3] == "write"}
+            back = {line[1] for line in history if line[0] == "ret" and line[3:] == ["ok", "8192"]}
+            self.assertEqual(written, written & back, f"{channel}: {steps}")
+            self.assertEqual(len(written), steps.count("hold"), f"{channel}: {steps}")
+
+    def test_those_that_sleep_together(self) -> None:
+        """Each sleeps in its page fault, which it can only get to without memory to be mapped, and is held after it."""
+        text = "file A 64K written\npin A\nfreeze A\nhold w1 A 0 8K\nhold w2 A 16K 8K\nhold w3 A 32K 8K\nthaw A\n"
+        for channel in HOLDING:
+            history = self.history(channel, text)
+            blocked = [line for line in history if line[0] == "blocked"]
+            self.assertEqual([line[4] for line in blocked], ["percpu_rwsem_wait"] * 3, channel)
+            back = [line[3:] for line in history if line[0] == "ret" and line[1] in {line[1] for line in blocked}]
+            self.assertEqual(back, [["ok", "8192"]] * 3, channel)
+
+    def refrozen(self, channel: str) -> str:
+        """What is said of a sequence with its filesystem frozen again, if there is time, while its holds go on."""
+        with self.start(channel, "file A 4M hole\npin A\nfreeze A\nhold w1 A 0 4M\npwrite A 0 4K\nthaw A\n") as done:
+            assert done.stdout
+            out = ""
+            while "h blocked" not in out and not out.endswith("ok\n"):
+                out += done.stdout.readline()
+            fd = os.open(self.mnt, os.O_RDONLY)
+            while done.poll() is None:
+                with contextlib.suppress(OSError):
+                    fcntl.ioctl(fd, FIFREEZE, 0)
+                    break
+            out += done.stdout.read()
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(fd, FITHAW, 0)  # where nobody was held up
+            os.close(fd)
+            return decode(out)
+
+    def test_what_sleeps_on_after_the_thaw_hangs(self) -> None:
+        for channel in HOLDING:
+            for _ in range(TRIES):
+                out = self.refrozen(channel)
+                if "\nok ran\n" not in out:
+                    break
+            self.assertRegex(out, r"\nok hung line [45] of the sequence, in D percpu_rwsem_wait\n", channel)
+            self.assertRegex(out, r"\nh hung \d+ \d+ D percpu_rwsem_wait .*page_mkwrite", channel)
 
 
 if __name__ == "__main__":

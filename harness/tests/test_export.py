@@ -94,6 +94,21 @@ see 5 A buffered 4096 0 4096 w1*64
 ret 5 11 ok 0
 """
 EITHER_SEQ = "# T\nfile A 4K written\npin A\nhold w1 A 0 4K\npunch A 0 4K\nland w1\n"
+# The page of a held write is neither where it was, nor where a collapse moved it to.
+MOVED = """file A 1 16384 written 1
+inv 2 1 pin A
+ret 2 2 ok 0
+inv 3 3 write A 0 8192
+pinned 3 yes +2
+inv 4 4 fault collapse collapse A 0 4096
+ret 4 5 ok 0
+effect 4 shown strict e
+ret 3 6 ok 8192
+inv 5 10 look A 0 0 buffered
+see 5 A buffered 12288 0 12288 m1:1:4096*192
+ret 5 11 ok 0
+"""
+MOVED_SEQ = "# T\nfile A 16K written\npin A\nhold w1 A 0 8K\ncollapse A 0 4K\nland w1\n"
 # A pin keeps the page that a punch took out of the file.
 PUNCHED = """file A 1 65536 written 1
 inv 2 1 pin A
@@ -193,6 +208,12 @@ class Checks(unittest.TestCase):
         checks = find_checks(JUDGE, made(EITHER_SEQ, EITHER))
         self.assertEqual([(c.off, c.len_bytes, c.wants) for c in checks], [(0, 4096, ((3, 0), (0, 0)))])
 
+    def test_what_only_the_cells_beside_it_contradict(self) -> None:
+        """Of the rest of the look only what matters is asked for."""
+        checks = find_checks(JUDGE, made(MOVED_SEQ, MOVED))
+        self.assertEqual([(c.look, c.off, c.len_bytes, c.wants, c.beside) for c in checks],
+                         [(0, 4096, 4096, ((3, 4096),), ((0, 4096, (1, 4096)),))])
+
     def test_a_claim(self) -> None:
         checks = find_checks(JUDGE, made(CLAIMED_SEQ, CLAIMED, "rdma-pinned"))
         self.assertEqual(checks, [Check(0, "A", len_bytes=8192, claim=5)])
@@ -236,6 +257,9 @@ class Programs(unittest.TestCase):
             text = self.program(recorded)
             compiled(text, self.root / f"check{nr}")
             self.assertIn("agree(f, view, 0, 4096" if not nr else "BY(3, 0), 0 }, 2)", text)
+        text = self.program(made(MOVED_SEQ, MOVED))
+        compiled(text, self.root / "moved")
+        self.assertIn("if (shows(0, 4096, BY(1, 4096)))\n\t\t\texpect(f, view, 4096, 4096, BY(3, 4096));", text)
         text = self.program(made(EITHER_SEQ, EITHER), [Check(0, "A", size=4096)])
         compiled(text, self.root / "size")
         self.assertIn("expect_size(f, view, 4096);", text)

@@ -58,6 +58,7 @@ static void *held_io_main(void *arg)
 			return NULL;
 		atomic_store(&h->tid, tid);
 		h->result = h->run(h);
+		atomic_store(&h->tid, 0);
 		n = write(h->done_fd, &one, sizeof(one));
 		(void)n;
 	}
@@ -76,17 +77,22 @@ static int make_thread(struct held_io *h)
 	return rc;
 }
 
-int held_io_start(struct held_io *h, struct pf_io *io)
+int held_io_threads(struct held_io *io, unsigned int nr)
 {
-	int rc = h->has_thread ? 0 : make_thread(h);
+	int rc = 0;
 
-	if (rc)
-		return rc;
+	for (unsigned int i = 0; i < nr && !rc; i++)
+		if (!io[i].has_thread)
+			rc = make_thread(&io[i]);
+	return rc;
+}
+
+void held_io_start(struct held_io *h, struct pf_io *io)
+{
 	atomic_store(&h->tid, 0);
 	io->tid = &h->tid;
 	h->running = true;
 	sem_post(&h->go);
-	return 0;
 }
 
 long held_io_finish(struct held_io *h, unsigned int deadline_ms)
@@ -143,7 +149,9 @@ static int reader_ready(struct held_reader *r, struct pf_channel *ch, struct pf_
 
 	if (r->src)
 		return 0;
-	rc = held_source_start(&r->src, ch->deadline_ms, io->detail, sizeof(io->detail));
+	rc = held_io_threads(r->io, PF_HOLDS_MAX);
+	if (!rc)
+		rc = held_source_start(&r->src, ch->deadline_ms, io->detail, sizeof(io->detail));
 	if (rc)
 		return rc;
 	rc = r->ready ? r->ready(r, ch) : 0;
@@ -250,11 +258,7 @@ int held_reader_hold(struct held_reader *r, struct pf_channel *ch, struct pf_io 
 	if (nr == PF_HOLDS_MAX)
 		return -EBUSY;
 	h = reader_aim(r, io, nr, true);
-	rc = held_io_start(h, io);
-	if (rc) {
-		held_source_retire(r->src, nr);
-		return rc;
-	}
+	held_io_start(h, io);
 	r->out[nr] = io;
 	io->priv = h;
 	rc = reader_await(r, h, ch->deadline_ms);

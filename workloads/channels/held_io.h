@@ -2,7 +2,7 @@
 /*
  * held_io.h - an I/O in a thread of its own, so that whoever began it can go on while it is held.
  *
- * The first I/O makes the thread, and it waits for the next ones: to make and end one costs more
+ * The first I/O makes the threads, and they wait for the next ones: to make and end one costs more
  * than what it does, and with its stack goes the TLB.
  */
 #ifndef PF_HELD_IO_H
@@ -37,7 +37,7 @@ struct held_io {
 	sem_t go;     /* there is something to run, or to end for */
 	bool over;    /* it is to end */
 	int done_fd;  /* eventfd: readable once run returned */
-	_Atomic int tid; /* 0 until it has begun */
+	_Atomic int tid; /* of the I/O under way; 0: none is */
 	long result;
 	bool running; /* begun and not finished */
 };
@@ -49,8 +49,13 @@ int held_io_init(struct held_io *h);
  * running.
  */
 void held_io_exit(struct held_io *h);
-/* Run h->run, which is what @io asks for, in its thread. 0 or -errno. */
-int held_io_start(struct held_io *h, struct pf_io *io);
+/*
+ * Make the threads of @nr that have none. All at once: an I/O that sleeps in a page fault has the
+ * mmap lock of this process, which the stack of a new thread needs. 0 or -errno.
+ */
+int held_io_threads(struct held_io *io, unsigned int nr);
+/* Run h->run, which is what @io asks for, in its thread, which is there. */
+void held_io_start(struct held_io *h, struct pf_io *io);
 /*
  * Wait for run to return and give its result. -ETIMEDOUT after @deadline_ms: h->running stays true
  * and this may be called again.

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -23,6 +24,8 @@ struct held_uffd {
 	struct held_io io[PF_HOLDS_MAX];
 	struct pf_io *out[PF_HOLDS_MAX]; /* NULL: nobody waits for it */
 	int uffd;			 /* -1 until the first hold */
+	pthread_mutex_t lock;		 /* from a fault's message to faulted_fd of its slot */
+	int faulted_fd[PF_HOLDS_MAX];	 /* eventfds: the slot's copy has faulted */
 	uint8_t *area;			 /* PF_HOLDS_MAX slots of SLOT_BYTES, registered */
 	bool head;			 /* a copy is held in its middle */
 	size_t head_bytes[PF_HOLDS_MAX]; /* there before the first missing page */
@@ -177,44 +180,67 @@ int held_uffd_open(struct pf_channel *ch, long (*run)(struct held_io *h), bool h
 	ch->priv = p;
 	p->uffd = -1;
 	p->head = head;
+	pthread_mutex_init(&p->lock, NULL);
 	for (unsigned int i = 0; i < PF_HOLDS_MAX; i++)
-		p->io[i].done_fd = -1;
+		p->io[i].done_fd = p->faulted_fd[i] = -1;
 	for (unsigned int i = 0; i < PF_HOLDS_MAX && !rc; i++) {
 		p->io[i].run = run;
 		p->io[i].nr = i;
 		rc = held_io_init(&p->io[i]);
+		p->faulted_fd[i] = rc ? -1 : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (!rc && p->faulted_fd[i] < 0)
+			rc = -errno;
 	}
 	return rc;
 }
 
-/* Did a fault in slot @nr arrive? Others that come along are of I/Os that are landing. */
-static bool take_fault(const struct held_uffd *p, unsigned int nr)
+/* Tell each hold of its fault: several may be waiting for theirs, each in a thread of its own. */
+static void take_faults(struct held_uffd *p)
 {
-	uintptr_t lo = (uintptr_t)slot_addr(p, nr);
+	uint64_t one = 1, slot;
 	struct uffd_msg msg;
+	ssize_t n = 0;
 
-	while (read(p->uffd, &msg, sizeof(msg)) == (ssize_t)sizeof(msg))
-		if (msg.event == UFFD_EVENT_PAGEFAULT && msg.arg.pagefault.address >= lo &&
-		    msg.arg.pagefault.address - lo < SLOT_BYTES)
-			return true;
-	return false;
+	pthread_mutex_lock(&p->lock);
+	while (read(p->uffd, &msg, sizeof(msg)) == (ssize_t)sizeof(msg)) {
+		slot = (msg.arg.pagefault.address - (uintptr_t)p->area) / SLOT_BYTES;
+		if (msg.event == UFFD_EVENT_PAGEFAULT && slot < PF_HOLDS_MAX)
+			n = write(p->faulted_fd[slot], &one, sizeof(one));
+	}
+	(void)n;
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* Faults of the slot's last I/O, which also had some while it landed. */
+static void forget_faults(struct held_uffd *p, unsigned int nr)
+{
+	uint64_t count;
+	ssize_t n;
+
+	pthread_mutex_lock(&p->lock);
+	n = read(p->faulted_fd[nr], &count, sizeof(count));
+	(void)n;
+	pthread_mutex_unlock(&p->lock);
 }
 
 /* 0 once the copy has faulted; -ECANCELED if the I/O ended without; -ETIMEDOUT. */
 static int await_fault(struct held_uffd *p, struct held_io *h, unsigned int deadline_ms)
 {
-	struct pollfd fds[2] = {
+	struct pollfd fds[3] = {
 		{ .fd = h->done_fd, .events = POLLIN },
+		{ .fd = p->faulted_fd[h->nr], .events = POLLIN },
 		{ .fd = p->uffd, .events = POLLIN },
 	};
 	uint64_t until_ns = pf_now_ns() + deadline_ms * PF_NS_PER_MS, now_ns;
 
 	while ((now_ns = pf_now_ns()) < until_ns) {
-		if (poll(fds, 2, (int)((until_ns - now_ns) / PF_NS_PER_MS) + 1) <= 0)
+		if (poll(fds, 3, (int)((until_ns - now_ns) / PF_NS_PER_MS) + 1) <= 0)
 			continue;
-		if (fds[1].revents && take_fault(p, h->nr))
+		if (fds[1].revents)
 			return 0;
-		if (fds[0].revents)
+		if (fds[2].revents)
+			take_faults(p);
+		else if (fds[0].revents)
 			return -ECANCELED;
 	}
 	return -ETIMEDOUT;
@@ -264,6 +290,7 @@ int held_uffd_hold(struct pf_channel *ch, struct pf_io *io)
 	long n;
 	int rc = make_area(p, io->detail, sizeof(io->detail));
 
+	rc = rc ? rc : held_io_threads(p->io, PF_HOLDS_MAX);
 	if (rc)
 		return rc;
 	for (nr = 0; nr < PF_HOLDS_MAX && p->io[nr].running; nr++)
@@ -277,9 +304,10 @@ int held_uffd_hold(struct pf_channel *ch, struct pf_io *io)
 	h->pos_bytes = io->off_bytes;
 	h->data = slot_addr(p, nr) + (p->head_bytes[nr] ? PAGE_BYTES - p->head_bytes[nr] : 0);
 	h->len_bytes = io->len_bytes;
-	rc = rc ? rc : held_io_start(h, io);
 	if (rc)
 		return rc;
+	forget_faults(p, nr);
+	held_io_start(h, io);
 	p->out[nr] = io;
 	io->priv = h;
 	rc = await_fault(p, h, ch->deadline_ms);
@@ -321,8 +349,11 @@ void held_uffd_close(struct pf_channel *ch)
 	}
 	if (!all_back) /* leaked: a thread in the kernel will come back to it */
 		return;
-	for (unsigned int i = 0; i < PF_HOLDS_MAX; i++)
+	for (unsigned int i = 0; i < PF_HOLDS_MAX; i++) {
 		held_io_exit(&p->io[i]);
+		if (p->faulted_fd[i] >= 0)
+			close(p->faulted_fd[i]);
+	}
 	if (p->uffd >= 0) {
 		munmap(p->area, (size_t)PF_HOLDS_MAX * SLOT_BYTES);
 		close(p->uffd);

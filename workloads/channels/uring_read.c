@@ -31,7 +31,7 @@
 struct uring_read {
 	struct held_reader reader; /* first: h->arg points here */
 	struct io_uring ring[HELD_SLOTS];
-	bool has_ring[HELD_SLOTS];
+	unsigned int nr_rings; /* there are */
 };
 
 static long uring_read_run(struct held_io *h)
@@ -43,12 +43,6 @@ static long uring_read_run(struct held_io *h)
 	long n;
 	int rc;
 
-	if (!u->has_ring[h->nr]) {
-		rc = io_uring_queue_init(2, ring, 0);
-		if (rc)
-			return rc;
-		u->has_ring[h->nr] = true;
-	}
 	sqe = io_uring_get_sqe(ring);
 	if (!sqe)
 		return -EBUSY;
@@ -107,6 +101,21 @@ static bool uring_read_settled(const struct held_io *h)
 	return !busy;
 }
 
+/* All at once, as threads are (held_io_threads): a ring is mapped. */
+static int uring_read_ready(struct held_reader *r, struct pf_channel *ch)
+{
+	struct uring_read *u = (struct uring_read *)r;
+	int rc = 0;
+
+	while (u->nr_rings < HELD_SLOTS && !rc) {
+		rc = io_uring_queue_init(2, &u->ring[u->nr_rings], 0);
+		u->nr_rings += !rc;
+	}
+	if (rc)
+		snprintf(ch->detail, sizeof(ch->detail), "io_uring_setup");
+	return rc;
+}
+
 static int uring_read_open(struct pf_channel *ch)
 {
 	struct uring_read *u = calloc(1, sizeof(*u));
@@ -114,6 +123,7 @@ static int uring_read_open(struct pf_channel *ch)
 	if (!u)
 		return -ENOMEM;
 	ch->priv = u;
+	u->reader.ready = uring_read_ready;
 	return held_reader_init(&u->reader, uring_read_run, uring_read_settled);
 }
 
@@ -139,9 +149,8 @@ static void uring_read_close(struct pf_channel *ch)
 	ch->priv = NULL;
 	if (!u || !held_reader_close(&u->reader, ch))
 		return;
-	for (unsigned int i = 0; i < HELD_SLOTS; i++)
-		if (u->has_ring[i])
-			io_uring_queue_exit(&u->ring[i]);
+	for (unsigned int i = 0; i < u->nr_rings; i++)
+		io_uring_queue_exit(&u->ring[i]);
 	free(u);
 }
 
