@@ -106,7 +106,8 @@ void race_fill(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)
 void race_fill_new(struct race_file *f, uint32_t lo, uint32_t hi, pf_value v)
 {
 	struct race_here *here = f->here;
-	uint32_t first = race_begin_of(f, lo), last = race_begin_of(f, hi - 1), end = here[last].end;
+	uint32_t first = race_begin_of(f, lo), last = race_begin_of(f, hi - 1);
+	uint32_t end = here[last].end;
 	pf_value behind = race_value_on(here[last].v, hi - last);
 
 	here[hi] = (struct race_here){ end == hi ? here[hi].v : behind,

@@ -11,8 +11,10 @@
 #define PROBE_BYTES 8192u
 #define PROBE_DEADLINE_MS 10000u
 
-/* One write, then one held write. Can they be done at all? What becomes of the data is for the judge
- * to say: a channel that loses it is not one that cannot run here. */
+/*
+ * One write, then one held write. Can they be done at all? What becomes of the data is for the
+ * judge to say: a channel that loses it is not one that cannot run here.
+ */
 static int probe_io(struct pf_channel *ch, struct pf_file *f, struct pf_io *io)
 {
 	long n;
