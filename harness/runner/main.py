@@ -247,6 +247,8 @@ def prepare(options: Options) -> tuple[World, dict[str, Any], list[Case]]:
 
 def ready(options: Options) -> World:
     """Dependencies, build, names. Says so when something cannot be had."""
+    if options.device and "native" not in options.kernels:
+        raise UsageError("--device is for --kernel native; guests have devices of their own")
     if "native" in options.kernels and os.getuid() != 0:
         raise EnvironmentFailed("--kernel native mounts filesystems and needs root; without it, use a guest")
     if options.device:
