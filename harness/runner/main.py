@@ -129,7 +129,7 @@ def world(options: Options) -> World:
     if options.local_config:
         own_fs = import_local_config(options.local_config, options.section)
         configs[own_fs.name] = own_fs
-        options.filters.fs = [own_fs.name]
+        options.filters.fs = [*options.filters.fs, own_fs.name]
     if options.fs_recorded:
         then, now = options.fs_recorded, configs.get(options.fs_recorded.name)
         configs[then.name] = replace(then, race_without=now.race_without, summary=now.summary) if now else then

@@ -111,6 +111,14 @@ class BeforeAnythingRuns(unittest.TestCase):
                 self.refused(f"{self.dir}/disk: No such file", "run", "--kernel", "native", "--device", "disk")
                 self.refused(f"{self.dir}: is not a block device", "run", "--kernel", "native", "--device", "")
 
+    def test_a_section_runs_beside_filesystems_that_are_named(self) -> None:
+        path = self.dir / "local.config"
+        path.write_text("[mine]\nFSTYP=xfs\n")
+        options = runs.Options(local_config=path)
+        options.filters.fs = ["ext4"]
+        self.assertIn("mine", runs.world(options).configs)
+        self.assertEqual(options.filters.fs, ["ext4", "mine"])
+
     def test_who_stops_it_is_told_how_to_go_on(self) -> None:
         def stop(*_: object) -> None:
             os.kill(os.getpid(), number)
