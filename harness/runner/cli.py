@@ -284,7 +284,8 @@ def _as_recorded(options: runs.Options, found: repro.Found) -> runs.Options:
     if not found.race:
         return options
     return replace(_options(parser().parse_args(found.result.repeat.split()[1:])), out=options.out,
-                   device=options.device, overwrite_device=options.overwrite_device, modules=options.modules, json=options.json, resume=options.resume, install=options.install)
+                   device=options.device, overwrite_device=options.overwrite_device, modules=options.modules,
+                   json=options.json, resume=options.resume, install=options.install)
 
 
 def _run_bisect(args: argparse.Namespace, options: runs.Options, argv: list[str]) -> int:
