@@ -19,8 +19,8 @@ stop() {
 }
 
 skip() {
-	echo "try-revision.sh: the kernel does not build, see $build/log, which ends:" >&2
-	tail -n 3 "$build/log" >&2
+	echo "try-revision.sh: the kernel does not build, see $build/log:" >&2
+	grep -m 3 -iE 'error|not found|\*\*\*' "$build/log" >&2 || tail -n 3 "$build/log" >&2
 	exit 125
 }
 

@@ -20,7 +20,7 @@ MAKEFILE = """\
 defconfig olddefconfig:
 	@touch $(O)/.config
 bzImage:
-	@! grep -q broken source
+	@! grep -q broken source || { echo "source:1: error: it is broken"; seq 9; exit 1; }
 	@mkdir -p $(O)/arch/x86/boot
 	@cp source $(O)/arch/x86/boot/bzImage
 	@grep -q CONFIG_9P_FS=m $(O)/.config
@@ -98,7 +98,7 @@ class GitBisect(unittest.TestCase):
     def test_what_cannot_be_tried_is_skipped(self) -> None:
         done = self.bisect("good", "broken", "dead", "bad")
         self.assertRegex(done.stdout, r"The first bad commit could be any of")
-        self.assertRegex(done.stdout, r"does not build, see .*/log, which ends:\n.*bzImage")
+        self.assertRegex(done.stdout, r"does not build, see .*/log:\nsource:1: error: it is broken\n")
 
     def test_a_wrong_command_stops_git(self) -> None:
         (self.root / "pinfault/run.sh").write_text("#!/bin/sh\nexit 255\n")
