@@ -68,6 +68,10 @@ def _path(text: str) -> Path:
     return Path(os.path.normpath(Path(os.environ.get("PINFAULT_CALLER_DIR", "."), text)))
 
 
+def _device(text: str) -> str:
+    return str(_path(text))
+
+
 def _number(text: str) -> int:
     try:
         return int(text, 0)
@@ -118,8 +122,8 @@ def _common(parser: argparse.ArgumentParser, hidden: list[str]) -> None:
     add("--no-install", action="store_true", help="never install packages")
     add("--jobs", type=int, default=runs.JOBS, metavar="N",
         help=f"guests at once (default {runs.JOBS}: one more than there are CPUs, for guests also wait)")
-    add("--device", metavar="DEV", help="native: make filesystems on this block device")
-    add("--overwrite-device", metavar="DEV", help="the same name again: what DEV holds may be destroyed")
+    add("--device", type=_device, metavar="DEV", help="native: make filesystems on this block device")
+    add("--overwrite-device", type=_device, metavar="DEV", help="the same name again: what DEV holds may be destroyed")
     add("--local-config", type=_path, metavar="FILE", help="a filesystem from an xfstests local.config")
     add("--section", metavar="NAME", help="its section")
 
@@ -223,8 +227,6 @@ def _options(args: argparse.Namespace) -> runs.Options:
         raise UsageError("--overwrite-device confirms a --device, and there is none")
     if args.section and not args.local_config:
         raise UsageError("--section belongs to --local-config FILE")
-    if args.device and "native" not in args.kernel:
-        raise UsageError("--device is for --kernel native; guests have devices of their own")
     _refuse_useless(args)
     race = None
     if args.command == "race":
@@ -282,7 +284,8 @@ def _as_recorded(options: runs.Options, found: repro.Found) -> runs.Options:
     if not found.race:
         return options
     return replace(_options(parser().parse_args(found.result.repeat.split()[1:])), out=options.out,
-                   modules=options.modules, json=options.json, resume=options.resume, install=options.install)
+                   device=options.device, overwrite_device=options.overwrite_device, modules=options.modules,
+                   json=options.json, resume=options.resume, install=options.install)
 
 
 def _run_bisect(args: argparse.Namespace, options: runs.Options, argv: list[str]) -> int:

@@ -7,6 +7,7 @@ RACE_WITHOUT (FAULT=REFERENCE words: what races leave out, since a known defect 
 those that are not known), and DEFAULT (yes or no: whether a run that names no filesystem has it).
 """
 
+import os
 import re
 import shlex
 from dataclasses import dataclass, field
@@ -18,6 +19,10 @@ REQUIRES = ("pmem", "disk", "none")
 _KEYS = ("FSTYP", "MKFS_OPTIONS", "MOUNT_OPTIONS", "REQUIRES", "PROVES", "RACE_WITHOUT", "DEFAULT",
          "SUMMARY")
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
+_SHELL = re.compile(r"\\.|[\"'`]|\$(?:(\w+)|\{(\w+)\})?")
+_COMMENT = re.compile(r"(^|\s)#.*")
+_DEVICE = re.compile(r"/dev/|\b(logdev|rtdev|device|name)=")
+DEFAULT_SECTION = "default"
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,9 @@ def _make(name: str, values: dict[str, tuple[str, str]], path: str) -> FsConfig:
             out[key] = value
         return out
 
+    for key in ("MKFS_OPTIONS", "MOUNT_OPTIONS"):
+        if _DEVICE.search(get.get(key, "")):
+            raise UsageError(f"{at[key]}: {key} names a device ({get[key]}): only the run's own is written to (--device)")
     default = get.get("DEFAULT", "yes")
     if default not in ("yes", "no"):
         raise UsageError(f"{at['DEFAULT']}: DEFAULT is '{default}', not yes or no")
@@ -121,19 +129,42 @@ def load_all(directory: Path) -> dict[str, FsConfig]:
     return {c.name: c for c in sorted(all_of_them, key=lambda c: (REQUIRES.index(c.requires), c.name))}
 
 
-def import_local_config(path: Path, section: str | None) -> FsConfig:
-    """A section of a user's xfstests local.config, as xfstests itself would see it.
+def _expand(value: str, where: str, known: dict[str, tuple[str, str]]) -> str:
+    """$NAME and ${NAME} outside of single quotes, as the shell that reads a local.config would."""
+    quote = ""
 
-    Options carry over from section to section; MKFS_OPTIONS and MOUNT_OPTIONS are forgotten when
-    FSTYP changes. Devices and directories named there are never touched: we make our own.
-    """
+    def one(match: re.Match[str]) -> str:
+        nonlocal quote
+        text, name = match[0], match[1] or match[2]
+        if text in ("'", '"'):
+            quote = "" if quote == text else quote or text
+        elif quote != "'" and text[0] != "\\":
+            if not name:
+                raise UsageError(f"{where}: '{text}' wants a shell; $NAME and ${{NAME}} are all that is expanded here")
+            if name not in known and name not in os.environ:
+                raise UsageError(f"{where}: ${name} is not set")
+            return known[name][0] if name in known else os.environ[name]
+        return text
+    return _SHELL.sub(one, value)
+
+
+def _setting(line: str, where: str, known: dict[str, tuple[str, str]]) -> tuple[str, str]:
+    key, eq, value = line.removeprefix("export ").strip().partition("=")
+    key = key.strip()
+    if not eq or not _NAME.match(key):
+        raise UsageError(f"{where}: not NAME=VALUE: {line}")
+    return key, " ".join(_unquote(_expand(_COMMENT.sub("", value).strip(), where, known), where))
+
+
+def _sections(path: Path) -> dict[str, dict[str, tuple[str, str]]]:
+    """By name; of a file without sections all of it, as DEFAULT_SECTION."""
     try:
         text = path.read_text()
-    except OSError as err:
-        raise UsageError(f"{path}: {err.strerror}") from None
+    except (OSError, UnicodeDecodeError) as err:
+        raise UsageError(f"{path}: {err.strerror if isinstance(err, OSError) else 'is no text'}") from None
     carried: dict[str, tuple[str, str]] = {}
     seen: dict[str, dict[str, tuple[str, str]]] = {}
-    current = "default"
+    current = ""
     fresh: set[str] = set()
     for number, raw in enumerate(text.splitlines(), 1):
         where = f"{path}:{number}"
@@ -141,33 +172,46 @@ def import_local_config(path: Path, section: str | None) -> FsConfig:
         if not line or line[0] in "#;":
             continue
         if line.startswith("["):
-            if not line.endswith("]"):
-                raise UsageError(f"{where}: section without ']': {line}")
-            current = line[1:-1].strip()
+            name, bracket, rest = line[1:].partition("]")
+            if not bracket or _COMMENT.sub("", rest).strip():
+                raise UsageError(f"{where}: not [SECTION]: {line}")
+            current = name.strip()
             fresh = set()
+        else:
+            key, value = _setting(line, where, carried)
+            if key == "FSTYP" and carried.get("FSTYP", (value,))[0] != value:
+                for option in {"MKFS_OPTIONS", "MOUNT_OPTIONS"} - fresh:
+                    carried.pop(option, None)
+            carried[key] = (value, where)
+            fresh.add(key)
+        if current:
             seen[current] = dict(carried)
-            continue
-        key, eq, value = line.removeprefix("export ").strip().partition("=")
-        key = key.strip()
-        if not eq or not _NAME.match(key):
-            raise UsageError(f"{where}: not NAME=VALUE: {line}")
-        value = " ".join(_unquote(value.strip(), where))
-        if key == "FSTYP" and carried.get("FSTYP", (value,))[0] != value:
-            for option in {"MKFS_OPTIONS", "MOUNT_OPTIONS"} - fresh:
-                carried.pop(option, None)
-        carried[key] = (value, where)
-        fresh.add(key)
-        seen[current] = dict(carried)
+    return seen or {DEFAULT_SECTION: carried}
+
+
+def import_local_config(path: Path, section: str | None) -> FsConfig:
+    """A section of a user's xfstests local.config, as xfstests itself would see it.
+
+    Options carry over from section to section; MKFS_OPTIONS and MOUNT_OPTIONS are forgotten when
+    FSTYP changes. Devices and directories named there are never touched: we make our own.
+    """
+    seen = _sections(path)
+    there = " ".join(f"[{name}]" for name in seen)
     if section is None and len(seen) == 1:
         section = next(iter(seen))
+    if section is None:
+        raise UsageError(f"{path}: name one with --section: {there}")
     if section not in seen:
-        raise UsageError(f"{path}: no section [{section}]; there are: {' '.join(seen) or '(none)'}"
-                         if section else f"{path}: name one with --section: {' '.join(seen)}")
-    values = {k: v for k, v in seen[section].items() if k in ("FSTYP", "MKFS_OPTIONS", "MOUNT_OPTIONS")}
+        raise UsageError(f"{path}: no section [{section}]; there are: {there}")
+    said = seen[section]
+    values = {k: v for k, v in said.items() if k in ("FSTYP", "MKFS_OPTIONS", "MOUNT_OPTIONS")}
+    if not values.get("FSTYP", ("", ""))[0]:
+        raise UsageError(f"{path}: [{section}] has no FSTYP")
+    if said.get("USE_EXTERNAL", ("", ""))[0] == "yes":
+        raise UsageError(f"{said['USE_EXTERNAL'][1]}: USE_EXTERNAL: no log or realtime device beside the filesystem's "
+                         "own is used here")
     mount = values.get("MOUNT_OPTIONS", ("", ""))[0]
     if re.search(r"(^|[ ,])dax(=always)?([ ,]|$)", mount):
         values["REQUIRES"] = ("pmem", str(path))
         values["PROVES"] = ("dax=1", str(path))
     return _make(re.sub(r"[^A-Za-z0-9_.-]", "-", section), values, str(path))
-
-

@@ -63,7 +63,7 @@ class Filesystem:
         if not done.ok and self._mounted_elsewhere():
             done = self.agent.sh(*_MKFS[config.fstype], *config.mkfs_options, self.device, timeout_s=120)
         if not done.ok:
-            raise NotCovered(f"mkfs: {_last(done.out) or done.how}")
+            raise NotCovered(f"mkfs: {_first(done.out) or done.how}")
 
     def mount(self) -> None:
         """NotCovered when the kernel refuses."""
@@ -169,6 +169,11 @@ class Filesystem:
                 raise NotCovered(f"not proven: {key} is {seen.get(key, 'unknown')}, not {want}")
         self.agent.sh("rm", "-f", probe)
         self.proven = True
+
+
+def _first(text: str) -> str:
+    """What mkfs has against it: what follows is how it wants to be called, or where to read on."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def _last(text: str) -> str:

@@ -129,7 +129,7 @@ def world(options: Options) -> World:
     if options.local_config:
         own_fs = import_local_config(options.local_config, options.section)
         configs[own_fs.name] = own_fs
-        options.filters.fs = [own_fs.name]
+        options.filters.fs = [*options.filters.fs, own_fs.name]
     if options.fs_recorded:
         then, now = options.fs_recorded, configs.get(options.fs_recorded.name)
         configs[then.name] = replace(then, race_without=now.race_without, summary=now.summary) if now else then
@@ -247,6 +247,8 @@ def prepare(options: Options) -> tuple[World, dict[str, Any], list[Case]]:
 
 def ready(options: Options) -> World:
     """Dependencies, build, names. Says so when something cannot be had."""
+    if options.device and "native" not in options.kernels:
+        raise UsageError("--device is for --kernel native; guests have devices of their own")
     if "native" in options.kernels and os.getuid() != 0:
         raise EnvironmentFailed("--kernel native mounts filesystems and needs root; without it, use a guest")
     if options.device:

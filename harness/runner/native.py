@@ -4,7 +4,8 @@
 The ledger is written before the thing it names exists, so a kill -9 at any moment leaves a record of
 everything that could have been left behind. The next start removes what is provably its own: the
 ledger's owner is gone, the loop device's backing file is the ledger's image, and the mount's source is
-that loop device (or the mount point lies in the ledger's own folder). Nothing else is ever touched.
+that loop device (or the device that was named, and the mount point lies in the ledger's own folder).
+Nothing else is ever touched.
 """
 
 import json
@@ -64,6 +65,7 @@ class Ledger:
     started: int
     image: str = ""
     loop: str = ""
+    device: str = ""  # named by the user: what is mounted of it is ours, what it holds is not
     folder: str = ""  # its mount points and scratch lie in here
     mounts: list[str] = field(default_factory=list)
     agents: list[tuple[int, int]] = field(default_factory=list)  # (pid, start time)
@@ -102,17 +104,48 @@ def mounts_now() -> list[tuple[str, str, str]]:
     return out
 
 
-def loops_of(image: str) -> list[str]:
-    """Loop devices whose backing file is exactly `image`, deleted or not."""
-    out = []
+def backing_files() -> dict[str, str]:
+    """Loop devices, and what each is made of: a file, deleted or not, or a device."""
+    out = {}
     for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
         try:
-            name = backing.read_text().strip().removesuffix(" (deleted)")
+            out["/dev/" + backing.parts[3]] = backing.read_text().strip().removesuffix(" (deleted)")
         except OSError:
             continue
-        if name == image:
-            out.append("/dev/" + backing.parts[3])
     return out
+
+
+def loops_of(image: str) -> list[str]:
+    """Loop devices whose backing file is exactly `image`, deleted or not."""
+    return [loop for loop, name in backing_files().items() if name == image]
+
+
+def block_folder(path: str) -> str:
+    """Where sysfs has the block device `path` (a partition lies in its disk), "" when it is none."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return ""
+    if not stat.S_ISBLK(info.st_mode):
+        return ""
+    return os.path.realpath(f"/sys/dev/block/{os.major(info.st_rdev)}:{os.minor(info.st_rdev)}")
+
+
+def overlaps(one: str, other: str) -> bool:
+    """Are two names of block devices those of one, or of a disk and a part of it?"""
+    a, b = block_folder(one), block_folder(other)
+    return bool(a and b) and (f"{a}/".startswith(f"{b}/") or f"{b}/".startswith(f"{a}/"))
+
+
+def loop_on(device: str) -> str:
+    """A loop device with the same bytes as `device`, "" for none: the kernel lets it share what it is made of, so
+    that O_EXCL on `device` succeeds although a filesystem on the loop device is mounted."""
+    loops = backing_files()
+    own = "/dev/" + os.path.basename(block_folder(device))
+    for loop, name in loops.items():
+        if overlaps(device, name) or (loop != own and name == loops.get(own)):
+            return loop
+    return ""
 
 
 def kill_neighbour(folder: str) -> None:
@@ -147,7 +180,7 @@ def cleanup_ledger(ledger: Ledger, say: Callable[[str], None]) -> bool:
     own_folder = folder.startswith(str(MOUNT_ROOT) + "/") and ".." not in folder
     for point, fstype, source in reversed(mounts_now()):
         ours = source in loops or (own_folder and point.startswith(folder) and point in ledger.mounts
-                                   and (fstype == "tmpfs" or source in loops))
+                                   and (fstype == "tmpfs" or overlaps(source, ledger.device)))
         if ours:
             run("fsfreeze", "-u", point, timeout_s=30)
             if _umount_patiently(point):
@@ -211,14 +244,18 @@ def check_device(device: str, overwrite: str | None) -> None:
         raise UsageError(f"{device}: {err.strerror}") from None
     if not stat.S_ISBLK(mode):
         raise UsageError(f"{device}: is not a block device")
-    rdev = os.stat(device).st_rdev
     for point, _, source in mounts_now():
-        if source.startswith("/dev/") and os.path.exists(source) and os.stat(source).st_rdev == rdev:
-            raise UsageError(f"{device}: is mounted on {point}")
+        if source.startswith("/dev/") and overlaps(source, device):
+            raise UsageError(f"{device}: is mounted on {point}" if block_folder(source) == block_folder(device)
+                             else f"{device}: {source} is mounted on {point}")
     try:
         os.close(os.open(device, os.O_RDONLY | os.O_EXCL))  # swap, md, dm and mounts hold it
     except OSError as err:
         raise UsageError(f"{device}: is in use ({err.strerror})") from None
+    if loop := loop_on(device):
+        raise UsageError(f"{device}: is in use ({loop} has the same bytes: losetup -l {loop})")
+    if Path(block_folder(device), "ro").read_text().strip() == "1":
+        raise UsageError(f"{device}: is read-only")
     found = signature_of(device)
     if found and overwrite is None:
         raise UsageError(f"{device}: holds {found}; if it may be overwritten, add "
@@ -249,11 +286,11 @@ class NativeSetup:
     def __init__(self, run_name: str, say: Callable[[str], None], device: str | None = None,
                  state: Path | None = None) -> None:
         self.say = say
-        self.device = device
+        self.device = os.path.realpath(device) if device else ""
         base = private_dir(state or state_dir())
         self.ledger = Ledger(run=run_name, pid=os.getpid(), started=start_time(os.getpid()) or 0,
                              image=str((base / f"{run_name}.img").resolve()),
-                             folder=str(MOUNT_ROOT / run_name), path=base / f"{run_name}.ledger")
+                             device=self.device, folder=str(MOUNT_ROOT / run_name), path=base / f"{run_name}.ledger")
         self.disk_dev = ""
         self.pmem_dev = ""
         self.lock = threading.Lock()
@@ -304,8 +341,4 @@ class NativeSetup:
     def __exit__(self, *_: object) -> None:
         with self.lock:
             self.over = True
-        if self.device:
-            for point, _fstype, source in reversed(mounts_now()):
-                if source == self.device and point in self.ledger.mounts:
-                    run("umount", point, timeout_s=60)
         cleanup_ledger(self.ledger, self.say)

@@ -107,6 +107,17 @@ class BeforeAnythingRuns(unittest.TestCase):
         with mock.patch.object(os, "getuid", return_value=0), mock.patch.object(runs.native, "cleanup_stale"), \
                 mock.patch.object(runs.native, "private_dir", return_value=self.dir):
             self.refused("/dev/none: No such file", "run", "--kernel", "native", "--device", "/dev/none")
+            with mock.patch.dict(os.environ, PINFAULT_CALLER_DIR=str(self.dir)):
+                self.refused(f"{self.dir}/disk: No such file", "run", "--kernel", "native", "--device", "disk")
+                self.refused(f"{self.dir}: is not a block device", "run", "--kernel", "native", "--device", "")
+
+    def test_a_section_runs_beside_filesystems_that_are_named(self) -> None:
+        path = self.dir / "local.config"
+        path.write_text("[mine]\nFSTYP=xfs\n")
+        options = runs.Options(local_config=path)
+        options.filters.fs = ["ext4"]
+        self.assertIn("mine", runs.world(options).configs)
+        self.assertEqual(options.filters.fs, ["ext4", "mine"])
 
     def test_who_stops_it_is_told_how_to_go_on(self) -> None:
         def stop(*_: object) -> None:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """fs-configs/*.conf and xfstests' local.config."""
 
+import os
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from harness.runner.errors import UsageError
 from harness.runner.fsconfig import import_local_config, load_all, parse
@@ -91,9 +93,37 @@ export FSTYP=ext3
         self.assertEqual(self.section("dax").requires, "pmem")
         self.assertEqual(self.section("dax").proves, {"dax": "1"})
 
-    def test_unknown_section(self) -> None:
-        with self.assertRaisesRegex(UsageError, "no section .nothere."):
-            self.section("nothere")
+    def refused(self, text: str, section: str | None, says: str) -> None:
+        with self.assertRaisesRegex(UsageError, says):
+            import_local_config(self.write(text, "local.config"), section)
+
+    def test_which_section(self) -> None:
+        """Lines before the first section are everybody's, and no section."""
+        self.refused(self.TEXT, "nothere", r"no section \[nothere\]; there are: \[plain\] \[same\] \[other\] ")
+        self.refused(self.TEXT, None, r"--section: \[plain\] ")
+        self.refused("[a b]\nTEST_DEV=/dev/sda\n", "a b", r"\[a b\] has no FSTYP")
+        self.refused("", None, "has no FSTYP")
+        for text in ("TEST_DEV=/dev/x\n[a b] # only one\nFSTYP=xfs\n", "export FSTYP=xfs\n"):
+            self.assertEqual(import_local_config(self.write(text, "local.config"), None).fstype, "xfs")
+
+    def test_variables(self) -> None:
+        text = ("COMMON=\"-m reflink=1\"   # \"all\" of them\nSIZE='64m'\n[a]\nFSTYP=xfs\n"
+                "MKFS_OPTIONS=\"$COMMON,crc=1 -l size=${SIZE}\" # and more\nMOUNT_OPTIONS=-o noatime,$PINFAULT_X\n")
+        with mock.patch.dict(os.environ, PINFAULT_X="nodiscard"):
+            config = import_local_config(self.write(text, "local.config"), "a")
+        self.assertEqual(config.mkfs_options, ("-m", "reflink=1,crc=1", "-l", "size=64m"))
+        self.assertEqual(config.mount_options, ("-o", "noatime,nodiscard"))
+        config = import_local_config(self.write("[a]\nFSTYP=xfs\nMKFS_OPTIONS='-L $HOME'\n", "local.config"), "a")
+        self.assertEqual(config.mkfs_options, ("-L", "$HOME"))
+        for value, says in (("$NOT_SET_HERE", ":3: .NOT_SET_HERE is not set"), ("`uname`", "wants a shell"),
+                            ("$(uname)", "wants a shell"), ("${HOME:-x}", "wants a shell")):
+            self.refused(f"[a]\nFSTYP=xfs\nMKFS_OPTIONS=\"{value}\"\n", "a", says)
+
+    def test_no_device_is_used(self) -> None:
+        for options in ("MKFS_OPTIONS='-l logdev=/dev/sdb1'", "MKFS_OPTIONS='-J device=UUID=0'",
+                        "MKFS_OPTIONS='-d name=disk'", "MKFS_OPTIONS=/dev/sdb", "MOUNT_OPTIONS='-o logdev=/dev/sdb'"):
+            self.refused(f"[a]\nFSTYP=xfs\n{options}\n", "a", "local.config:3: M.*_OPTIONS names a device")
+        self.refused("[a]\nFSTYP=xfs\nUSE_EXTERNAL=yes\nSCRATCH_LOGDEV=/dev/sdb\n", "a", ":3: USE_EXTERNAL")
 
     def test_malformed(self) -> None:
         with self.assertRaisesRegex(UsageError, r"local.config:2: "):

@@ -14,7 +14,7 @@ from unittest import mock
 from harness.runner import native
 from harness.runner.errors import EnvironmentFailed, UsageError
 from harness.runner.fsconfig import FsConfig
-from harness.runner.fsops import Filesystem
+from harness.runner.fsops import Filesystem, NotCovered
 from harness.runner.machines import NativeMachine
 from harness.runner.proc import Done, run, start_time
 
@@ -24,7 +24,7 @@ import sys, time
 from pathlib import Path
 from harness.runner import native
 from harness.runner.proc import run
-setup = native.NativeSetup(sys.argv[1], print, state=Path(sys.argv[2]))
+setup = native.NativeSetup(sys.argv[1], print, sys.argv[3] or None, Path(sys.argv[2]))
 setup.__enter__()
 mnt = setup.ledger.folder + "/mnt"
 Path(mnt).mkdir()
@@ -137,19 +137,75 @@ class Devices(unittest.TestCase):
         with self.assertRaisesRegex(UsageError, f"is mounted on {mnt}"):
             native.check_device(self.loop, self.loop)
 
-    def test_kill_9_leaves_nothing_after_the_next_start(self) -> None:
-        state = self.root / "state"
-        name = f"test-{os.getpid()}"
-        child = subprocess.Popen([sys.executable, "-c", CHILD, name, str(state)], cwd=ROOT, text=True,
+    def test_what_a_loop_device_shares_is_refused(self) -> None:
+        """The kernel lets everybody open what a loop device is made of, O_EXCL or not."""
+        run("mkfs.ext4", "-q", "-E", "offset=1048576", self.loop, "32M", check=True)
+        image = str(self.root / "foreign.img")
+        for made_of in (self.loop, image):
+            other = run("losetup", "--find", "--show", "--offset", "1048576", made_of, check=True).out.strip()
+            try:
+                with self.assertRaisesRegex(UsageError, rf"{self.loop}: is in use \({other} has the same bytes"):
+                    native.check_device(self.loop, self.loop)
+            finally:
+                run("losetup", "-d", other, check=True)
+        native.check_device(self.loop, None)
+
+    def test_a_mounted_part_of_a_disk_and_its_neighbour(self) -> None:
+        folders = {"/dev/sdx": "/sys/block/sdx", "/dev/sdx1": "/sys/block/sdx/sdx1",
+                   "/dev/sdx10": "/sys/block/sdx/sdx10", "/dev/sdxa": "/sys/block/sdxa"}
+        with mock.patch.object(native, "block_folder", lambda path: folders.get(path, "")):
+            for one, other, same in (("/dev/sdx", "/dev/sdx1", True), ("/dev/sdx", "/dev/sdx", True),
+                                     ("/dev/sdx1", "/dev/sdx10", False), ("/dev/sdx", "/dev/sdxa", False),
+                                     ("/dev/sdx", "none", False), ("none", "none", False)):
+                self.assertEqual(native.overlaps(one, other), same, (one, other))
+                self.assertEqual(native.overlaps(other, one), same, (other, one))
+
+    def test_read_only(self) -> None:
+        image = self.root / "read-only.img"
+        image.write_bytes(bytes(1 << 20))
+        loop = run("losetup", "--find", "--show", "--read-only", str(image), check=True).out.strip()
+        self.addCleanup(run, "losetup", "-d", loop)
+        with self.assertRaisesRegex(UsageError, f"{loop}: is read-only"):
+            native.check_device(loop, loop)
+
+    def test_what_mkfs_has_against_a_device_that_is_too_small(self) -> None:
+        def sh(*argv: str, timeout_s: float) -> mock.Mock:
+            done = run(*argv, timeout_s=timeout_s)
+            return mock.Mock(ok=not done.code, exit=done.code, out=done.out + done.err)
+
+        for fstype, says in (("xfs", "mkfs: Filesystem must be larger than 300MB"), ("btrfs", "mkfs: .*too small")):
+            fs = Filesystem(mock.Mock(sh=sh), FsConfig(fstype, fstype), self.loop, str(self.root), native=True)
+            with self.assertRaisesRegex(NotCovered, says):
+                fs.mkfs()
+
+    def killed(self, state: Path, name: str, device: str) -> str:
+        """A run is killed -9 with a filesystem mounted. Returns its disk."""
+        child = subprocess.Popen([sys.executable, "-c", CHILD, name, str(state), device], cwd=ROOT, text=True,
                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert child.stdout and child.stdin
-        word, loop = child.stdout.readline().split()
+        word, disk = child.stdout.readline().split()
         self.assertEqual(word, "ready")
         child.send_signal(signal.SIGKILL)
         child.wait(10)
         child.stdin.close()
         child.stdout.close()
-        self.assertIn(loop, [m[2] for m in native.mounts_now()])
+        self.assertIn(disk, [m[2] for m in native.mounts_now()])
+        return disk
+
+    def test_kill_9_leaves_no_named_device_mounted(self) -> None:
+        state = self.root / "state"
+        link = self.root / "by-id"
+        link.symlink_to(self.loop)
+        self.assertEqual(self.killed(state, f"test-{os.getpid()}", str(link)), self.loop)
+        self.assertEqual(native.cleanup_stale(lambda _: None, state), 1)
+        self.assertNotIn(self.loop, [m[2] for m in native.mounts_now()])
+        self.assertEqual(list(state.iterdir()), [])
+        self.assertEqual(native.loops_of(str(self.root / "foreign.img")), [self.loop])
+
+    def test_kill_9_leaves_nothing_after_the_next_start(self) -> None:
+        state = self.root / "state"
+        name = f"test-{os.getpid()}"
+        loop = self.killed(state, name, "")
         self.assertEqual(native.cleanup_stale(lambda _: None, state), 1)
         self.assertNotIn(loop, [m[2] for m in native.mounts_now()])
         self.assertEqual(native.loops_of(str(state / f"{name}.img")), [])

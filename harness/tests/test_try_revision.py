@@ -20,7 +20,7 @@ MAKEFILE = """\
 defconfig olddefconfig:
 	@touch $(O)/.config
 bzImage:
-	@! grep -q broken source
+	@! grep -q broken source || { echo "source:1: error: it is broken"; seq 9; exit 1; }
 	@mkdir -p $(O)/arch/x86/boot
 	@cp source $(O)/arch/x86/boot/bzImage
 	@grep -q CONFIG_9P_FS=m $(O)/.config
@@ -65,6 +65,10 @@ class GitBisect(unittest.TestCase):
                            (self.root / "pinfault/run.sh", RUN)):
             path.write_text(text)
             path.chmod(0o755)
+        self.case = self.root / "pinfault/results/RUN/cases/6.1/xfs/store/held-punch"
+        self.case.mkdir(parents=True)
+        for name in ("case.json", "sequence.seq"):
+            (self.case / name).touch()
         self.git("init", "-q")
 
     def run_in_tree(self, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -84,7 +88,7 @@ class GitBisect(unittest.TestCase):
             self.git("add", "-A")
             self.git("commit", "-q", "-m", f"revision {nr}")
         self.git("bisect", "start", "HEAD", f"HEAD~{len(revisions) - 1}")
-        return self.run_in_tree("git", "bisect", "run", str(self.script), "some/RESULT", "5")
+        return self.run_in_tree("git", "bisect", "run", str(self.script), str(self.case), "5")
 
     def test_finds_it(self) -> None:
         done = self.bisect("good", "good", "broken", "dead", "good", "bad", "bad", "bad", "bad")
@@ -94,13 +98,40 @@ class GitBisect(unittest.TestCase):
     def test_what_cannot_be_tried_is_skipped(self) -> None:
         done = self.bisect("good", "broken", "dead", "bad")
         self.assertRegex(done.stdout, r"The first bad commit could be any of")
-        self.assertIn("does not build, see", done.stdout)
+        self.assertRegex(done.stdout, r"does not build, see .*/log:\nsource:1: error: it is broken\n")
 
     def test_a_wrong_command_stops_git(self) -> None:
         (self.root / "pinfault/run.sh").write_text("#!/bin/sh\nexit 255\n")
         done = self.bisect("good", "good", "bad", "bad")
         self.assertNotEqual(done.returncode, 0)
         self.assertNotIn("is the first bad commit", done.stdout)
+
+    def test_what_is_wrong_for_every_revision_is_said_before_the_first_build(self) -> None:
+        (self.tree / "source").write_text("good\n")
+        build = self.root / "pinfault-build"
+        for argv, says in ((("nothing",), "nothing: holds no recorded case"), (("RUN:6.1/xfs/store/x",), "no recorded"),
+                           ((str(self.case.parent),), "no recorded"), ((str(self.case), "0"), "TIMES is a number")):
+            done = self.run_in_tree(str(self.script), *argv)
+            self.assertEqual((done.returncode, done.stdout.count("\n")), (255, 1), done.stdout)
+            self.assertIn(says, done.stdout)
+        (self.tree / ".config").touch()
+        done = self.run_in_tree(str(self.script), str(self.case), "5")
+        self.assertEqual(done.returncode, 255)
+        self.assertIn("make mrproper", done.stdout)
+        self.assertFalse(build.exists())
+        (self.tree / ".config").unlink()
+        for name in (str(self.case), "RUN:6.1/xfs/store/held-punch",
+                     "../pinfault/results/RUN:6.1/xfs/store/held-punch"):
+            done = self.run_in_tree(str(self.script), name, "5")
+            self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_the_configuration_that_is_named_now(self) -> None:
+        (self.tree / "source").write_text("good\n")
+        for text in ("CONFIG_ONE=y\n", "CONFIG_TWO=y\n"):
+            (self.root / "config").write_text(text)
+            done = self.run_in_tree("env", "CONFIG=../config", str(self.script), str(self.case), "5")
+            self.assertEqual(done.returncode, 0, done.stdout)
+            self.assertIn(text, (self.root / "pinfault-build/.config").read_text())
 
     def test_outside_a_tree(self) -> None:
         done = subprocess.run([self.script, "R"], cwd=self.root, timeout=60, capture_output=True, text=True)
