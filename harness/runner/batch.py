@@ -15,7 +15,7 @@ import random
 import re
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import controls, damage
 from .agent import Reply, decode, encode
@@ -65,6 +65,7 @@ class BatchFailed(Exception):
         self.kind = kind
         self.text = text
         self.shapes = shapes
+        self.said: list[dict[str, Any]] = []  # of the sequences of an exploration that were judged before it
 
 
 @dataclass

@@ -2,9 +2,9 @@
 """One kernel, filesystem and channel of an exploration: batches of sequences, what came of them, findings.
 
 A batch is a fresh filesystem: chunks of sequences, then unmount, fsck, mount, and one more look at every file.
-A batch that fails a check of the whole is redone by halves, down to the sequence at fault; one that ends the
-machine or hangs is set aside, with what contains it. What fails is run again as an ordinary case, several times,
-with its history kept.
+A batch that fails a check of the whole is redone without the sequences that failed by themselves, and those by
+halves, down to the one at fault, but for what is known; one that ends the machine or hangs is set aside, with what
+contains it. What fails is run again as an ordinary case, several times, with its history kept.
 """
 
 import json
@@ -103,8 +103,8 @@ class CellRun:
         self.enumeration = explore.enumeration(kernel.hello.channels[cell.channel])
         self.path = kernel.store.folder / "explore" / cell.id / "state.json"
         self.progress = self._load()
-        self.known_logs: set[str] = set()  # shapes of messages that a sequence alone has led to
         self.unjudged = 0  # sequences on which the judge failed, since it last did not
+        self.blamed = 0  # sequences that were found to fail a check of the whole
 
     # --- state ------------------------------------------------------------------------------
 
@@ -237,19 +237,42 @@ class CellRun:
             return
 
     def _blame(self, items: list[Item], failed: BatchFailed) -> None:
-        if len(items) == 1:
-            self._candidate(items[0], {"verdict": failed.kind, "kinds": [failed.kind], "why": failed.text})
-            self.known_logs |= failed.shapes
-            self.progress.ran += 1
+        corrupt = {said["nr"] for said in failed.said if said["verdict"] == "corrupt"}
+        bad, rest = ([i for i in items if (i.nr in corrupt) == is_bad] for is_bad in (True, False))
+        if len(items) == 1 or not rest and self._all_known(items, failed):
+            self._take_failed(items, failed)
+            return
+        before = self.blamed
+        if bad and rest:
+            self.k.say(f"{self.cell.id}: {failed.kind}: {failed.text[:160]}; redoing {len(rest)} sequences without the "
+                       f"{len(bad)} that failed by themselves")
+            self._run_items(rest)
+            self._blame(bad, failed)
             return
         self.k.say(f"{self.cell.id}: {failed.kind}: {failed.text[:160]}; redoing {len(items)} sequences by halves")
-        before = len(self.progress.pending)
         half = len(items) // 2
         self._run_items(items[:half])
         self._run_items(items[half:])
-        if len(self.progress.pending) == before:
+        if self.blamed == before:
             self.k.store.add_note(failed.kind, f"{failed.text} (not seen again when the batch was redone by halves)",
                                   [f"{self.cell.id}/explore-{items[0].nr}..{items[-1].nr}"])
+
+    def _all_known(self, items: list[Item], failed: BatchFailed) -> bool:
+        """Is each under a finding of this check? (A message of the kernel that is new is always looked for.)"""
+        of_family = family([failed.kind])
+        return not failed.shapes and all(any(f.covers(self.enumeration.steps(i.word), of_family)
+                                             for f in self.progress.findings) for i in items)
+
+    def _take_failed(self, items: list[Item], failed: BatchFailed) -> None:
+        """They failed the check, and came out as the judge said before it."""
+        numbers = {i.nr for i in items}
+        said = [s for s in failed.said if s["nr"] in numbers]
+        for item in items:
+            self._candidate(item, {"verdict": failed.kind, "kinds": [failed.kind], "why": failed.text})
+        self.progress.resolutions.update(s["resolution"] for s in said if s["resolution"])
+        self.progress.known_logs = sorted(failed.shapes.union(self.progress.known_logs))
+        self.blamed += len(items)
+        self._take_results(items, said)
 
     def _culprit(self, items: list[Item], end: Machine) -> Item | None:
         """Which of them it was. None when it cannot be told from here."""
@@ -334,6 +357,9 @@ class CellRun:
             self.fs_run._umount(fs)  # noqa: SLF001
             self._check_log()
             self._check_pins(pins)
+        except BatchFailed as failed:
+            failed.said = out.said
+            raise
         except AgentDied as err:
             self.k.down(str(err))
             raise Machine("crashed", classify_console(err.console) or err.reason, mark=self.k.agent.mark) from None
@@ -404,7 +430,7 @@ class CellRun:
         graded = self.k.klog.grade([text for _, _, text in self.k.agent.kmsg()])
         # An oops says where it was in its trace only, and a filesystem that has given up is good for nothing: such are
         # never known.
-        new = [f for f in graded if f.kind.startswith(("kernel-fault", "aborted")) or f.shape not in self.known_logs]
+        new = [f for f in graded if f.kind.startswith(("kernel-fault", "aborted")) or f.shape not in self.progress.known_logs]
         if new:
             raise BatchFailed(kind_of(new), " | ".join(f.text for f in new[:4]), frozenset(f.shape for f in new))
 
@@ -475,7 +501,10 @@ class CellRun:
             self.progress.pending.append(candidate)
 
     def _known(self, candidate: Candidate) -> Finding | None:
-        return next((f for f in self.progress.findings if f.covers(candidate.steps, candidate.family)), None)
+        """The finding that it falls under. Another message of the kernel's is another finding."""
+        of_log = candidate.family in ("kernel-log", "aborted")
+        return next((f for f in self.progress.findings if f.covers(candidate.steps, candidate.family)
+                     and not (of_log and set(candidate.kinds) - set(f.kinds))), None)
 
     def _confirm_pending(self) -> None:
         """Each that is not under a finding, nor under one that this here makes."""

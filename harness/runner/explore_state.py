@@ -72,6 +72,7 @@ class Progress:
     findings: list[Finding] = field(default_factory=list)
     unconfirmed: list[Finding] = field(default_factory=list)
     set_aside: list[str] = field(default_factory=list)
+    known_logs: list[str] = field(default_factory=list)  # shapes of messages that a sequence alone has led to
 
     def dump(self) -> dict[str, Any]:
         """For JSON. (asdict would make a counter of pairs of a counter.)"""

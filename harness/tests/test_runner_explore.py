@@ -4,6 +4,7 @@
 import itertools
 import json
 import unittest
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
@@ -12,6 +13,7 @@ from .fake_machine import FakeMachine
 from .test_runner_enumeration import FAULTS
 from .test_runner_execute import Bench
 from harness.runner import cli, explore_cell, explore_report, judge
+from harness.runner.agent import decode
 from harness.runner.alphabet import parse
 from harness.runner.errors import EXIT_USAGE, EnvironmentFailed, UsageError
 from harness.runner.expect import Expectations, parse_rule
@@ -265,18 +267,48 @@ class Explored(Bench):
             self.assertIn("NULL pointer", f["why"])
 
     def test_a_batch_that_fails_its_check_is_redone_by_halves(self) -> None:
-        numbers: dict[int, str] = {}
-        original = self.machine.do_explore
-
-        def noting(words: object, keys: dict[str, str]) -> list[str]:
-            numbers.update({int(r.split(" ")[1]): r for r in self.machine.following if r.startswith("seq ")})
-            return original(words, keys)
-        self.machine.do_explore = noting  # type: ignore[method-assign]
-        self.machine.fsck_bad = lambda disk: any("evict" in numbers.get(n, "") and "hold" in numbers.get(n, "")
-                                                 for n in disk)
+        self.fails_its_check(lambda text: "evict" in text and "hold" in text)
         cell = self.explore(2)
         found = [f for f in [*cell["findings"], *cell["unconfirmed"]] if f["family"] == "metadata"]
         self.assertEqual(sorted([v for v, _ in f["steps"]] for f in found), [["evict", "hold"], ["hold", "evict"]])
+
+    def fails_its_check(self, when: Callable[[str], bool]) -> None:
+        """fsck complains where a sequence of which that holds is on the disk."""
+        numbers: dict[int, str] = {}
+        explore, case = self.machine.do_explore, self.machine.do_case
+
+        def note_explored(words: object, keys: dict[str, str]) -> list[str]:
+            numbers.update({int(r.split(" ")[1]): decode(r) for r in self.machine.following if r.startswith("seq ")})
+            return explore(words, keys)
+
+        def note_case(words: object, keys: dict[str, str]) -> list[str]:
+            numbers[int(keys["nr"])] = keys["seq"]
+            return case(words, keys)
+        self.machine.do_explore, self.machine.do_case = note_explored, note_case  # type: ignore[method-assign]
+        self.machine.fsck_bad = lambda disk: any(when(numbers.get(n, "")) for n in disk)
+
+    def test_a_check_that_fails_is_laid_to_those_that_failed_by_themselves(self) -> None:
+        """The others run once more, together; what is known is not looked for again, and what failed otherwise is told."""
+        def bad(text: str) -> bool:
+            return "write A" in text.partition("evict A")[0] and "evict A" in text
+        self.breaks(bad)
+        self.fails_its_check(bad)
+        cell = self.explore()
+        found = [*cell["findings"], *cell["unconfirmed"]]
+        self.assertEqual(sorted((f["family"], [v for v, _ in f["steps"]]) for f in found),
+                         [("data", ["write", "evict"]), ("metadata", ["write", "evict"])])
+        times = Counter(self.machine.explored)
+        longest = max(len(text.splitlines()) for text in times)  # shorter ones are what those are cut down to as well
+        self.assertEqual({n for text, n in times.items() if len(text.splitlines()) == longest and not bad(text)}, {2})
+        self.assertEqual(cell["ran"], 73)
+
+    def test_a_check_that_fails_for_another_beside_those(self) -> None:
+        self.breaks(lambda text: "evict A" in text)
+        self.fails_its_check(lambda text: "punch A" in text)
+        cell = self.explore(2)
+        found = {(f["family"], v) for f in [*cell["findings"], *cell["unconfirmed"]] for v, _ in f["steps"]}
+        self.assertEqual({f for f, v in found if v == "evict"}, {"data"})
+        self.assertEqual({f for f, v in found if v == "punch"}, {"metadata"})
 
     def test_a_complaint_of_the_kernel_is_looked_for_once(self) -> None:
         """The same about another inode is the same; another is looked for too."""
@@ -293,6 +325,31 @@ class Explored(Bench):
             cell = self.explore(2)
         found = [f for f in [*cell["findings"], *cell["unconfirmed"]] if f["kinds"][0] in ("checksum", "kernel-log")]
         self.assertEqual(sorted(f["kinds"][0] for f in found), ["checksum", "kernel-log"])
+
+    def test_another_warning_is_another_finding(self) -> None:
+        """Also where the sequence has the steps of one that warns, and failed by itself."""
+        def complain(text: str) -> None:
+            if "evict A" in text:
+                self.machine.kmsg.append("WARNING: CPU: 0 PID: 7 at fs/dax.c:387 dax_one+0x1/0x2")
+            if "punch A" in text.partition("evict A")[2]:
+                self.machine.kmsg.append("WARNING: CPU: 0 PID: 7 at fs/dax.c:400 dax_two+0x1/0x2")
+        self.breaks(lambda text: "evict A" in text)
+        case = self.machine.do_case
+
+        def explored(text: str) -> str:
+            complain(text)
+            return "corrupt" if "evict A" in text else "coherent"
+
+        def with_message(words: object, keys: dict[str, str]) -> list[str]:
+            complain(keys["seq"])
+            return case(words, keys)
+        self.machine.on_explore, self.machine.do_case = explored, with_message  # type: ignore[method-assign]
+        cell = self.explore()
+        told = {kind: [v for v, _ in f["steps"]] for f in reversed(cell["findings"]) for kind in f["kinds"]
+                if f["family"] == "kernel-log" and kind.startswith("kernel-warning")}
+        self.assertEqual(set(told), {"kernel-warning:dax_one", "kernel-warning:dax_two"})
+        self.assertIn("punch", told["kernel-warning:dax_two"])
+        self.assertNotIn("punch", told["kernel-warning:dax_one"])
 
     def test_an_oops_is_always_looked_for(self) -> None:
         """The line that is graded is the same wherever it was."""
