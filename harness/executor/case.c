@@ -18,7 +18,7 @@
 #include "../core/token.h"
 #include "case.h"
 
-#define WORKERS 8     /* steps asleep at once, and one that runs */
+#define WORKERS PF_WRITES_MAX /* steps asleep at once, and one that runs */
 #define LATE_OPS_MAX 1500u
 
 static const char *const hold_names[] = { "none", "trivial", "inflight" };
@@ -137,6 +137,7 @@ int case_prepare(struct case_run *c)
 			return -ENOMEM;
 		if (s->fault && (s->fault->flags & PF_FAULT_GUEST_ONLY) && !c->params->guest)
 			case_end(c, CASE_SKIP, "%s runs in guests only", s->fault->name);
+		c->channel.holds = c->channel.holds || s->verb == PF_VERB_HOLD;
 		if (s->verb == PF_VERB_HOLD && c->channel.ops->hold_kind == PF_HOLD_NONE)
 			case_end(c, CASE_SKIP, "%s cannot hold a write", c->params->channel);
 		if (s->verb == PF_VERB_HOLD_READ)
