@@ -35,6 +35,11 @@ static bool looks(const struct pf_step *s)
 	return s->verb == PF_VERB_READ || s->verb == PF_VERB_LOOK || s->verb == PF_VERB_HOLD_READ;
 }
 
+static bool begins_hold(const struct pf_step *s)
+{
+	return s->verb == PF_VERB_HOLD || s->verb == PF_VERB_HOLD_READ;
+}
+
 static bool is_power(const struct pf_step *s)
 {
 	return s->fault && (s->fault->flags & PF_FAULT_POWER);
@@ -65,7 +70,7 @@ static int step_doer(const struct job *job)
 	const _Atomic int *io_tid = NULL;
 	int tid = 0;
 
-	if (s->verb == PF_VERB_HOLD || s->verb == PF_VERB_HOLD_READ || s->verb == PF_VERB_LAND)
+	if (begins_hold(s) || s->verb == PF_VERB_LAND)
 		io_tid = j->c->held[s->hold].io.tid;
 	if (io_tid)
 		tid = atomic_load(io_tid);
@@ -256,15 +261,21 @@ static void wait_step(struct case_run *c, struct step_job *j)
 	}
 }
 
+static void wait_running(struct case_run *c, bool holds)
+{
+	for (int i = 0; i < c->seq.nr_steps && c->end != CASE_HUNG; i++)
+		if (c->jobs[i].running && begins_hold(c->jobs[i].step) == holds)
+			wait_step(c, &c->jobs[i]);
+}
+
 /* What slept should wake now that nothing is held and nothing frozen; the next step is not to run
- * beside it. */
+ * beside it. Those that are held after all come first: the others may sleep on for them. */
 void case_wait_sleepers(struct case_run *c)
 {
 	if (held_or_frozen(c))
 		return;
-	for (int i = 0; i < c->seq.nr_steps && c->end != CASE_HUNG; i++)
-		if (c->jobs[i].running)
-			wait_step(c, &c->jobs[i]);
+	wait_running(c, true);
+	wait_running(c, false);
 }
 
 void case_run_step(struct case_run *c, struct step_job *j)

@@ -111,6 +111,15 @@ class Sleepers(unittest.TestCase):
         for channel in HOLDING:
             self.check_together(channel, ["write A 0 8K", "hold w1 A 16K 8K", "hold w2 A 32K 8K", "write A 48K 8K"])
 
+    def test_what_sleeps_on_for_a_hold(self) -> None:
+        """A write that slept for the thaw, and then finds the file locked by a held one, is blocked until that lands."""
+        text = "file A 64K written\npin A\nfreeze A\nwrite A 0 4K\nhold w1 A 32K 8K\nthaw A\nland w1\n"
+        for _ in range(TRIES):  # the held one is first in every fifth
+            history = self.history("pwrite", text)
+            written = {line[1] for line in history if line[0] == "inv" and line[3] == "write"}
+            back = {line[1] for line in history if line[0] == "ret" and line[3] == "ok"}
+            self.assertEqual((len(written), written - back), (2, set()))
+
     def refrozen(self, channel: str) -> str:
         """What is said of a sequence with its filesystem frozen again, if there is time, while its holds go on."""
         with self.start(channel, "file A 4M hole\npin A\nfreeze A\nhold w1 A 0 4M\npwrite A 0 4K\nthaw A\n") as done:
