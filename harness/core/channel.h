@@ -14,8 +14,11 @@
  *	PF_CHANNEL(store_ops);
  *
  * Channels never judge and never touch the history; they return what the kernel said.
- * All calls come from one process, one at a time per channel, except that write and land may run in
- * a thread other than the one that called open. Memory is allocated in open and pin, not in write.
+ * All calls come from one process, and write, hold and land from other threads than open. One call
+ * at a time, but that a write or a hold may sleep, in the page fault of a frozen filesystem: others
+ * are called meanwhile, also of the same kind. So what one of them uses is its own until it comes
+ * back, and what the first makes is made under a lock. A fault may sleep with the mmap lock of this
+ * process held: memory is allocated in open and pin, or else before the first write goes anywhere.
  *
  * Errors: 0 (or a byte count) on success, -errno captured at the failing call. Where errno says too
  * little (a work completion status, SIGBUS), pf_io.detail says the rest in a word or two.
@@ -59,6 +62,7 @@ struct pf_io {
 
 #define PF_IO_MAX_BYTES (4u << 20)
 #define PF_HOLDS_MAX 4 /* holds in flight at once per channel */
+#define PF_WRITES_MAX 8 /* and plain writes that have not come back */
 
 struct pf_channel_ops;
 
@@ -68,6 +72,7 @@ struct pf_channel {
 	const char *variant;	/* one of ops->variants, "" for the plain form */
 	const char *scratch_dir; /* a directory outside the filesystem under test (guest: tmpfs) */
 	unsigned int deadline_ms; /* for every wait inside the channel */
+	bool holds; /* a hold may come after writes that sleep: what it maps is made in open */
 	void *priv;
 	char detail[96]; /* more about an error of open or pin */
 };

@@ -18,7 +18,7 @@
 #include "../core/token.h"
 #include "case.h"
 
-#define WORKERS 8     /* steps asleep at once, and one that runs */
+#define WORKERS PF_WRITES_MAX /* steps asleep at once, and one that runs */
 #define LATE_OPS_MAX 1500u
 
 static const char *const hold_names[] = { "none", "trivial", "inflight" };
@@ -33,6 +33,11 @@ static bool writes(const struct pf_step *s)
 static bool looks(const struct pf_step *s)
 {
 	return s->verb == PF_VERB_READ || s->verb == PF_VERB_LOOK || s->verb == PF_VERB_HOLD_READ;
+}
+
+static bool begins_hold(const struct pf_step *s)
+{
+	return s->verb == PF_VERB_HOLD || s->verb == PF_VERB_HOLD_READ;
 }
 
 static bool is_power(const struct pf_step *s)
@@ -65,7 +70,7 @@ static int step_doer(const struct job *job)
 	const _Atomic int *io_tid = NULL;
 	int tid = 0;
 
-	if (s->verb == PF_VERB_HOLD || s->verb == PF_VERB_HOLD_READ || s->verb == PF_VERB_LAND)
+	if (begins_hold(s) || s->verb == PF_VERB_LAND)
 		io_tid = j->c->held[s->hold].io.tid;
 	if (io_tid)
 		tid = atomic_load(io_tid);
@@ -137,6 +142,7 @@ int case_prepare(struct case_run *c)
 			return -ENOMEM;
 		if (s->fault && (s->fault->flags & PF_FAULT_GUEST_ONLY) && !c->params->guest)
 			case_end(c, CASE_SKIP, "%s runs in guests only", s->fault->name);
+		c->channel.holds = c->channel.holds || s->verb == PF_VERB_HOLD;
 		if (s->verb == PF_VERB_HOLD && c->channel.ops->hold_kind == PF_HOLD_NONE)
 			case_end(c, CASE_SKIP, "%s cannot hold a write", c->params->channel);
 		if (s->verb == PF_VERB_HOLD_READ)
@@ -255,15 +261,21 @@ static void wait_step(struct case_run *c, struct step_job *j)
 	}
 }
 
+static void wait_running(struct case_run *c, bool holds)
+{
+	for (int i = 0; i < c->seq.nr_steps && c->end != CASE_HUNG; i++)
+		if (c->jobs[i].running && begins_hold(c->jobs[i].step) == holds)
+			wait_step(c, &c->jobs[i]);
+}
+
 /* What slept should wake now that nothing is held and nothing frozen; the next step is not to run
- * beside it. */
+ * beside it. Those that are held after all come first: the others may sleep on for them. */
 void case_wait_sleepers(struct case_run *c)
 {
 	if (held_or_frozen(c))
 		return;
-	for (int i = 0; i < c->seq.nr_steps && c->end != CASE_HUNG; i++)
-		if (c->jobs[i].running)
-			wait_step(c, &c->jobs[i]);
+	wait_running(c, true);
+	wait_running(c, false);
 }
 
 void case_run_step(struct case_run *c, struct step_job *j)

@@ -12,33 +12,34 @@
  * Source: read(2), memfd_create(2); xfstests generic/647 for the same file on both sides.
  */
 #include <errno.h>
-#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "../../harness/core/channel.h"
 #include "channel_probe.h"
+#include "write_slot.h"
 
-/* ch->priv is the memfd, plus one so that NULL means none. */
-static int copyout_fd(const struct pf_channel *ch)
-{
-	return (int)(intptr_t)ch->priv - 1;
-}
+struct copyout {
+	int memfd; /* PF_IO_MAX_BYTES for each write under way */
+	atomic_uint writes;
+};
 
 static int copyout_open(struct pf_channel *ch)
 {
-	int fd = memfd_create("pinfault-copyout", MFD_CLOEXEC);
+	struct copyout *c = calloc(1, sizeof(*c));
 
-	if (fd < 0)
-		return -errno;
-	ch->priv = (void *)(intptr_t)(fd + 1);
-	return 0;
+	if (!c)
+		return -ENOMEM;
+	ch->priv = c;
+	c->memfd = memfd_create("pinfault-copyout", MFD_CLOEXEC);
+	return c->memfd < 0 ? -errno : 0;
 }
 
-static long copyout_write(struct pf_channel *ch, struct pf_io *io)
+static long copyout_through(int memfd, off_t at, struct pf_io *io)
 {
-	ssize_t n = pwrite(copyout_fd(ch), io->data, io->len_bytes, 0);
+	ssize_t n = pwrite(memfd, io->data, io->len_bytes, at);
 	int rc;
 
 	if (n != (ssize_t)io->len_bytes) {
@@ -46,15 +47,33 @@ static long copyout_write(struct pf_channel *ch, struct pf_io *io)
 		snprintf(io->detail, sizeof(io->detail), "filling the memfd");
 		return rc;
 	}
-	n = pread(copyout_fd(ch), io->file->map + io->off_bytes, io->len_bytes, 0);
+	n = pread(memfd, io->file->map + io->off_bytes, io->len_bytes, at);
 	return n < 0 ? -errno : n;
+}
+
+static long copyout_write(struct pf_channel *ch, struct pf_io *io)
+{
+	struct copyout *c = ch->priv;
+	int nr = write_slot_take(&c->writes);
+	long n;
+
+	if (nr < 0)
+		return nr;
+	n = copyout_through(c->memfd, (off_t)nr * PF_IO_MAX_BYTES, io);
+	write_slot_give(&c->writes, nr);
+	return n;
 }
 
 static void copyout_close(struct pf_channel *ch)
 {
-	if (ch->priv)
-		close(copyout_fd(ch));
+	struct copyout *c = ch->priv;
+
 	ch->priv = NULL;
+	if (!c)
+		return;
+	if (c->memfd >= 0)
+		close(c->memfd);
+	free(c);
 }
 
 static int copyout_probe(const char *variant, char *why, size_t why_bytes);

@@ -130,26 +130,23 @@ int held_reader_init(struct held_reader *r, long (*run)(struct held_io *h),
 {
 	int rc = 0;
 
-	for (unsigned int i = 0; i < HELD_SLOTS; i++)
-		r->io[i].done_fd = -1;
-	for (unsigned int i = 0; i < HELD_SLOTS && !rc; i++) {
+	pthread_mutex_init(&r->lock, NULL);
+	for (unsigned int i = 0; i < HELD_SLOTS; i++) {
 		r->io[i].run = run;
 		r->io[i].settled = settled;
 		r->io[i].arg = r;
 		r->io[i].nr = i;
-		rc = held_io_init(&r->io[i]);
+		r->io[i].done_fd = -1;
 	}
+	for (unsigned int i = 0; i < PF_HOLDS_MAX && !rc; i++)
+		rc = held_io_init(&r->io[i]);
 	return rc;
 }
 
-/* The source is brought up by the first I/O: most cases never get to one. */
-static int reader_ready(struct held_reader *r, struct pf_channel *ch, struct pf_io *io)
+static int bring_up(struct held_reader *r, struct pf_channel *ch, struct pf_io *io)
 {
-	int rc;
+	int rc = held_io_threads(r->io, PF_HOLDS_MAX);
 
-	if (r->src)
-		return 0;
-	rc = held_io_threads(r->io, PF_HOLDS_MAX);
 	if (!rc)
 		rc = held_source_start(&r->src, ch->deadline_ms, io->detail, sizeof(io->detail));
 	if (rc)
@@ -160,6 +157,17 @@ static int reader_ready(struct held_reader *r, struct pf_channel *ch, struct pf_
 		held_source_stop(r->src);
 		r->src = NULL;
 	}
+	return rc;
+}
+
+/* The source is brought up by the first I/O: most cases never get to one. */
+static int reader_ready(struct held_reader *r, struct pf_channel *ch, struct pf_io *io)
+{
+	int rc;
+
+	pthread_mutex_lock(&r->lock);
+	rc = r->src ? 0 : bring_up(r, ch, io);
+	pthread_mutex_unlock(&r->lock);
 	return rc;
 }
 
@@ -180,13 +188,17 @@ long held_reader_write(struct held_reader *r, struct pf_channel *ch, struct pf_i
 {
 	struct held_io *h;
 	long n;
-	int rc = reader_ready(r, ch, io);
+	int rc = reader_ready(r, ch, io), nr;
 
 	if (rc)
 		return rc;
-	h = reader_aim(r, io, HELD_SLOT_PLAIN, false);
+	nr = write_slot_take(&r->writes);
+	if (nr < 0)
+		return nr;
+	h = reader_aim(r, io, PF_HOLDS_MAX + (unsigned int)nr, false);
 	n = h->run(h);
-	held_source_retire(r->src, HELD_SLOT_PLAIN);
+	held_source_retire(r->src, h->nr);
+	write_slot_give(&r->writes, nr);
 	return n;
 }
 
@@ -294,7 +306,7 @@ void held_reader_land_all(struct held_reader *r, struct pf_channel *ch)
 
 bool held_reader_close(struct held_reader *r, struct pf_channel *ch)
 {
-	bool all_back = true;
+	bool all_back = !atomic_load(&r->writes);
 
 	held_reader_land_all(r, ch);
 	if (r->src && held_source_abort(r->src, ch->deadline_ms))
@@ -307,7 +319,7 @@ bool held_reader_close(struct held_reader *r, struct pf_channel *ch)
 		}
 	if (!all_back)
 		return false;
-	for (unsigned int i = 0; i < HELD_SLOTS; i++)
+	for (unsigned int i = 0; i < PF_HOLDS_MAX; i++)
 		held_io_exit(&r->io[i]);
 	held_source_stop(r->src);
 	return true;

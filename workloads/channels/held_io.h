@@ -17,6 +17,7 @@
 
 #include "../../harness/core/channel.h"
 #include "held_source.h"
+#include "write_slot.h"
 
 /* Owned by the channel, in memory that outlives the thread (see held_io_lost). */
 struct held_io {
@@ -70,8 +71,10 @@ bool held_io_asleep_in(int tid, const char *prefix);
  * dio-read and uring-read. Allocated in open; nothing expensive happens before the first I/O.
  */
 struct held_reader {
+	pthread_mutex_t lock;	 /* while the first I/O makes what all use */
 	struct held_source *src; /* NULL until the first I/O */
-	struct held_io io[HELD_SLOTS];
+	struct held_io io[HELD_SLOTS]; /* those of plain writes run in the caller's thread */
+	atomic_uint writes; /* plain ones under way */
 	struct pf_io *out[PF_HOLDS_MAX]; /* what each hold is for; NULL: nobody waits for it */
 	/* Called once, after the source is there: what else the channel needs. NULL: nothing. */
 	int (*ready)(struct held_reader *r, struct pf_channel *ch);

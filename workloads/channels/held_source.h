@@ -34,8 +34,7 @@
 
 #include "../../harness/core/channel.h"
 
-#define HELD_SLOTS (PF_HOLDS_MAX + 1u) /* one for each hold, the last for a plain write */
-#define HELD_SLOT_PLAIN PF_HOLDS_MAX
+#define HELD_SLOTS (PF_HOLDS_MAX + PF_WRITES_MAX) /* one for each hold, then plain writes */
 
 struct held_source;
 

@@ -23,13 +23,14 @@
 struct held_uffd {
 	struct held_io io[PF_HOLDS_MAX];
 	struct pf_io *out[PF_HOLDS_MAX]; /* NULL: nobody waits for it */
-	int uffd;			 /* -1 until the first hold */
+	int uffd;			 /* -1: there is none (yet) */
 	pthread_mutex_t lock;		 /* from a fault's message to faulted_fd of its slot */
 	int faulted_fd[PF_HOLDS_MAX];	 /* eventfds: the slot's copy has faulted */
 	uint8_t *area;			 /* PF_HOLDS_MAX slots of SLOT_BYTES, registered */
 	bool head;			 /* a copy is held in its middle */
 	size_t head_bytes[PF_HOLDS_MAX]; /* there before the first missing page */
-	_Alignas(8) uint8_t page[PAGE_BYTES]; /* a page that the data begins or ends in */
+	/* Of each slot, a page that the data begins or ends in. */
+	_Alignas(8) uint8_t page[PF_HOLDS_MAX][PAGE_BYTES];
 };
 
 static uint8_t *slot_addr(const struct held_uffd *p, unsigned int nr)
@@ -148,9 +149,9 @@ static int deliver_head(struct held_uffd *p, unsigned int nr, const void *data, 
 	p->head_bytes[nr] = head;
 	if (!head)
 		return 0;
-	memset(p->page, 0, sizeof(p->page));
-	memcpy(p->page + PAGE_BYTES - head, data, head);
-	return uffd_copy(p->uffd, slot_addr(p, nr), p->page, PAGE_BYTES);
+	memset(p->page[nr], 0, PAGE_BYTES);
+	memcpy(p->page[nr] + PAGE_BYTES - head, data, head);
+	return uffd_copy(p->uffd, slot_addr(p, nr), p->page[nr], PAGE_BYTES);
 }
 
 /* The rest: page by page from the slot's second page, or from its first if there is no head. */
@@ -163,11 +164,19 @@ static int deliver(struct held_uffd *p, unsigned int nr, const void *data, size_
 
 	/* The tail first: the copy then finds everything in place when the head wakes it. */
 	if (head + whole < len_bytes) {
-		memset(p->page, 0, sizeof(p->page));
-		memcpy(p->page, from + whole, len_bytes - head - whole);
-		rc = uffd_copy(p->uffd, to + whole, p->page, PAGE_BYTES);
+		memset(p->page[nr], 0, PAGE_BYTES);
+		memcpy(p->page[nr], from + whole, len_bytes - head - whole);
+		rc = uffd_copy(p->uffd, to + whole, p->page[nr], PAGE_BYTES);
 	}
 	return rc || !whole ? rc : uffd_copy(p->uffd, to, from, whole);
+}
+
+int held_uffd_prepare(struct pf_channel *ch, char *why, size_t why_bytes)
+{
+	struct held_uffd *p = ch->priv;
+	int rc = make_area(p, why, why_bytes);
+
+	return rc ? rc : held_io_threads(p->io, PF_HOLDS_MAX);
 }
 
 int held_uffd_open(struct pf_channel *ch, long (*run)(struct held_io *h), bool head)
@@ -191,6 +200,9 @@ int held_uffd_open(struct pf_channel *ch, long (*run)(struct held_io *h), bool h
 		if (!rc && p->faulted_fd[i] < 0)
 			rc = -errno;
 	}
+	/* Without it there are still plain writes; a hold tries again, and says what it lacks. */
+	if (!rc && ch->holds)
+		held_uffd_prepare(ch, NULL, 0);
 	return rc;
 }
 
@@ -277,20 +289,14 @@ bool held_uffd_out(const struct pf_channel *ch, const struct pf_file *f)
 	return false;
 }
 
-int held_uffd_prepare(struct pf_channel *ch, char *why, size_t why_bytes)
-{
-	return make_area(ch->priv, why, why_bytes);
-}
-
 int held_uffd_hold(struct pf_channel *ch, struct pf_io *io)
 {
 	struct held_uffd *p = ch->priv;
 	struct held_io *h;
 	unsigned int nr;
 	long n;
-	int rc = make_area(p, io->detail, sizeof(io->detail));
+	int rc = held_uffd_prepare(ch, io->detail, sizeof(io->detail));
 
-	rc = rc ? rc : held_io_threads(p->io, PF_HOLDS_MAX);
 	if (rc)
 		return rc;
 	for (nr = 0; nr < PF_HOLDS_MAX && p->io[nr].running; nr++)
@@ -298,12 +304,14 @@ int held_uffd_hold(struct pf_channel *ch, struct pf_io *io)
 	if (nr == PF_HOLDS_MAX)
 		return -EBUSY;
 	h = &p->io[nr];
+	h->running = true;
 	rc = io->into ? 0 : deliver_head(p, nr, io->data, io->len_bytes);
 	h->arg = io->file;
 	h->dst = io->file->map + io->off_bytes;
 	h->pos_bytes = io->off_bytes;
 	h->data = slot_addr(p, nr) + (p->head_bytes[nr] ? PAGE_BYTES - p->head_bytes[nr] : 0);
 	h->len_bytes = io->len_bytes;
+	h->running = !rc;
 	if (rc)
 		return rc;
 	forget_faults(p, nr);

@@ -25,7 +25,10 @@ struct held_uffd;
  * (at most half of it, and of a page), so that the copy is held in its middle and not before it.
  */
 int held_uffd_open(struct pf_channel *ch, long (*run)(struct held_io *h), bool head);
-/* What the first hold would do first. 0, or -errno with @why: no userfaultfd here. */
+/*
+ * Make what all holds use, unless it is there: open did so if ch->holds, as a write that sleeps
+ * later on may have the mmap lock. 0, or -errno with @why: no userfaultfd here.
+ */
 int held_uffd_prepare(struct pf_channel *ch, char *why, size_t why_bytes);
 /* Is an I/O to @f held? */
 bool held_uffd_out(const struct pf_channel *ch, const struct pf_file *f);

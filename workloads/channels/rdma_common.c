@@ -102,6 +102,7 @@ int pf_rdma_open(struct pf_channel *ch)
 	if (!r)
 		return -ENOMEM;
 	ch->priv = r;
+	pthread_mutex_init(&r->lock, NULL);
 	r->variant = pf_rdma_variant(ch->variant);
 	if (!r->variant)
 		return open_failed(ch, "no such variant", -EINVAL);
@@ -180,7 +181,9 @@ int pf_rdma_pin(struct pf_channel *ch, struct pf_file *f, int access_extra)
 		snprintf(ch->detail, sizeof(ch->detail), "ibv_reg_mr");
 		return rc;
 	}
+	pthread_mutex_lock(&r->lock);
 	rc = data_reserve(r, f->map_bytes < PF_IO_MAX_BYTES ? f->map_bytes : PF_IO_MAX_BYTES);
+	pthread_mutex_unlock(&r->lock);
 	if (rc) {
 		snprintf(ch->detail, sizeof(ch->detail), "anonymous data buffer");
 		ibv_dereg_mr(mr);

@@ -10,6 +10,7 @@
 #define PF_RDMA_INT_H
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,6 +35,9 @@ struct rdma_variant {
 
 struct rdma {
 	const struct rdma_variant *variant;
+	/* Of the queues and the anonymous side: held until a transfer has come back. A queue pair
+	 * does one after the other anyway. */
+	pthread_mutex_t lock;
 	struct ibv_context *ctx;
 	uint8_t port;
 	struct ibv_port_attr port_attr;

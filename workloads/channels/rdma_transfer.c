@@ -274,24 +274,29 @@ static int transfer(struct rdma *r, const struct target *t, struct pf_io *io, ui
  */
 static long finish(struct pf_channel *ch, struct pf_io *io, int rc)
 {
-	if (!rc)
-		return (long)io->len_bytes;
-	if (rc != -EAGAIN)
-		pf_rdma_connect(ch->priv, pf_rdma_deadline_ms(ch));
-	return rc;
+	struct rdma *r = ch->priv;
+
+	if (rc && rc != -EAGAIN)
+		pf_rdma_connect(r, pf_rdma_deadline_ms(ch));
+	pthread_mutex_unlock(&r->lock);
+	return rc ? rc : (long)io->len_bytes;
 }
 
-/* Find @io's target and have a connection. */
+/* Find @io's target and have a connection, for this transfer alone until finish(), if that is 0. */
 static int begin(struct pf_channel *ch, struct pf_io *io, struct target *t)
 {
 	struct rdma *r = ch->priv;
-	int rc = target_of(r, io, t);
+	int rc;
 
-	if (rc || r->connected)
-		return rc;
-	rc = pf_rdma_connect(r, pf_rdma_deadline_ms(ch));
+	pthread_mutex_lock(&r->lock);
+	rc = target_of(r, io, t);
+	if (!rc && !r->connected) {
+		rc = pf_rdma_connect(r, pf_rdma_deadline_ms(ch));
+		if (rc)
+			snprintf(io->detail, sizeof(io->detail), "reconnecting the queue pairs");
+	}
 	if (rc)
-		snprintf(io->detail, sizeof(io->detail), "reconnecting the queue pairs");
+		pthread_mutex_unlock(&r->lock);
 	return rc;
 }
 

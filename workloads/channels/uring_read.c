@@ -9,8 +9,8 @@
  *
  * Can show: what dio-read can, with the dirtying done by a stranger.
  *
- * A ring belongs to one I/O at a time and stays for the next; what was submitted by a thread that
- * ends is cancelled, so each I/O is waited for by the thread that submitted it.
+ * A ring belongs to one I/O until it is back, and stays for the next; what was submitted by a
+ * thread that ends is cancelled, so each I/O is waited for by the thread that submitted it.
  *
  * Source: io_uring_enter(2); xfstests generic/678.
  */
