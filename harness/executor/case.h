@@ -90,7 +90,10 @@ struct case_run {
 int case_prepare(struct case_run *c);
 /* Run a step, and wait for it, or until it sleeps for a good reason. */
 void case_run_step(struct case_run *c, struct step_job *j);
-/* Thaw what is frozen and land what is held. Then, with nothing asleep any more: look with the pins there, and unpin. */
+/*
+ * Thaw what is frozen and land what is held. Then, with nothing asleep any more: look with the pins
+ * there, and unpin.
+ */
 void case_land(struct case_run *c);
 void case_unpin(struct case_run *c);
 /* Wait for the steps that slept; only useful when nothing is held. */

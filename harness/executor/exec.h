@@ -122,7 +122,7 @@ struct job {
 	uint32_t op;
 	long result;
 	char detail[160];
-	/* The thread that does the work, where the job's own only waits for it. NULL: its own does. */
+	/* The thread that does the work, where the job's own only waits for it. NULL: its own. */
 	int (*doer)(const struct job *job);
 	/* owned by worker.c */
 	bool done, blocked_seen;

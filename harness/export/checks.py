@@ -72,7 +72,7 @@ def _alone(recorded: Recorded, look: Look, shown: Iterable[int] = ()) -> list[li
             if words[0] == "see":
                 off, cells = int(words[5]), int(words[6]) // CELL
                 seen = {at: look.cells[at] for at in shown if at in look.cells}
-                each = groupby(range(off, off + cells * CELL, CELL), lambda at, s=seen: s.get(at, nobody))
+                each = groupby(seen.get(at, nobody) for at in range(off, off + cells * CELL, CELL))
                 words = [*words[:7], *(f"{value}*{len(list(run))}" for value, run in each)]
         out.append(words)
     return [*out, ["end", "9" * 18]]
