@@ -79,11 +79,13 @@ class Filesystem:
         """"" or why not. EBUSY is retried for a while: pins of a dying process go asynchronously."""
         if not self.mounted:
             return ""
+        # A case that hung may have left it frozen. Then umount does not end, or (seen on 6.18) the mount goes and the
+        # filesystem stays, with its device, where nobody can thaw it any more.
+        self.agent.sh("fsfreeze", "-u", self.mnt)
         if self.agent.sh("umount", self.mnt, timeout_s=60).ok:
             self.mounted = False
             return ""
-        # A case that hung may have left it frozen, and a frozen filesystem keeps umount for ever.
-        script = ('fsfreeze -u "$1" 2>/dev/null; i=0; until out=$(umount "$1" 2>&1); do i=$((i+1)); '
+        script = ('i=0; until out=$(umount "$1" 2>&1); do i=$((i+1)); '
                   '[ $i -ge $2 ] && { echo "$out"; exit 1; }; sleep 0.1; done')
         done = self.agent.sh("sh", "-c", script, "sh", self.mnt, str(patience_s * 10),
                              timeout_s=patience_s + 40)

@@ -58,6 +58,5 @@ class Cases(unittest.TestCase):
         self.assertEqual([words for words in said if words[0] == "blocked"], [])
 
 
-
 if __name__ == "__main__":
     unittest.main()

@@ -41,6 +41,7 @@ class Sleepers(unittest.TestCase):
         run("mkfs.xfs", "-q", str(self.root / "image"), timeout_s=60, check=True)
         run("mount", "-o", "loop", str(self.root / "image"), str(self.mnt), check=True)
         self.addCleanup(run, "umount", str(self.mnt), timeout_s=60)
+        self.addCleanup(run, "fsfreeze", "-u", str(self.mnt))  # or it outlives its mount, if a test failed
 
     def start(self, channel: str, text: str) -> subprocess.Popen[str]:
         self.cases += 1

@@ -42,6 +42,12 @@ def can_loop() -> str:
     return "" if Path("/dev/loop-control").exists() else "no loop devices here"
 
 
+def here(*argv: str, timeout_s: float = 60) -> mock.Mock:
+    """An agent's sh, on this machine."""
+    done = run(*argv, timeout_s=timeout_s)
+    return mock.Mock(ok=not done.code, exit=done.code, out=done.err + done.out)
+
+
 class Paths(unittest.TestCase):
     def test_not_a_device(self) -> None:
         with self.assertRaisesRegex(UsageError, "not a block device"):
@@ -265,13 +271,20 @@ class Devices(unittest.TestCase):
                 self.assertEqual(fs.fsck(), ("", ""))
                 self.assertEqual(agent.sh.call_count, 2)
 
+    def test_what_is_frozen_does_not_outlive_its_mount(self) -> None:
+        mnt = self.root / "mnt"
+        mnt.mkdir()
+        with native.NativeSetup(f"test-f{os.getpid()}", lambda _: None, state=self.root / "state") as setup:
+            fs = Filesystem(mock.Mock(sh=here), FsConfig("ext4", "ext4"), setup.disk_dev, str(mnt), native=True)
+            fs.mkfs()
+            fs.mount()
+            run("fsfreeze", "-f", str(mnt), check=True)
+            self.assertEqual(fs.umount(), "")
+            os.close(os.open(setup.disk_dev, os.O_RDONLY | os.O_EXCL))
+
     def test_what_the_check_of_btrfs_finds(self) -> None:
         """Data that is not what it was summed as is no damage to the filesystem; and what is shown is the complaint."""
-        def sh(*argv: str, timeout_s: float) -> mock.Mock:
-            done = run(*argv, timeout_s=timeout_s)
-            return mock.Mock(ok=not done.code, exit=done.code, out=done.err + done.out)
-
-        agent = mock.Mock(sh=sh)
+        agent = mock.Mock(sh=here)
         with native.NativeSetup(f"test-b{os.getpid()}", lambda _: None, state=self.root / "state") as setup:
             fs = Filesystem(agent, FsConfig("btrfs", "btrfs"), setup.disk_dev, str(self.root), native=True)
             fs.mkfs()
