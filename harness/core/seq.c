@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cell.h"
+#include "channel.h"
 #include "seq.h"
 
 #define WORDS_MAX 8
@@ -141,6 +142,8 @@ static int parse_write(struct parser *p, struct pf_step *s, char **words)
 		return rc;
 	if (s->verb != PF_VERB_PWRITE && !p->pinned[s->file])
 		return bad(p, "file %s is not pinned here", p->seq->files[s->file]);
+	if ((s->verb == PF_VERB_WRITE || s->verb == PF_VERB_HOLD) && s->len_bytes > PF_IO_MAX_BYTES)
+		return bad(p, "a channel's write of more than 4M");
 	if (p->seq->file_bytes[s->file] &&
 	    s->off_bytes + s->len_bytes > p->seq->file_bytes[s->file])
 		return bad(p, "the range ends past the %llu bytes file %s was declared with",
