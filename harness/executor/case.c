@@ -228,6 +228,8 @@ static void step_late(struct case_run *c, struct step_job *j, const char *where)
 	pf_token_encode(token, sizeof(token), stack);
 	pf_history_line(&c->history, "hung %u %llu %s %s", j->job.op,
 			(unsigned long long)pf_now_ns(), where, token);
+	stack_frames(stack);
+	snprintf(c->stack, sizeof(c->stack), "%.1000s", stack);
 	case_end(c, CASE_HUNG, "line %d of the sequence, in %s", j->step->line, where);
 }
 

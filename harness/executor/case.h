@@ -83,6 +83,7 @@ struct case_run {
 	char late[16];	/* the prefix of a line after the reply to the case */
 	enum case_end end;
 	char why[256]; /* of an end that is not CASE_RAN */
+	char stack[1024]; /* CASE_HUNG: where the late step is in the kernel; stack_frames() */
 };
 
 /* case.c: the parts of a case. */

@@ -144,6 +144,8 @@ void workers_share(struct workers *w, void (*give)(void *arg), void (*take)(void
 int job_doer(const struct job *job);
 /* The kernel stack of thread @tid, "" if it cannot be read (only root can). */
 void thread_stack(int tid, char *out, size_t bytes);
+/* Of a /proc/PID/stack, in place: "inner < outer < ...", the functions alone. */
+void stack_frames(char *stack);
 /*
  * "D folio_wait_bit": state letter of thread @tid and the kernel function it sleeps in; or
  * "R running". Returns the letter.

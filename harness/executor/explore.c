@@ -116,19 +116,42 @@ static char process_where(pid_t pid, char *out, size_t bytes)
 	return out[0];
 }
 
+/* As process_where(), and the functions around it. */
+static void process_told(pid_t pid, char *out, size_t bytes)
+{
+	char path[64], stack[2048];
+	size_t used;
+	ssize_t n;
+	int fd;
+
+	process_where(pid, out, bytes);
+	snprintf(path, sizeof(path), "/proc/%d/stack", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? 0 : read(fd, stack, sizeof(stack) - 1);
+	if (fd >= 0)
+		close(fd);
+	stack[n > 0 ? n : 0] = '\0';
+	stack_frames(stack);
+	used = strlen(out);
+	snprintf(out + used, bytes - used, ": %s", *stack ? stack : "no stack");
+}
+
+#define TOLD_BYTES 1500		       /* of why one ended */
+#define TOKEN_BYTES (3 * TOLD_BYTES) /* encoded, at most */
+
 struct watch {
 	struct agent *a;
 	const struct explore_params *p;
 	struct explore_shared *s;
 	pid_t pids[EXPLORE_JOBS_MAX];
 	unsigned int done;
-	char end[500]; /* of the reply, "" while all is well */
+	char end[TOKEN_BYTES + 32]; /* of the reply, "" while all is well */
 };
 
 /* One line from a child: "done K NR WHY". */
 static void child_said(struct watch *w, char *text)
 {
-	char how[16], token[1200], *why;
+	char how[16], token[TOKEN_BYTES], *why;
 	unsigned int k, nr;
 	int at = 0;
 
@@ -143,16 +166,17 @@ static void child_said(struct watch *w, char *text)
 	why = text + at;
 	pf_token_encode(token, sizeof(token), why);
 	if (!strcmp(how, "hung"))
-		snprintf(w->end, sizeof(w->end), "ok hung %u %.400s", nr, token);
+		snprintf(w->end, sizeof(w->end), "ok hung %u %s", nr, token);
 	else
-		snprintf(w->end, sizeof(w->end), "err 5 %.400s", token);
+		snprintf(w->end, sizeof(w->end), "err 5 %s", token);
 }
 
 /* Nobody has come to another sequence for long: the one that waits for no other is told. */
 static void watch_all(struct watch *w, uint64_t now_ns)
 {
-	char where[128] = "", token[400];
+	char where[TOLD_BYTES] = "", token[TOKEN_BYTES];
 	uint64_t newest_ns = 0;
+	pid_t pid = 0;
 
 	for (unsigned int k = 0; k < w->p->jobs; k++) {
 		uint64_t since_ns = atomic_load(&w->s->since_ns[k]);
@@ -161,9 +185,13 @@ static void watch_all(struct watch *w, uint64_t now_ns)
 	}
 	if (*w->end || now_ns < newest_ns + STILL * w->p->deadline_ms * PF_NS_PER_MS)
 		return;
-	for (unsigned int k = 0; k < w->p->jobs; k++)
-		if (w->pids[k] > 0 && process_where(w->pids[k], where, sizeof(where)) != 'S')
+	for (unsigned int k = 0; k < w->p->jobs; k++) {
+		pid = w->pids[k] > 0 ? w->pids[k] : pid;
+		if (w->pids[k] > 0 && process_where(pid, where, sizeof(where)) != 'S')
 			break;
+	}
+	if (pid)
+		process_told(pid, where, sizeof(where));
 	pf_token_encode(token, sizeof(token), where);
 	snprintf(w->end, sizeof(w->end), "ok hung 0 %s", token);
 }
@@ -176,7 +204,7 @@ static void watch_children(struct watch *w)
 		uint32_t nr = atomic_load(&w->s->at[k]);
 		uint64_t since_ns = atomic_load(&w->s->since_ns[k]);
 		uint64_t late_ms = now_ns > since_ns ? (now_ns - since_ns) / PF_NS_PER_MS : 0;
-		char where[200], token[400];
+		char where[TOLD_BYTES], token[TOKEN_BYTES];
 		int status;
 
 		if (w->pids[k] > 0 && waitpid(w->pids[k], &status, WNOHANG) == w->pids[k]) {
@@ -196,6 +224,7 @@ static void watch_children(struct watch *w)
 		if (process_where(w->pids[k], where, sizeof(where)) == 'R' &&
 		    late_ms < SLOW * (uint64_t)w->p->deadline_ms)
 			continue;
+		process_told(w->pids[k], where, sizeof(where));
 		pf_token_encode(token, sizeof(token), where);
 		snprintf(w->end, sizeof(w->end), "ok hung %u %s", nr, token);
 	}

@@ -47,6 +47,7 @@ struct child {
 	struct case_run *c; /* the one at work */
 	struct case_params params;
 	char dir[256];
+	char why[1400]; /* of its end */
 	struct pf_channel channel;
 	bool channel_open;
 	struct workers *workers;
@@ -386,7 +387,7 @@ static int judge_one(struct child *ch, const struct run *r)
 
 static int ended(struct child *ch, const char *how, uint32_t nr, const char *why)
 {
-	char text[400];
+	char text[1500];
 	int n = snprintf(text, sizeof(text), "%s %u %u %s\n", how, ch->k, nr, why);
 
 	return write(ch->result, text, (size_t)n) == n ? 0 : 1;
@@ -418,7 +419,9 @@ static int phases(struct child *ch, uint32_t *nr, const char **why)
 		run(ch->c);
 		if (ch->c->end == CASE_HUNG) {
 			*nr = ch->runs[i].item->nr;
-			*why = ch->c->why;
+			snprintf(ch->why, sizeof(ch->why), "%s: %s", ch->c->why,
+				 *ch->c->stack ? ch->c->stack : "no stack");
+			*why = ch->why;
 			return -ETIMEDOUT;
 		}
 		if (put_away(ch, &ch->runs[i]))

@@ -212,6 +212,27 @@ void thread_stack(int tid, char *out, size_t bytes)
 	thread_file(tid, "stack", out, bytes);
 }
 
+void stack_frames(char *stack)
+{
+	char *to = stack, *save = NULL;
+
+	/* "[<0>] function+0x1d/0x90 [module]": what is written is never longer than what was read. */
+	for (char *l = strtok_r(stack, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
+		char *name = strchr(l, ' ');
+		size_t len = name ? strcspn(++name, "+ ") : 0;
+
+		if (!len)
+			continue;
+		if (to != stack) {
+			memcpy(to, " < ", 3);
+			to += 3;
+		}
+		memmove(to, name, len);
+		to += len;
+	}
+	*to = '\0';
+}
+
 int job_doer(const struct job *job)
 {
 	return job->doer ? job->doer(job) : job->tid;

@@ -328,7 +328,7 @@ class CellRun:
         text, steps = self._text(item), self.enumeration.steps(item.word)
         kind = {"hung": "hang", "broken": "died"}.get(end.verdict, "kernel-fault")
         self.k.say(f"{self.cell.id}: {end.verdict}: {end.why[:120]}; set aside: {' '.join(v for v, _ in steps)}")
-        self.progress.set_aside.append(f"{end.verdict} in sequence {item.nr}: {end.why[:300]}")
+        self.progress.set_aside.append(f"{end.verdict} in sequence {item.nr}: {end.why[:600]}")
         self.progress.ran += 1
         # Known at once, so that what contains it is not run; confirmed with the others.
         self.progress.findings.append(Finding(

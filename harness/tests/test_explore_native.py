@@ -169,7 +169,23 @@ class Requests(unittest.TestCase):
         self.ask({nr: CLEAN for nr in range(1, 3001)}, deadline_ms=300)
         os.kill(self.child(), signal.SIGSTOP)
         got = self.reply()
-        self.assertEqual((got.last[:2], got.last[3][:1]), (["ok", "hung"], "T"))
+        self.assertEqual(got.last[:2], ["ok", "hung"])
+        self.assertRegex(" ".join(got.last[3:]), r"^T do_signal_stop: do_signal_stop < get_signal < ")
+
+    def test_where_a_step_stands_still(self) -> None:
+        """Frozen behind its back: what writes then sleeps where nothing ends it, and the stack of that thread is told."""
+        for channel, text, said in (("pwrite", CLEAN, ""), ("pvm-writev", HELD + "pwrite A 0 4K\n", r"line \d of the sequence, in ")):
+            self.ask({nr: text for nr in range(1, 1001)}, channel=channel, jobs=1, deadline_ms=300, mark=1)
+            assert self.agent.stdout
+            while not self.agent.stdout.readline().startswith("at "):
+                pass
+            run("fsfreeze", "-f", str(self.mnt), timeout_s=60, check=True)
+            try:
+                got = self.reply()
+            finally:
+                run("fsfreeze", "-u", str(self.mnt))
+            self.assertEqual(got.last[:3], ["ok", "stuck", "hung"])
+            self.assertRegex(" ".join(got.last[4:]), rf"^{said}D (\w+): \1 < ([\w.]+ < )+entry_SYSCALL_64")
 
     def test_a_process_that_stands_still_between_two_sequences(self) -> None:
         """Before it begins, as it would in a sync: no sequence can be named."""
