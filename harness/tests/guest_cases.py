@@ -43,6 +43,18 @@ class Cases(unittest.TestCase):
                 case = json.loads((out / "cases/6.1/xfs-dax/pwrite" / name / "case.json").read_text())
                 self.assertIn("kernel-warning:dax_insert_entry", [f["kind"] for f in case["findings"]], name)
 
+    def test_a_write_that_nobody_is_told_of(self) -> None:
+        """What a device writes through a long pin of 6.1 moves no modification time: each time, not when a tick came in between."""
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder, "out")
+            done = subprocess.run(["./run.sh", "explore", "--depth", "1", "--kernel", "6.1", "--fs", "xfs", "--channel",
+                                   "rdma-pinned", "--no-install", "--out", str(out)],
+                                  cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            found = json.loads((out / "explore/6.1/xfs/rdma-pinned/state.json").read_text())["findings"]
+        self.assertEqual([(f["family"], [v for v, _ in f["steps"]], f["shown"], f["tries"]) for f in found],
+                         [("unnoticed", ["write"], 5, 5)])
+
     def test_what_is_slow_is_not_blocked(self) -> None:
         """Writes take half a second, but nothing is held that they could wait for."""
         with tempfile.TemporaryDirectory(dir=BUILD) as folder:  # not in /tmp: a guest has one of its own
