@@ -501,10 +501,9 @@ class CellRun:
             self.progress.pending.append(candidate)
 
     def _known(self, candidate: Candidate) -> Finding | None:
-        """The finding that it falls under. Another message of the kernel's is another finding."""
-        of_log = candidate.family in ("kernel-log", "aborted")
-        return next((f for f in self.progress.findings if f.covers(candidate.steps, candidate.family)
-                     and not (of_log and set(candidate.kinds) - set(f.kinds))), None)
+        """The finding that it falls under."""
+        return next((f for f in self.progress.findings
+                     if f.covers(candidate.steps, candidate.family, candidate.kinds)), None)
 
     def _confirm_pending(self) -> None:
         """Each that is not under a finding, nor under one that this here makes."""

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """From a failing sequence to a finding: shorter where that still fails, then several times as an ordinary case."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from .batch import BatchFailed
 from .expect import outcome
 from .explore_state import Item
-from .findings import Candidate, Finding, family, name_of
+from .findings import Candidate, Finding, family, more_of, name_of
 from .store import CaseResult
 
 if TYPE_CHECKING:
@@ -30,7 +31,13 @@ def _shorter(run: "CellRun", item: Item) -> list[Item]:
     return list(dict.fromkeys(out))
 
 
-def minimise(run: "CellRun", item: Item, of_family: str) -> Item:
+def _alike(kinds: Iterable[str], of: Candidate | Finding) -> bool:
+    """Do they show what @of is told for? A kind that is more than lost data counts by itself."""
+    kinds, more = list(kinds), more_of(of.kinds)
+    return family(kinds) == of.family and (not more or bool(more & set(kinds)))
+
+
+def minimise(run: "CellRun", item: Item, like: Candidate) -> Item:
     """Leave steps out while it fails as before. On the fast path; of violations of data only."""
     from .explore_cell import Machine
     while len(item.word) > 1:
@@ -48,18 +55,19 @@ def minimise(run: "CellRun", item: Item, of_family: str) -> Item:
         except (Machine, BatchFailed):
             return item
         failing = [back[s["nr"]] for s in said
-                   if s["verdict"] in ("corrupt", "remount", "unnoticed") and family(s["kinds"]) == of_family]
+                   if s["verdict"] in ("corrupt", "remount", "unnoticed") and _alike(s["kinds"], like)]
         if not failing:
             return item
         item = failing[0]
     return item
 
 
-def _shows(result: CaseResult, of_family: str) -> bool:
+def _shows(result: CaseResult, finding: Finding) -> bool:
     kinds = [*result.kinds, *(f["kind"] for f in result.findings)]
-    if of_family in ("crash", "hang"):
+    if finding.family in ("crash", "hang"):
         return result.verdict in ("hung", "crashed")
-    return bool(kinds) and of_family in {family([k]) for k in kinds}
+    more = more_of(finding.kinds)
+    return finding.family in {family([k]) for k in kinds} and (not more or bool(more & set(kinds)))
 
 
 def _unrepeated(run: "CellRun", candidate: Candidate, name: str) -> tuple[str, dict[str, Any]]:
@@ -76,7 +84,7 @@ def confirm(run: "CellRun", candidate: Candidate) -> Finding:
     """Run it again `times` as a case; what it then shows is the finding."""
     text, steps = candidate.text, candidate.steps
     if candidate.verdict in ("corrupt", "remount", "unnoticed"):
-        least = minimise(run, Item(candidate.nr, candidate.world, candidate.word), candidate.family)
+        least = minimise(run, Item(candidate.nr, candidate.world, candidate.word), candidate)
         text, steps = run.enumeration.text(least.world, least.word), run.enumeration.steps(least.word)
     finding = Finding(name_of(text, steps), run.cell.kernel, run.cell.fs, run.cell.channel, text, steps,
                       candidate.family, list(candidate.kinds), candidate.resolution, candidate.verdict, candidate.why,
@@ -87,7 +95,7 @@ def confirm(run: "CellRun", candidate: Candidate) -> Finding:
     for times in (1,) * DEADLY_TRIES if finding.ends_things else (run.explore.times,):
         finding.cases += run.run_cases(finding.name, text, times, len(finding.cases) + 1)
         results = [run.k.store.results[c] for c in finding.cases if c in run.k.store.results]
-        shown = [r for r in results if _shows(r, finding.family)]
+        shown = [r for r in results if _shows(r, finding)]
         if shown:
             break
     finding.tries, finding.shown = len(results), len(shown)

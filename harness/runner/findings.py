@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from .expect import KINDS, LOSSES
+
 Steps = tuple[tuple[str, tuple[int, ...]], ...]
 
 # Kinds that say something else than that data is not what it must be.
@@ -18,6 +20,7 @@ _OWN_FAMILY = {"metadata": "metadata", "kernel-log": "kernel-log", "kernel-warni
                "kernel-fault": "crash", "crash": "crash", "died": "crash",
                "hang": "hang", "leaked-pin": "leaked-pin", "umount": "mount", "mount": "mount", "unnoticed": "unnoticed",
                "foreign": "foreign"}
+_MORE = set(KINDS) - set(LOSSES)
 # What shows them at all decides; of several the first here.
 _ORDER = ("crash", "hang", "aborted", "metadata", "leaked-pin", "mount", "foreign", "data", "kernel-log", "unnoticed")
 
@@ -25,6 +28,12 @@ _ORDER = ("crash", "hang", "aborted", "metadata", "leaked-pin", "mount", "foreig
 def family(kinds: Iterable[str]) -> str:
     families = {_OWN_FAMILY.get(k.partition(":")[0], "data") for k in kinds} or {"data"}
     return next(f for f in _ORDER if f in families)
+
+
+def more_of(kinds: Iterable[str]) -> set[str]:
+    """Of them, what is news beside all else: messages of the kernel, and what is more than data that is not there."""
+    kinds = set(kinds)
+    return kinds if family(kinds) in ("kernel-log", "aborted") else kinds & _MORE
 
 
 def embeds(small: Steps, big: Steps) -> bool:
@@ -111,8 +120,9 @@ class Finding:
     expected: dict[str, Any] = field(default_factory=dict)
     cases: list[str] = field(default_factory=list)
 
-    def covers(self, steps: Steps, of_family: str) -> bool:
-        return self.family == of_family and embeds(self.steps, steps)
+    def covers(self, steps: Steps, of_family: str, kinds: Iterable[str] = ()) -> bool:
+        """None whose `kinds` say more than it does: that is news, whatever else such steps do."""
+        return self.family == of_family and not more_of(kinds) - set(self.kinds) and embeds(self.steps, steps)
 
     @property
     def signature(self) -> tuple[str, Steps]:

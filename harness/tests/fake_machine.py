@@ -199,7 +199,7 @@ class FakeMachine:
                 continue
             # What the tests' judge makes of it: lines of an answer, in two pieces.
             said = {"refused": "verdict coherent\nresolution refused\n",
-                    "corrupt": "verdict corrupt\nresolution lost\nkind lost-write\n"
+                    "corrupt": f"verdict corrupt\nresolution lost\nkind lost-write\n{why and f'kind {why}' + chr(10)}"
                                f"evidence {encode('must be op 3, saw op 1')}\n",
                     "inconclusive": f"verdict inconclusive\nresolution landed\nwhy {encode(why)}\n",
                     }.get(how, "verdict coherent\nresolution landed\n")

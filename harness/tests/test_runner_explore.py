@@ -37,7 +37,7 @@ if [ "$1" = --each ]; then # the fake machine's histories say what is to be answ
 fi
 [ "$1" = --stdin ] || exit 2
 while read -r path; do
-	if grep -q BAD "$path"; then echo "verdict corrupt"; echo "resolution lost"; echo "kind lost-write"
+	if grep -q BAD "$path"; then echo "verdict corrupt"; echo "resolution lost"; echo "kind lost-write"; sed -n 's/.*BAD \\(.\\)/kind \\1/p' "$path"
 	else echo "verdict coherent"; echo "resolution landed"; fi
 	echo "checked 3"; echo end
 done
@@ -165,6 +165,25 @@ class Explored(Bench):
         out = explore_report.render(self.store.meta, [], "results/x")
         self.assertIn("hold w1 A 0 4K", out)
         self.assertIn("3 of 3 repeats", out)
+
+    def test_more_than_lost_data_is_another_finding(self) -> None:
+        """Though its sequence has the steps of one that loses data: no rule would be asked, and nobody told."""
+        def comes_of(text: str) -> str:
+            steps = text.partition("evict A")[2]
+            return "corrupt wrong-size" if "punch A" in steps else "corrupt" if "evict A" in text else "coherent"
+        self.machine.on_explore = comes_of
+        original = self.machine.do_case
+
+        def case(words: object, keys: dict[str, str]) -> list[str]:
+            how, _, kind = comes_of(keys["seq"]).partition(" ")
+            self.machine.history_of = lambda nr: [f"BAD {kind}"] if how == "corrupt" else []
+            return original(words, keys)
+        self.machine.do_case = case  # type: ignore[method-assign]
+        self.context.expectations = Expectations([parse_rule("* xfs dio-read explore-* unsupported lost its reference", "x:1")])
+        found = {tuple(v for v, _ in f["steps"]): f for f in self.explore()["findings"]}
+        self.assertEqual({steps: (f["outcome"], f["kinds"], f["shown"]) for steps, f in found.items()},
+                         {("evict",): ("expected", ["lost-write"], 3),
+                          ("evict", "punch"): ("differs", ["lost-write", "wrong-size"], 3)})
 
     def test_one_that_is_not_seen_again(self) -> None:
         self.machine.on_explore = lambda text: "corrupt" if "punch" in text else "coherent"
