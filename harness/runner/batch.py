@@ -26,7 +26,7 @@ from .judge import Judgement
 from .klog import by_kind, classify_console
 from .neighbour import Neighbour
 from .plan import Case
-from .race import GUEST_STREAM_MAX, NATIVE_STREAM_MAX, RaceCase, fetch, judgement, lines as race_lines
+from .race import GUEST_STREAM_MAX, NATIVE_STREAM_MAX, RaceCase, ended_early, fetch, judgement, lines as race_lines
 from .store import utc_now
 
 if TYPE_CHECKING:
@@ -441,6 +441,8 @@ class FsRun:
     def _read_race(self, case: RaceCase, running: Running, reply: Reply) -> None:
         """The judge's answer; the stream is kept when it was asked for, or shows something."""
         running.answer = race_lines(reply)
+        if dead := ended_early(reply):
+            self.k.say(f"{case.id}: {dead}")
         if running.forced is None:
             running.forced = judgement(reply)
         if not case.keep:

@@ -167,6 +167,14 @@ def left_out(cases: Iterable[Case], configs: dict[str, FsConfig]) -> list[str]:
             for fs, fault in dict.fromkeys((c.fs, f) for c in cases if isinstance(c, RaceCase) for f in c.without)]
 
 
+def ended_early(reply: Reply) -> str:
+    """Why it did not last its time, or ""."""
+    env = reply.env()
+    if "dead" not in env:
+        return ""
+    return f"ended after {env.get('seconds', '?')} s: the filesystem takes no more changes ({env['dead']})"
+
+
 def judgement(reply: Reply) -> Judgement:
     """What the judge inside the machine said, and whether the race earned it."""
     said = [line[1:] for line in reply.lines if line[0] == "j" and len(line) > 1]
@@ -181,6 +189,8 @@ def judgement(reply: Reply) -> Judgement:
             out.verdict, out.resolution = "inconclusive", ""
             out.why = f"not one {' and not one '.join(idle)} succeeded"
     out.detail = out.detail or f"{env.get('ops', '?')} operations, {env.get('ops_per_s', '?')} a second"
+    if dead := ended_early(reply):
+        out.detail += f"; {dead}"
     return out
 
 

@@ -4,6 +4,7 @@
 import stat
 import tempfile
 import unittest
+from collections.abc import Callable
 from pathlib import Path
 
 from .fake_machine import FakeMachine
@@ -131,13 +132,13 @@ class Answers(unittest.TestCase):
         self.machine = FakeMachine()
         self.race = race.Race(seed=4)
 
-    def run_it(self, *reply: str, channel: str = "store") -> CaseResult:
+    def run_it(self, *reply: str, channel: str = "store", say: Callable[[str], None] = lambda _: None) -> CaseResult:
         if reply:
             self.machine.race_reply = list(reply)
         context = RunContext(
             self.store, Expectations.load(ROOT / "harness" / "expected"), KernelLog([]),
             {race.SEQUENCE: race.sequence(self.race)}, {"xfs": FsConfig("xfs", "xfs")},
-            Path(self.dir.name, "judge"), Path(self.dir.name, "job.fio"), 7, lambda _: None, lambda _: None)
+            Path(self.dir.name, "judge"), Path(self.dir.name, "job.fio"), 7, say, lambda _: None)
         case = race.RaceCase("6.1", "xfs", channel, race.SEQUENCE, 5, exclusive=True, race=self.race)
         self.store.results.clear()
         KernelRun(self.machine, context).run([case])
@@ -184,6 +185,16 @@ class Answers(unittest.TestCase):
             got = self.run_it("j verdict coherent", "j end", *counts, "env judge exit%200", "ok ran")
             self.assertEqual((got.verdict, got.outcome), ("inconclusive", "inconclusive"), idle)
             self.assertIn(f"not one {idle}", got.why)
+
+    def test_a_race_that_ended_early_says_so(self) -> None:
+        said: list[str] = []
+        reply = ("j verdict coherent", "j end", "env ops 15", "env ops_per_s 10", "env seconds 1.500", "env dead EIO", "env write 5",
+                 "env look 5", "env fault 5", "env judge exit%200", "ok ran")
+        got = self.run_it(*reply, say=said.append)
+        dead = "ended after 1.500 s: the filesystem takes no more changes (EIO)"
+        self.assertEqual(got.detail, f"15 operations, 10 a second; {dead}")
+        self.assertIn(f"6.1: {got.id}: {dead}", said)
+        self.assertNotIn("ended", self.run_it(*(line for line in reply if "dead" not in line)).detail)
 
     def test_refused(self) -> None:
         self.machine.version = "6.12.1"
