@@ -179,6 +179,7 @@ class FsRun:
                 self.dirty, self.had = False, True
                 return self.fs
             except NotCovered as why:
+                self.k.kmsg()  # not for want of space, which is not the filesystem's
                 if self.had:  # what was found on it stands, and the rest was not tested
                     raise EnvironmentFailed(f"{self.config.name}: could be had before and cannot now: {why}") from None
                 raise
@@ -204,6 +205,8 @@ class FsRun:
                     break
                 continue
             except BatchFailed as failure:
+                if self.k.up:
+                    self.k.kmsg()  # the check may have failed on a disk that is full
                 self.dirty = True
                 self._blame(todo, ran, failure, mode)
                 return
@@ -238,7 +241,7 @@ class FsRun:
         fs = self.prepare()
         neighbour = Neighbour(self.k.agent, self.k.fio_job, fs.mnt, self.k.machine.work_dir)
         try:
-            self.k.agent.kmsg()
+            self.k.kmsg()
             if mode is Mode.SHARED:
                 neighbour.start()
             if neighbour.why:
@@ -283,7 +286,7 @@ class FsRun:
                 self._umount(fs)
                 self._mount_again(fs)
                 self._view(fs, running, "crash")
-                log = self.k.agent.kmsg()
+                log = self.k.kmsg()
                 running.log += [f"[{s:12.6f}] <{p}> {text}" for s, p, text in log]
                 self._check_log(running, [text for _, _, text in log])
         except (AgentDied, AgentTimeout) as err:
@@ -324,7 +327,7 @@ class FsRun:
 
     def _grade_batch_log(self, todo: list[Case]) -> None:
         """The kernel log of what came after the cases: unmount, fsck, mount. What is expected is no excuse for what is not."""
-        lines = self.cut_log + [text for _, _, text in self.k.agent.kmsg()]
+        lines = self.cut_log + [text for _, _, text in self.k.kmsg()]
         self.cut_log = []
         for kind, found in by_kind(self.k.klog.grade(lines)):
             self._note_or_raise(kind, found, todo)
@@ -387,7 +390,7 @@ class FsRun:
             reply = self._request(case)
             running.history = reply.history()
             running.status = reply.last
-            log = self.k.agent.kmsg()
+            log = self.k.kmsg()
             running.log = [f"[{s:12.6f}] <{p}> {text}" for s, p, text in log]
             self._check_log(running, [text for _, _, text in log])
             running.findings += unnoticed(running.history)

@@ -342,7 +342,7 @@ class CellRun:
         fs = self.fs_run.prepare()
         self.k.boots_idle = 0  # the machine is good; what follows comes to an end however often it dies
         try:
-            self.k.agent.kmsg()
+            self.k.kmsg()
             pins = self.k.agent.pins() if self.k.machine.guest else None
             for at, chunk in enumerate(self._chunks(items)):
                 out.replies.append(self._chunk(chunk, at, marks))
@@ -413,7 +413,7 @@ class CellRun:
             rest = " ".join(reply.last[3:])
             if how[1] == "hung":
                 raise Machine("hung", f"in {rest}" if rest[1:2] == " " else rest, nr)
-            said = self.k.klog.grade([text for _, _, text in self.k.agent.kmsg()])
+            said = self.k.klog.grade([text for _, _, text in self.k.kmsg()])
             if said and kind_of(said) == "kernel-fault":
                 raise Machine("crashed", f"its process died of signal {rest}: {said[0].text}", nr)
             raise Machine("broken", f"its process died of signal {rest}", nr)  # no oops: it is ours
@@ -427,7 +427,7 @@ class CellRun:
         raise EnvironmentFailed(f"{self.cell.id}: executor: {why}")
 
     def _check_log(self) -> None:
-        graded = self.k.klog.grade([text for _, _, text in self.k.agent.kmsg()])
+        graded = self.k.klog.grade([text for _, _, text in self.k.kmsg()])
         # An oops says where it was in its trace only, and a filesystem that has given up is good for nothing: such are
         # never known.
         new = [f for f in graded if f.kind.startswith(("kernel-fault", "aborted")) or f.shape not in self.progress.known_logs]

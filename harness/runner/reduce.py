@@ -182,7 +182,7 @@ class ReduceKernel(ExploreKernel):
     def _race_alone(self, fs_run: FsRun, case: RaceCase) -> None:
         fs_run.prepare()
         try:
-            self.agent.kmsg()
+            self.kmsg()
             fs_run.pins = self.agent.pins()
             running = fs_run._run_case(case)  # noqa: SLF001  # the same steps as in a batch of cases
             self.conclude(running)
