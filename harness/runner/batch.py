@@ -11,6 +11,7 @@ batch is redone by halves, on a fresh filesystem each, down to the case at fault
 """
 
 import enum
+import errno
 import random
 import re
 import time
@@ -27,11 +28,12 @@ from .klog import by_kind, classify_console
 from .neighbour import Neighbour
 from .plan import Case
 from .race import GUEST_STREAM_MAX, NATIVE_STREAM_MAX, RaceCase, ended_early, fetch, judgement, lines as race_lines
-from .store import utc_now
+from .store import unwritten, utc_now
 
 if TYPE_CHECKING:
     from .execute import KernelRun
 
+_STREAM_FULL = re.compile(r"stream: (ENOSPC|EDQUOT)$")
 _SPINNING = re.compile(r", in R ")
 BATCH_CASES = 512
 POWER_CASES = 64  # each is a process that waits, with its pins and its held writes
@@ -437,9 +439,7 @@ class FsRun:
         """Where the executor writes a race's stream: natively to where it may stay."""
         if self.k.machine.guest:
             return f"{self.k.scratch}/stream-{case.nr}"
-        path = self.k.store.stream_path(case.id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return str(path.resolve())
+        return str(self.k.store.room_for_stream(case.id).resolve())
 
     def _read_race(self, case: RaceCase, running: Running, reply: Reply) -> None:
         """The judge's answer; the stream is kept when it was asked for, or shows something."""
@@ -453,6 +453,10 @@ class FsRun:
         keep = "ops" in reply.env() and (case.race.record or
                                          running.forced.verdict in ("corrupt", "hung", "broken"))
         source, path = self._stream_path(case), self.k.store.stream_path(case.id)
+        full = _STREAM_FULL.search(running.forced.why)
+        if full and not self.k.machine.guest:  # what there is of it takes the space of everything else
+            path.unlink(missing_ok=True)
+            raise unwritten(path, OSError(getattr(errno, full[1]), ""), self.k.store.advice)
         if self.k.machine.guest:
             why = fetch(self.k.agent, source, path) if keep else ""
             if why:

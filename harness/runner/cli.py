@@ -2,6 +2,7 @@
 """The commands and their options. Every way out ends in one clear line and one of four exit codes."""
 
 import argparse
+import errno
 import os
 import re
 import signal
@@ -382,7 +383,14 @@ def main(argv: list[str]) -> int:
         return ends(argv)
     except KeyboardInterrupt as stop:
         print("; ".join(["pinfault: stopped", *stop.args]), file=sys.stderr)
-        return EXIT_BROKEN
+    except Exception as err:  # pylint: disable=broad-except  # a bug of ours would be 1, which is "differs"
+        if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT) and err.filename is None:
+            print(f"pinfault: standard output: {err.strerror}", file=sys.stderr)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left in its buffer
+            return EXIT_BROKEN
+        traceback.print_exc()
+        print(f"pinfault: the runner failed: {type(err).__name__}: {err}", file=sys.stderr)
+    return EXIT_BROKEN
 
 
 def for_git(command: Callable[[], int]) -> int:
@@ -403,7 +411,9 @@ def ends(argv: list[str]) -> int:
     """The exit code of a command that may fail in all the known ways."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that finally blocks run
     try:
-        return dispatch(argv)
+        code = dispatch(argv)
+        sys.stdout.flush()
+        return code
     except UsageError as err:
         print(f"pinfault: {err}", file=sys.stderr)
         return EXIT_USAGE

@@ -23,7 +23,6 @@ from .findings import Candidate, Finding, embeds, family, name_of
 from .judge import JudgeEach, Judgement
 from .klog import classify_console, kind_of
 from .plan import Case, Sequence
-from .store import write_atomic
 
 if TYPE_CHECKING:
     from .explore import ExploreKernel, Explore
@@ -114,7 +113,7 @@ class CellRun:
         return load_progress(self.path)
 
     def _save(self) -> None:
-        write_atomic(self.path, json.dumps({"schema": STATE_SCHEMA, **self.progress.dump()}) + "\n")
+        self.k.store.write(self.path, json.dumps({"schema": STATE_SCHEMA, **self.progress.dump()}) + "\n")
         self.said(self)
 
     # --- all of it --------------------------------------------------------------------------

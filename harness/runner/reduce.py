@@ -276,7 +276,7 @@ class ReduceKernel(ExploreKernel):
         for at, name in enumerate(names):
             channel = self.hello.channels[name]
             text, left_out = alphabet_text(channel, recorded, race, self.hello.faults, self._unaligned)
-            write_atomic(self.store.folder / f"reduced-{name.replace('/', '-')}.alphabet", text)
+            self.store.write(self.store.folder / f"reduced-{name.replace('/', '-')}.alphabet", text)
             explore = Explore(what.depth, "reduced", times=what.times, seed=self.store.meta["seed"],
                               alphabet=alphabets.parse(text, "reduced", "reduced.alphabet", self.hello.faults))
             run = SequenceRun(self, fs_run, Cell(cell.kernel, cell.fs, name), explore, set(what.kinds))
@@ -326,7 +326,7 @@ def run(options: Any, what: Reduce, argv: list[str]) -> int:
     seed = options.seed if options.seed is not None else random.SystemRandom().getrandbits(32)
     folder = options.out or runs.ROOT / "results" / store.new_run_name()
     results = store.Store.create(folder, {**runs.facts(everything, names, [recorded.fs], argv, seed), "planned": 0,
-                                          "sequences": {}, "selftests": {}, SECTION: {}})
+                                          "sequences": {}, "selftests": {}, SECTION: {}}, "")
     lines.say(f"{what.found.folder}: {' '.join(what.kinds)}; seed {seed}; results in {runs.relative(results.folder)}")
     out, failed = Outcome(), {"run": "stopped"}
     try:
@@ -377,9 +377,9 @@ def not_exported(results: store.Store, case_id: str, options: Any) -> str:
 
 
 def _write(folder: Path, told: dict[str, Any]) -> None:
-    write_atomic(folder / "reduce.json", json.dumps(told, indent=1) + "\n")
+    write_atomic(folder / "reduce.json", json.dumps(told, indent=1) + "\n", "")
     if told["sequence"]:
-        write_atomic(folder / "reduced.seq", reduce_report.sequence_text(told))
+        write_atomic(folder / "reduced.seq", reduce_report.sequence_text(told), "")
 
 
 def _finish(options: Any, results: store.Store, told: dict[str, Any], failed: dict[str, str], lines: Lines) -> int:

@@ -190,7 +190,7 @@ def export(found: Found, form: str, out: Path | None, judge: Path) -> int:
             path = out or here / f"{name}.c"
             path = path / f"{name}.c" if path.is_dir() else path
             paths = [path]
-            write_atomic(path, write_program(recorded, checks, name))
+            write_atomic(path, write_program(recorded, checks, name), "")
     except CannotExport as err:
         raise UsageError(f"{found.result.id}: {err}") from None
     except OSError as err:

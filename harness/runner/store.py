@@ -22,6 +22,7 @@ from .errors import EnvironmentFailed, UsageError
 
 SCHEMA = 1
 REWRITE_S = 20.0
+GOES_ON = "every case finished before is kept, and --resume goes on from there"
 
 
 def utc_now() -> str:
@@ -69,7 +70,14 @@ class CaseResult:
     repeat: str = ""
 
 
-def write_atomic(path: Path, text: str) -> None:
+def unwritten(path: Path, err: OSError, advice: str = GOES_ON) -> EnvironmentFailed:
+    """What is said when `path` could not be written; `advice` when its disk is full."""
+    if err.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EnvironmentFailed("; ".join([f"the disk of {path.parent} is full", *[advice] * bool(advice)]))
+    return EnvironmentFailed(f"{path}: {err.strerror}")
+
+
+def write_atomic(path: Path, text: str, advice: str = GOES_ON) -> None:
     """Whole or not at all. EnvironmentFailed with one line when the disk is full."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -81,10 +89,7 @@ def write_atomic(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
         except OSError:
             pass
-        if err.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise EnvironmentFailed(f"the disk of {path.parent} is full; every case finished before is "
-                                    "kept, and --resume goes on from there") from None
-        raise EnvironmentFailed(f"{path}: {err.strerror}") from None
+        raise unwritten(path, err, advice) from None
 
 
 def seal_history(lines: list[str]) -> str:
@@ -103,6 +108,8 @@ def seal_history(lines: list[str]) -> str:
 class Store:
     """The folder of one run. Threads may call finish, add_note and set_kernel at the same time."""
 
+    advice = GOES_ON  # to who has filled its disk
+
     def __init__(self, folder: Path, meta: dict[str, Any]) -> None:
         self.folder = folder
         self.meta = meta
@@ -111,7 +118,7 @@ class Store:
         self.written = time.monotonic()
 
     @classmethod
-    def create(cls, folder: Path, meta: dict[str, Any]) -> "Store":
+    def create(cls, folder: Path, meta: dict[str, Any], advice: str = GOES_ON) -> "Store":
         if (folder / "run.json").exists():
             raise UsageError(f"{folder}: holds a run already; --resume {folder} goes on with it")
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -119,7 +126,9 @@ class Store:
         store = cls(folder, {"schema": SCHEMA, "run": folder.name, "started": utc_now(), "finished": None,
                              "complete": False, **meta, "kernels": {}, "notes": [],
                              "controls": []})
+        store.advice = ""  # there is nothing yet to go on with
         store.write_run()
+        store.advice = advice
         return store
 
     @classmethod
@@ -133,29 +142,42 @@ class Store:
     def case_dir(self, case_id: str) -> Path:
         return self.folder / "cases" / case_id
 
+    def write(self, path: Path, text: str) -> None:
+        """A file of this run, as write_atomic does it."""
+        write_atomic(path, text, self.advice)
+
     def history_path(self, case_id: str) -> Path:
         return self.case_dir(case_id) / "history"
 
     def write_history(self, case_id: str, lines: list[str]) -> Path:
         path = self.history_path(case_id)
-        write_atomic(path, seal_history(lines))
+        self.write(path, seal_history(lines))
         return path
 
     def stream_path(self, case_id: str) -> Path:
         """Of a race: what happened, as harness/core/racelog.h has it."""
         return self.case_dir(case_id) / "stream"
 
+    def room_for_stream(self, case_id: str) -> Path:
+        """stream_path, in a folder that is there. EnvironmentFailed."""
+        path = self.stream_path(case_id)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise unwritten(path, err, self.advice) from None
+        return path
+
     def write_answer(self, case_id: str, lines: list[str]) -> None:
-        write_atomic(self.case_dir(case_id) / "answer", "".join(line + "\n" for line in lines))
+        self.write(self.case_dir(case_id) / "answer", "".join(line + "\n" for line in lines))
 
     def finish(self, result: CaseResult, sequence: str, kernel_log: list[str], on_disk: bool = True) -> None:
         """Record a case. One that was never sent (on_disk False) stands in run.json only."""
         folder = self.case_dir(result.id)
         if on_disk:
-            write_atomic(folder / "sequence.seq", sequence)
+            self.write(folder / "sequence.seq", sequence)
             if kernel_log:
-                write_atomic(folder / "kernel.log", "".join(line + "\n" for line in kernel_log))
-            write_atomic(folder / "case.json", json.dumps(asdict(result), indent=1) + "\n")
+                self.write(folder / "kernel.log", "".join(line + "\n" for line in kernel_log))
+            self.write(folder / "case.json", json.dumps(asdict(result), indent=1) + "\n")
         with self.lock:
             self.results[result.id] = result
             due = time.monotonic() - self.written > REWRITE_S
@@ -193,7 +215,7 @@ class Store:
             if complete:
                 self.meta.update(complete=True, finished=utc_now())
             cases = [asdict(r) for r in sorted(self.results.values(), key=lambda r: (r.kernel, r.nr))]
-            write_atomic(self.folder / "run.json", json.dumps({**self.meta, "cases": cases}, indent=1) + "\n")
+            self.write(self.folder / "run.json", json.dumps({**self.meta, "cases": cases}, indent=1) + "\n")
 
 
 def load_run(folder: Path) -> tuple[dict[str, Any], list[CaseResult]]:

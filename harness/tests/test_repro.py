@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """repro: which case, on what, how often it failed, and what it refuses in one line."""
 
+import errno
 import json
 import tempfile
 import unittest
@@ -9,7 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 from harness.runner import main, repro
-from harness.runner.errors import UsageError
+from harness.runner.errors import EnvironmentFailed, UsageError
 from harness.runner.plan import Case, again
 from harness.runner.race import Race, RaceCase
 from harness.runner.store import SCHEMA, CaseResult
@@ -90,6 +91,15 @@ class Which(Temporary):
                 self.assertEqual(code, 64, err)
                 self.assertIn(says, err)
                 self.assertEqual(err.count("\n"), 1, err)
+
+
+    def test_an_export_to_a_full_disk_is_not_told_of_resuming(self) -> None:
+        case = record(self.root, LOST)
+        with mock.patch("harness.export.read_case"), mock.patch("harness.export.find_checks"), \
+                mock.patch("harness.export.write_program", return_value=""), \
+                mock.patch.object(Path, "write_text", side_effect=OSError(errno.ENOSPC, "No space left on device")), \
+                self.assertRaisesRegex(EnvironmentFailed, f"^the disk of {self.root} is full$"):
+            repro.export(repro.find(str(case), case), "c", self.root / "x.c", Path("judge"))
 
 
 class HowOften(unittest.TestCase):

@@ -3,8 +3,11 @@
 
 import contextlib
 import io
+import json
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -13,6 +16,7 @@ from unittest import mock
 
 from harness.runner import cli, deps, main as runs
 from harness.runner.errors import EnvironmentFailed
+from harness.runner.store import SCHEMA
 
 
 def call(*argv: str) -> tuple[int, str]:
@@ -55,6 +59,20 @@ class Usage(unittest.TestCase):
                 self.assertEqual(code, 64, err)
                 self.assertIn(says, err)
                 self.assertEqual(err.count("\n"), 1, err)
+
+    def test_a_bug_of_ours_is_no_difference(self) -> None:
+        with mock.patch.object(cli, "dispatch", side_effect=KeyError("argv")):
+            code, err = call("run")
+        self.assertEqual(code, 2)
+        self.assertTrue(err.endswith("pinfault: the runner failed: KeyError: 'argv'\n"), err)
+
+    def test_an_output_that_takes_nothing(self) -> None:
+        for argv in (["run.sh", "report"], ["run.sh", "compare", "--json"]):
+            with tempfile.TemporaryDirectory() as name, open("/dev/full", "w", encoding="utf-8") as full:
+                (Path(name) / "run.json").write_text(json.dumps({"schema": SCHEMA, "complete": True}))
+                done = subprocess.run([sys.executable, "-m", "harness.runner", *argv[1:], *[name] * (1 + ("compare" in argv))],
+                                      stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+            self.assertEqual((done.returncode, done.stderr), (2, "pinfault: standard output: No space left on device\n"))
 
     def test_help(self) -> None:
         self.assertEqual(call("--help")[0], 0)

@@ -10,7 +10,7 @@ from pathlib import Path
 from .fake_machine import FakeMachine
 from harness.runner import race, table
 from harness.runner.agent import ChannelInfo, FaultInfo
-from harness.runner.errors import UsageError
+from harness.runner.errors import EnvironmentFailed, UsageError
 from harness.runner.execute import KernelRun, RunContext
 from harness.runner.expect import Expectations, outcome
 from harness.runner.fsconfig import FsConfig, load_all
@@ -164,6 +164,21 @@ class Answers(unittest.TestCase):
         self.assertEqual((got.kinds, got.evidence), (["lost-write"], ["cell 9"]))
         path = self.store.stream_path("6.1/xfs/store/race-4")
         self.assertEqual(path.read_bytes(), self.machine.stream)
+
+    def test_a_stream_for_which_there_is_no_space_is_not_left_there(self) -> None:
+        self.machine.guest = False
+        path = self.store.stream_path("6.1/xfs/store/race-4")
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"part of it")
+        with self.assertRaisesRegex(EnvironmentFailed, f"^the disk of {path.parent} is full; every case finished before"):
+            self.run_it("j verdict coherent", "j end", "env ops 9", "err 5 stream:%20ENOSPC")
+        self.assertEqual((self.store.results, path.exists()), ({}, False))
+
+    def test_a_folder_that_cannot_be_made(self) -> None:
+        self.machine.guest = False
+        (self.store.folder / "cases").write_text("")
+        with self.assertRaisesRegex(EnvironmentFailed, "race-4/stream: Not a directory$"):
+            self.run_it()
 
     def test_record_keeps_the_stream(self) -> None:
         self.race = race.Race(seed=4, record=True)
