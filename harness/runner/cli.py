@@ -5,6 +5,7 @@ import argparse
 import errno
 import os
 import re
+import shlex
 import signal
 import sys
 import traceback
@@ -270,11 +271,11 @@ def _reduce(args: argparse.Namespace, argv: list[str]) -> int:
         raise UsageError("a race is reduced on one kernel")
     found = repro.find(args.result, _path(args.result))
     kinds = reduce.check(found, args.kind)
-    options = _options(parser().parse_args(found.result.repeat.split()[1:]))
+    options = _options(parser().parse_args(shlex.split(found.result.repeat)[1:]))
     assert options.race
     asked = replace(options.race, seed=options.seed or 0, faults=tuple(options.filters.faults))
     options = replace(options, seed=args.seed, out=args.out, json=args.json, install=not args.no_install, race=None,
-                      modules=args.modules)
+                      modules=args.modules, device=None)
     repro.aim(options, found, args.kernel)
     what = reduce.Reduce(found, asked, asked, kinds, args.budget, args.repeats, args.depth)
     return reduce.run(options, what, argv)
@@ -284,7 +285,7 @@ def _as_recorded(options: runs.Options, found: repro.Found) -> runs.Options:
     """What a race was asked for stands in the line that repeats it."""
     if not found.race:
         return options
-    return replace(_options(parser().parse_args(found.result.repeat.split()[1:])), out=options.out,
+    return replace(_options(parser().parse_args(shlex.split(found.result.repeat)[1:])), out=options.out,
                    device=options.device, overwrite_device=options.overwrite_device, modules=options.modules,
                    json=options.json, resume=options.resume, install=options.install)
 

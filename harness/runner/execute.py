@@ -19,7 +19,7 @@ from .fsops import NotCovered
 from .judge import Judge, Judgement
 from .klog import KernelLog, classify_console
 from .machines import Machine
-from .plan import Case, Sequence
+from .plan import Asked, Case, Sequence
 from .store import CaseResult, Store, utc_now
 
 # Whole-case outcomes that are a kind of violation themselves.
@@ -42,6 +42,7 @@ class RunContext:
     nonce: int
     say: Callable[[str], None]
     done: Callable[[CaseResult], None]
+    asked: Asked = Asked()
     controls: tuple[str, ...] = ()  # sequences that every kernel and filesystem runs first (controls.py)
 
 
@@ -226,7 +227,7 @@ class KernelRun:
             outcome=outcome(expected, judgement.verdict, judgement.resolution, judgement.errno, kinds,
                             violations, sleepers(judgement.why)),
             started=running.started, took_s=round((running.ended or time.monotonic()) - running.began, 3),
-            repeat=case.repeat())
+            repeat=case.repeat(self.context.asked))
         self.store.finish(result, self.sequences[case.sequence].text, running.log, on_disk)
         self.boots_idle = 0
         self.context.done(result)

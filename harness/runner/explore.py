@@ -271,7 +271,7 @@ def _run(options: Any, explore: Explore, everything: runs.World, names: dict[str
     try:
         with store.when_stopped(runs.goes_on(results, "explore")), ExitStack() as stack:
             makers = runs.stage(options, names, store.new_run_name(), lines.say, stack)
-            context = runs.context_of(results, everything, lines.say, lambda _result: None)
+            context = runs.context_of(options, names, results, everything, lines.say, lambda _result: None)
             began = time.monotonic()
 
             def kernel(machine: Machine, shared: RunContext) -> ExploreKernel:

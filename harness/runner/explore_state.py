@@ -10,7 +10,7 @@ from typing import Any
 from .enumeration import Word, World
 from .errors import UsageError
 from .findings import Candidate, Finding
-from .plan import Case
+from .plan import Asked, Case
 
 STATE_SCHEMA = 1
 
@@ -33,8 +33,8 @@ class ExploreCase(Case):
     again: int = 1
     folder: str = ""
 
-    def repeat(self) -> str:
-        return f"./run.sh repro {self.folder}/cases/{self.id}"
+    def repeat(self, asked: Asked = Asked()) -> str:
+        return asked.repro(self.folder, self)
 
 
 @dataclass(frozen=True)

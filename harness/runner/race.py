@@ -9,6 +9,7 @@ every other case (execute.py, batch.py).
 import base64
 import binascii
 import fnmatch
+import shlex
 import zlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -18,7 +19,7 @@ from .agent import Agent, ChannelInfo, FaultInfo, Reply
 from .errors import UsageError, nearest
 from .fsconfig import FsConfig
 from .judge import Judgement, answer
-from .plan import Case, Filters, Sequence, _matching, default_filesystems
+from .plan import Asked, Case, Filters, Sequence, _matching, default_filesystems
 from .racelog import VERBS, VIEWS
 
 SEQUENCE = "race"  # what expectations and tables know a race by
@@ -117,9 +118,9 @@ class RaceCase(Case):
         """For the executor."""
         return {**self.race.keys(), **({"without": ",".join(self.without)} if self.without else {})}
 
-    def repeat(self) -> str:
-        return (f"./run.sh race --kernel {self.kernel} --fs {self.fs} --channel {self.channel} "
-                f"{self.race.options()}")
+    def repeat(self, asked: Asked = Asked()) -> str:
+        where = shlex.join([*asked.where(self.kernel, self.fs), "--channel", self.channel])
+        return f"./run.sh race {where} {self.race.options()}"
 
 
 def sequence(race: Race) -> Sequence:

@@ -9,6 +9,7 @@ how often the smaller race shows it, counted with seeds that nothing was chosen 
 import itertools
 import json
 import random
+import shlex
 import sys
 import time
 from contextlib import ExitStack
@@ -81,7 +82,7 @@ def check(found: Found, wanted: list[str]) -> tuple[str, ...]:
     result = found.result
     if not found.race:
         raise UsageError(f"{result.id}: is no race; a sequence is cut down by explore, and this one runs as it is: "
-                         f"./run.sh repro {found.folder}")
+                         f"./run.sh repro {shlex.quote(str(found.folder))}")
     if not fails(result):
         raise UsageError(f"{result.id}: shows no violation ({result.verdict}): there is nothing to reduce")
     if not (found.folder / "stream").exists() or not (found.folder / "answer").exists():
@@ -334,7 +335,7 @@ def run(options: Any, what: Reduce, argv: list[str]) -> int:
     finally:  # stopped, it says as far as it got
         if out.sequence:
             out.sequence["not_exported"] = not_exported(results, out.sequence["cases"][0], options)
-        told = reduce_report.told(what, out, results.folder, list(names)[0])
+        told = reduce_report.told(what, out, results.folder, list(names)[0], runs.asked_of(options, names))
         results.meta[SECTION] = told
         _write(results.folder, told)
         results.write_run(complete=not failed)
@@ -348,7 +349,7 @@ def _run(options: Any, what: Reduce, out: Outcome, everything: runs.World, names
         how_far = f"{runs.relative(results.folder)}/reduce.json says how far it got"
         with store.when_stopped(how_far), ExitStack() as stack:
             makers = runs.stage(options, names, store.new_run_name(), lines.say, stack)
-            context = runs.context_of(results, everything, lines.say, lambda _result: None)
+            context = runs.context_of(options, names, results, everything, lines.say, lambda _result: None)
             cells = [Cell(k, what.found.result.fs, what.found.result.channel) for k in names]
 
             def kernel(machine: Machine, shared: RunContext) -> ReduceKernel:

@@ -49,15 +49,13 @@ def _split(text: str, path: Path) -> tuple[Path, str]:
         if not above:
             raise UsageError(f"{path}: no run.json above it")
         return above[0], str(path.relative_to(above[0] / "cases"))
-    run_text, colon, case_id = text.partition(":")
-    run_dir = path.with_name(path.name.partition(":")[0]) if "/" not in case_id else Path(str(path).partition(":")[0])
-    if not (run_dir / "run.json").exists():
-        run_dir = runs.ROOT / "results" / run_text
-    if not colon or not (run_dir / "run.json").exists():
-        if path.is_dir():
-            raise UsageError(f"{path}: holds no recorded case (no case.json)")
-        raise UsageError(f"{text}: is neither a case's folder nor RUN:KERNEL/FS/CHANNEL/SEQUENCE")
-    return run_dir, case_id.strip("/")
+    for whole, folder in ((str(path), Path()), (text, runs.ROOT / "results")):
+        for colon in (at for at, letter in enumerate(whole) if letter == ":"):
+            if (folder / whole[:colon] / "run.json").exists():
+                return folder / whole[:colon], whole[colon + 1:].strip("/")
+    if path.is_dir():
+        raise UsageError(f"{path}: holds no recorded case (no case.json)")
+    raise UsageError(f"{text}: is neither a case's folder nor RUN:KERNEL/FS/CHANNEL/SEQUENCE")
 
 
 def find(text: str, path: Path) -> Found:

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import secrets
+import shlex
 import threading
 import time
 import zlib
@@ -120,7 +121,7 @@ class Store:
     @classmethod
     def create(cls, folder: Path, meta: dict[str, Any], advice: str = GOES_ON) -> "Store":
         if (folder / "run.json").exists():
-            raise UsageError(f"{folder}: holds a run already; --resume {folder} goes on with it")
+            raise UsageError(f"{folder}: holds a run already; --resume {shlex.quote(str(folder))} goes on with it")
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise UsageError(f"{folder}: is there already, and is no empty folder; --out wants a new one")
         store = cls(folder, {"schema": SCHEMA, "run": folder.name, "started": utc_now(), "finished": None,

@@ -16,6 +16,7 @@ from unittest import mock
 
 from harness.runner import cli, deps, main as runs
 from harness.runner.errors import EnvironmentFailed
+from harness.runner.fsconfig import FsConfig
 from harness.runner.store import SCHEMA
 
 
@@ -116,6 +117,20 @@ class BeforeAnythingRuns(unittest.TestCase):
         path.write_text("file A 64K written\npin A\nland w1\n")
         self.refused(f"{path}:3: 'w1' is not held", "seq", str(path), "--kernel", "6.1")
 
+    def test_a_sequence_of_a_name_that_is_taken(self) -> None:
+        for name, whose in (("race", "races"), ("control", "control.seq"), ("sabotage-swap", "sabotage-swap.seq")):
+            path = self.dir / f"{name}.seq"
+            path.write_text("file A 64K written\npin A\n")
+            self.refused(f"{path}: the name '{name}' is taken by ", "seq", str(path), "--kernel", "6.1")
+
+    def test_a_sequence_of_an_odd_name(self) -> None:
+        for name, called in (("a b'c.1", "a-b-c.1"), ("new\nline", "new-line"), ("all[*]", "all---")):
+            path = self.dir / f"{name}.seq"
+            path.write_text("file A 64K written\npin A\n")
+            options = runs.Options(sequence_file=path)
+            self.assertIn(called, runs.world(options).sequences)
+            self.assertEqual(options.filters.sequences, [called])
+
     def test_an_image_that_is_none(self) -> None:
         path = self.dir / "bzImage"
         path.write_text("none")
@@ -136,6 +151,12 @@ class BeforeAnythingRuns(unittest.TestCase):
         options.filters.fs = ["ext4"]
         self.assertIn("mine", runs.world(options).configs)
         self.assertEqual(options.filters.fs, ["ext4", "mine"])
+        asked = runs.asked_of(options, {"6.1": None})
+        self.assertEqual(asked.where("6.1", "mine"), ["--kernel", "6.1", "--fs", "mine", "--local-config", str(path)])
+        self.assertEqual(asked.where("6.1", "ext4"), ["--kernel", "6.1", "--fs", "ext4"])
+        options.fs_recorded = FsConfig("mine", "xfs")
+        path.unlink()  # a recorded case has its own copy of it
+        self.assertIn("mine", runs.world(options).configs)
 
     def test_who_stops_it_is_told_how_to_go_on(self) -> None:
         def stop(*_: object) -> None:
