@@ -280,7 +280,7 @@ class Bisection:
             "error": self.error, "complete": answer is not None}
 
     def write(self) -> None:
-        write_atomic(self.results.folder / "bisect.json", json.dumps(self.facts(), indent=1) + "\n")
+        write_atomic(self.results.folder / "bisect.json", json.dumps(self.facts(), indent=1) + "\n", sync=True)
 
 
 def _end(option: str, name: str, known: dict[str, Any]) -> str:

@@ -113,7 +113,7 @@ class CellRun:
         return load_progress(self.path)
 
     def _save(self) -> None:
-        self.k.store.write(self.path, json.dumps({"schema": STATE_SCHEMA, **self.progress.dump()}) + "\n")
+        self.k.store.write(self.path, json.dumps({"schema": STATE_SCHEMA, **self.progress.dump()}) + "\n", True)
         self.said(self)
 
     # --- all of it --------------------------------------------------------------------------

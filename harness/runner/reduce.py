@@ -378,7 +378,7 @@ def not_exported(results: store.Store, case_id: str, options: Any) -> str:
 
 
 def _write(folder: Path, told: dict[str, Any]) -> None:
-    write_atomic(folder / "reduce.json", json.dumps(told, indent=1) + "\n", "")
+    write_atomic(folder / "reduce.json", json.dumps(told, indent=1) + "\n", "", True)
     if told["sequence"]:
         write_atomic(folder / "reduced.seq", reduce_report.sequence_text(told), "")
 

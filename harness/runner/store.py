@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shlex
+import sys
 import threading
 import time
 import zlib
@@ -78,12 +79,16 @@ def unwritten(path: Path, err: OSError, advice: str = GOES_ON) -> EnvironmentFai
     return EnvironmentFailed(f"{path}: {err.strerror}")
 
 
-def write_atomic(path: Path, text: str, advice: str = GOES_ON) -> None:
-    """Whole or not at all. EnvironmentFailed with one line when the disk is full."""
+def write_atomic(path: Path, text: str, advice: str = GOES_ON, sync: bool = False) -> None:
+    """Whole or not at all; `sync`: also when this machine crashes (a native run's own kernel may), for which the data
+    must be on the disk before the name. EnvironmentFailed with one line when the disk is full."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+        if sync:
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as err:
         try:
@@ -143,9 +148,9 @@ class Store:
     def case_dir(self, case_id: str) -> Path:
         return self.folder / "cases" / case_id
 
-    def write(self, path: Path, text: str) -> None:
+    def write(self, path: Path, text: str, sync: bool = False) -> None:
         """A file of this run, as write_atomic does it."""
-        write_atomic(path, text, self.advice)
+        write_atomic(path, text, self.advice, sync)
 
     def history_path(self, case_id: str) -> Path:
         return self.case_dir(case_id) / "history"
@@ -216,7 +221,27 @@ class Store:
             if complete:
                 self.meta.update(complete=True, finished=utc_now())
             cases = [asdict(r) for r in sorted(self.results.values(), key=lambda r: (r.kernel, r.nr))]
-            self.write(self.folder / "run.json", json.dumps({**self.meta, "cases": cases}, indent=1) + "\n")
+            self.write(self.folder / "run.json", json.dumps({**self.meta, "cases": cases}, indent=1) + "\n", True)
+
+
+_EMPTY: set[Path] = set()  # that somebody was told of
+
+
+def _finished(path: Path) -> CaseResult | None:
+    """Of a case.json. None, with a line on stderr, for one that a machine which crashed has left without its content:
+    only run.json may know of it. UsageError for one of another make."""
+    try:
+        text = path.read_bytes().strip(b"\0")
+        if not text:
+            if path not in _EMPTY:
+                print(f"pinfault: {path}: is empty, left so by a crash of this machine", file=sys.stderr)
+            _EMPTY.add(path)
+            return None
+        return CaseResult(**json.loads(text))
+    except OSError as err:
+        raise UsageError(f"{path}: {err.strerror}") from None
+    except (ValueError, TypeError) as err:
+        raise UsageError(f"{path}: {err}") from None
 
 
 def load_run(folder: Path) -> tuple[dict[str, Any], list[CaseResult]]:
@@ -238,9 +263,7 @@ def load_run(folder: Path) -> tuple[dict[str, Any], list[CaseResult]]:
         raise UsageError(f"{folder / 'run.json'}: a case is not as schema {SCHEMA} has it: {err}") from None
     if not meta.get("complete"):
         for path in sorted((folder / "cases").rglob("case.json")):
-            try:
-                case = CaseResult(**json.loads(path.read_text()))
-            except (ValueError, TypeError) as err:
-                raise UsageError(f"{path}: {err}") from None
-            results[case.id] = case
+            case = _finished(path)
+            if case:
+                results[case.id] = case
     return meta, sorted(results.values(), key=lambda r: (r.kernel, r.nr))
