@@ -178,9 +178,9 @@ def parser() -> Parser:
         help="only these: write (the channel), store, pwrite, look, fault; may be repeated")
     add("--view", action="append", default=[], metavar="NAME", help="looks only through mmap, buffered, direct")
     add("--record", action="store_true", help="keep every race's stream, not only those that show something")
-    made["seq"].add_argument("file", type=_path, metavar="FILE")
+    made["seq"].add_argument("file", nargs="?", type=_path, metavar="FILE")
     add = made["repro"].add_argument
-    add("result", metavar="RESULT", help="a case's folder, or RUN:KERNEL/FS/CHANNEL/SEQUENCE")
+    add("result", nargs="?", metavar="RESULT", help="a case's folder, or RUN:KERNEL/FS/CHANNEL/SEQUENCE")
     add("--times", type=int, metavar="N", help="run it so often (default 1), in one boot")
     add("--export", choices=repro.EXPORTS, help="run nothing; write a standalone C file (--out FILE), or a test in "
         "xfstests' form (--out DIR)")
@@ -245,6 +245,8 @@ def _options(args: argparse.Namespace) -> runs.Options:
 
 def _repro(args: argparse.Namespace, options: runs.Options, argv: list[str]) -> int:
     """RESULT is a case's folder, or RUN:ID."""
+    if not args.result:
+        raise UsageError("repro wants RESULT, a case's folder or RUN:KERNEL/FS/CHANNEL/SEQUENCE")
     if args.times is not None and args.times < 1:
         raise UsageError("--times wants a number from 1 up")
     if args.git_bisect and (args.export or len(args.kernel) != 1):
@@ -337,6 +339,25 @@ def _list_available() -> int:
     return EXIT_EXPECTED
 
 
+def _resumed(args: argparse.Namespace) -> argparse.Namespace:
+    """What the run was asked for is what it goes on with, from where that was said; only how it runs may be said again."""
+    meta = load_run(args.resume)[0]
+    if not meta.get("argv"):
+        raise UsageError(f"{args.resume}: run.json does not say what the run was asked for (argv)")
+    os.environ["PINFAULT_CALLER_DIR"] = meta.get("cwd") or os.environ.get("PINFAULT_CALLER_DIR", ".")
+    resumed = parser().parse_args(meta["argv"])
+    if args.command not in ("run", resumed.command):
+        raise UsageError(f"{args.resume}: was made by `{resumed.command}`, not by `{args.command}`")
+    plain = parser().parse_args([args.command])
+    for name, value in vars(args).items():
+        if name in ("resume", "jobs", "no_install", "json") or name == "overwrite_device" and value:
+            setattr(resumed, name, value)
+        elif name != "command" and value not in (getattr(plain, name), getattr(resumed, name, None)):
+            what = {"file": "FILE", "result": "RESULT"}.get(name, "--" + name.replace("_", "-"))
+            raise UsageError(f"--resume goes on with what {args.resume} was asked for: no other {what} can be given")
+    return resumed
+
+
 def dispatch(argv: list[str]) -> int:
     if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
         argv = ["run", *argv]
@@ -344,13 +365,7 @@ def dispatch(argv: list[str]) -> int:
         raise UsageError(nearest(argv[0], list(COMMANDS), "command"))
     args = parser().parse_args(argv)
     if getattr(args, "resume", None):
-        # What the run was asked for is what it goes on with; only how it runs may be said again.
-        resumed = parser().parse_args(load_run(args.resume)[0]["argv"])
-        for name in ("resume", "jobs", "no_install", "json"):
-            setattr(resumed, name, getattr(args, name))
-        if args.command in ("explore", "bisect") and args.command != resumed.command:
-            raise UsageError(f"{args.resume}: was made by `{resumed.command}`, not by `{args.command}`")
-        args = resumed
+        args = _resumed(args)
     if args.command == "report":
         return report.report(args.run, args.markdown, args.json)
     if args.command == "compare":
@@ -372,6 +387,8 @@ def dispatch(argv: list[str]) -> int:
     if args.command == "repro":
         return _repro(args, options, argv)
     if args.command == "seq":
+        if not args.file:
+            raise UsageError("seq wants the FILE of a sequence")
         options.sequence_file = args.file
     return runs.run(options, argv)
 

@@ -154,8 +154,7 @@ def tell(text: str) -> None:
 
 def choose_kernels(names: list[str], known: dict[str, Any], modules: Path | None) -> dict[str, Any]:
     """Name -> KernelConf (None for native). The default ones when none is named."""
-    if not names:
-        return {n: c for n, c in known.items() if c.default}
+    names = names or [n for n, c in known.items() if c.default]
     from ..guest import GuestError, handmade, image_release, is_version
     chosen: dict[str, Any] = {}
     for name in names:
@@ -178,6 +177,8 @@ def choose_kernels(names: list[str], known: dict[str, Any], modules: Path | None
             chosen[conf.name] = conf
         else:
             raise UsageError(nearest(name, [*known, "native"], "kernel"))
+    if modules and not any(conf and conf.path for conf in chosen.values()):
+        raise UsageError("--modules belongs to --kernel PATH; the other kernels have their own")
     return chosen
 
 
@@ -417,7 +418,7 @@ def _open_store(options: Options, argv: list[str], everything: World, names: dic
 def facts(everything: World, names: dict[str, Any], used: list[str], argv: list[str], seed: int) -> dict[str, Any]:
     """What run.json says of any run, whatever ran in it."""
     return {
-        "tool": "pinfault", "argv": argv, "seed": seed, "environment": environment(), "kernels_wanted": list(names),
+        "tool": "pinfault", "argv": argv, "cwd": os.path.abspath(caller_dir()), "seed": seed, "environment": environment(), "kernels_wanted": list(names),
         "filesystems": {n: {"fstype": everything.configs[n].fstype,
                             "mkfs_options": " ".join(everything.configs[n].mkfs_options),
                             "mount_options": " ".join(everything.configs[n].mount_options),

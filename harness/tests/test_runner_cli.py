@@ -68,10 +68,10 @@ class Usage(unittest.TestCase):
         self.assertTrue(err.endswith("pinfault: the runner failed: KeyError: 'argv'\n"), err)
 
     def test_an_output_that_takes_nothing(self) -> None:
-        for argv in (["run.sh", "report"], ["run.sh", "compare", "--json"]):
+        for argv in (["report"], ["report", "--json"]):
             with tempfile.TemporaryDirectory() as name, open("/dev/full", "w", encoding="utf-8") as full:
                 (Path(name) / "run.json").write_text(json.dumps({"schema": SCHEMA, "complete": True}))
-                done = subprocess.run([sys.executable, "-m", "harness.runner", *argv[1:], *[name] * (1 + ("compare" in argv))],
+                done = subprocess.run([sys.executable, "-m", "harness.runner", *argv, name],
                                       stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
             self.assertEqual((done.returncode, done.stderr), (2, "pinfault: standard output: No space left on device\n"))
 
@@ -157,6 +157,41 @@ class BeforeAnythingRuns(unittest.TestCase):
         options.fs_recorded = FsConfig("mine", "xfs")
         path.unlink()  # a recorded case has its own copy of it
         self.assertIn("mine", runs.world(options).configs)
+
+    def test_what_a_kernel_has_of_its_own(self) -> None:
+        for kernel in (["--kernel", "6.1"], []):
+            self.refused("--modules belongs to --kernel PATH", "run", *kernel, "--modules", str(self.dir))
+
+    def test_resume(self) -> None:
+        """What was asked for is what it goes on with, from wherever it is told to."""
+        (self.dir / "mine.seq").write_text("file A 64K written\npin A\n")
+        with mock.patch.dict(os.environ, PINFAULT_CALLER_DIR=str(self.dir)):
+            self.run_kernels.side_effect = EnvironmentFailed("it stops here")
+            code, err = call("seq", "mine.seq", "--kernel", "6.1", "--fs", "xfs", "--channel", "store", "--out", "out")
+            self.assertEqual(code, 2, err)
+        out = self.dir / "out"
+        for argv in (["seq"], ["run"], ["seq", "--jobs", "1"], ["seq", "--fs", "xfs"]):
+            with mock.patch.dict(os.environ, PINFAULT_CALLER_DIR="/"):
+                code, err = call(*argv, "--resume", str(out))
+            self.assertEqual((code, "it stops here" in err), (2, True), err)
+        for says, argv in (("was made by `seq`, not by `race`", ["race"]), ("was made by `seq`, not by `repro`", ["repro", "x"]),
+                           ("no other FILE can be given", ["seq", "other.seq"]), ("no other --fs", ["seq", "--fs", "ext4"]),
+                           ("no other --seed", ["seq", "--seed", "5"]), ("no other --kernel", ["--kernel", "6.12"])):
+            code, err = call(*argv, "--resume", str(out))
+            self.assertEqual((code, err.count("\n")), (64, 1), err)
+            self.assertIn(says, err)
+        for argv, says in ((["seq"], "wants the FILE"), (["repro"], "wants RESULT")):
+            self.assertEqual(call(*argv)[0], 64)
+            self.assertIn(says, call(*argv)[1])
+        (out / "run.json").write_text(json.dumps({"schema": SCHEMA}))
+        code, err = call("seq", "--resume", str(out))
+        self.assertEqual((code, err), (64, f"pinfault: {out}: run.json does not say what the run was asked for (argv)\n"))
+
+    def test_a_device_that_has_a_filesystem_by_now_is_confirmed_again(self) -> None:
+        argv = ["run", "--kernel", "native", "--device", "/dev/x"]
+        with mock.patch.object(cli, "load_run", return_value=({"argv": argv}, [])):
+            made = cli._resumed(cli.parser().parse_args(["run", "--resume", "x", "--overwrite-device", "/dev/x"]))
+        self.assertEqual((made.device, made.overwrite_device), ("/dev/x", "/dev/x"))
 
     def test_who_stops_it_is_told_how_to_go_on(self) -> None:
         def stop(*_: object) -> None:
