@@ -406,6 +406,9 @@ def main(argv: list[str]) -> int:
             print(f"pinfault: standard output: {err.strerror}", file=sys.stderr)
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left in its buffer
             return EXIT_BROKEN
+        if isinstance(err, OSError) and err.filename is not None:
+            print(f"pinfault: {os.fsdecode(err.filename)}: {err.strerror}", file=sys.stderr)
+            return EXIT_BROKEN
         traceback.print_exc()
         print(f"pinfault: the runner failed: {type(err).__name__}: {err}", file=sys.stderr)
     return EXIT_BROKEN

@@ -17,7 +17,7 @@ from .enumeration import DEPTH_MAX, HOLDS_MAX, RULES, Counts, Enumeration
 from .errors import EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, EnvironmentFailed, UsageError
 from .execute import KernelRun, RunContext, run_kernels
 from .explore_cell import CellRun
-from .explore_state import Cell
+from .explore_state import Cell, load_progress, state_path
 from .fsops import NotCovered
 from .machines import Machine
 from .plan import _matching
@@ -252,6 +252,9 @@ def _open_store(options: Any, explore: Explore, argv: list[str], everything: run
         if was["alphabet"]["text"] != explore.alphabet.text:
             raise UsageError(f"{options.resume}: its alphabet {was['alphabet']['name']} has changed since; it cannot "
                              "go on with another one")
+        for path in (state_path(results.folder, cell) for cell in cells):
+            if path.exists():
+                load_progress(path)
         return results
     about = {"alphabet": {"name": explore.alphabet.name, "title": explore.alphabet.title,
                           "text": explore.alphabet.text},

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .agent import Reply
 from .batch import BatchFailed, FsRun, Mode
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
-from .explore_state import STATE_SCHEMA, Cell, ExploreCase, Item, Progress, load_progress
+from .explore_state import STATE_SCHEMA, Cell, ExploreCase, Item, Progress, load_progress, state_path
 from .findings import Candidate, Finding, embeds, family, name_of
 from .judge import JudgeEach, Judgement
 from .klog import classify_console, kind_of
@@ -100,7 +100,7 @@ class CellRun:
                  said: Callable[["CellRun"], None]) -> None:
         self.k, self.fs_run, self.cell, self.explore, self.said = kernel, fs_run, cell, explore, said
         self.enumeration = explore.enumeration(kernel.hello.channels[cell.channel])
-        self.path = kernel.store.folder / "explore" / cell.id / "state.json"
+        self.path = state_path(kernel.store.folder, cell)
         self.progress = self._load()
         self.unjudged = 0  # sequences on which the judge failed, since it last did not
         self.blamed = 0  # sequences that were found to fail a check of the whole

@@ -60,7 +60,10 @@ def _split(text: str, path: Path) -> tuple[Path, str]:
 
 def find(text: str, path: Path) -> Found:
     """`path` is `text` seen from where the caller stands. Raises UsageError."""
-    run_dir, case_id = _split(text, path)
+    try:
+        run_dir, case_id = _split(text, path)
+    except OSError as err:  # somebody else's
+        raise UsageError(f"{err.filename}: {err.strerror}") from None
     meta, results = load_run(run_dir)
     known = {r.id: r for r in results}
     if case_id not in known:

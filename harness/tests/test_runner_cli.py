@@ -67,6 +67,12 @@ class Usage(unittest.TestCase):
         self.assertEqual(code, 2)
         self.assertTrue(err.endswith("pinfault: the runner failed: KeyError: 'argv'\n"), err)
 
+    def test_a_file_of_somebody_else(self) -> None:
+        with mock.patch.object(Path, "exists", side_effect=PermissionError(13, "Permission denied", "/x/case.json")):
+            self.assertEqual(call("repro", "/x"), (64, "pinfault: /x/case.json: Permission denied\n"))
+        with mock.patch.object(cli, "dispatch", side_effect=PermissionError(13, "Permission denied", "/x")):
+            self.assertEqual(call("run"), (2, "pinfault: /x: Permission denied\n"))
+
     def test_an_output_that_takes_nothing(self) -> None:
         for argv in (["report"], ["report", "--json"]):
             with tempfile.TemporaryDirectory() as name, open("/dev/full", "w", encoding="utf-8") as full:
