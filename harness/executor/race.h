@@ -83,6 +83,8 @@ struct race_choice {
 /* 0, or -EINVAL with one line in @why. @block_bytes is the filesystem's. */
 int race_plan_init(struct race_plan *p, const struct race_params *params, uint64_t block_bytes,
 		   char *why, size_t why_bytes);
+/* Can a race bear this fault: nothing of the whole machine's, nothing that takes names away? */
+bool race_bears(const struct pf_fault_ops *ops, unsigned int nr_files);
 void race_choose(struct race_plan *p, struct pf_rng *r, struct race_choice *out);
 
 struct race_counts {

@@ -60,6 +60,8 @@ class Parser(argparse.ArgumentParser):
         unknown = re.match(r"unrecognized arguments: (--[^ =]+)", message)
         if unknown:
             known = ["--" + o for o in _OPTIONS.split()]
+            if unknown[1] in known:
+                raise UsageError(f"this command takes no {unknown[1]}")
             raise UsageError(nearest(unknown[1], known, "option"))
         raise UsageError(f"{message} (./run.sh {self.prog.split()[-1]} --help)"
                          if " " in self.prog else f"{message} (./run.sh --help)")
@@ -235,6 +237,8 @@ def _options(args: argparse.Namespace) -> runs.Options:
         race = Race(ops=args.ops, seconds=args.seconds, threads=args.threads, files=args.files, size=args.size,
                     record=args.record, verbs=tuple(dict.fromkeys(args.verb)), views=tuple(dict.fromkeys(args.view)))
         race.check()
+        if args.fault and race.verbs and "fault" not in race.verbs:
+            raise UsageError("--fault chooses what runs beside the writes, and --verb leaves fault out")
     return runs.Options(
         race=race,
         kernels=list(dict.fromkeys(args.kernel)), modules=args.modules,
@@ -251,8 +255,9 @@ def _repro(args: argparse.Namespace, options: runs.Options, argv: list[str]) -> 
         raise UsageError("--times wants a number from 1 up")
     if args.git_bisect and (args.export or len(args.kernel) != 1):
         raise UsageError("--git-bisect says of one --kernel, the one just built, whether the case fails on it")
-    if args.export and args.times is not None:
-        raise UsageError("--export writes a program and runs nothing: it takes no --times")
+    for name in ("times", "kernel", "modules", "seed", "json", "device") if args.export else ():
+        if getattr(args, name) not in (None, [], False):
+            raise UsageError(f"--export writes a program and runs nothing: it takes no --{name}")
     found = repro.find(args.result, _path(args.result))
     if args.export:
         deps.ensure(False, options.install)

@@ -86,7 +86,7 @@ def duration(text: str) -> float:
     """90, 90s, 10m, 2h, 1d in seconds. ValueError."""
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     number = float(text[:-1] if text[-1:] in units else text)
-    if number <= 0:
+    if not 0 < number < float("inf"):
         raise ValueError(text)
     return number * units.get(text[-1:], 1)
 

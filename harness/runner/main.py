@@ -285,7 +285,7 @@ def _races(options: Options, everything: World, kernels: list[str]) -> list[Case
     if options.seed is None:
         options.seed = secrets.randbits(32)
     race = replace(options.race, seed=options.seed,
-                   faults=choose_faults(options.filters.faults, everything.hello.faults))
+                   faults=choose_faults(options.filters.faults, everything.hello.faults, options.race.files))
     options.race = race
     everything.sequences = {SEQUENCE: race_sequence(race)}
     return list(plan_races(kernels, everything.configs, everything.hello.channels, options.filters, race))

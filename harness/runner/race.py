@@ -24,6 +24,7 @@ from .racelog import VERBS, VIEWS
 
 SEQUENCE = "race"  # what expectations and tables know a race by
 SECONDS = 10.0     # of each race, when neither time nor number was asked for
+SECONDS_MAX = 1e6  # the executor counts milliseconds in 31 bits
 TITLE = "Threads of channel writes, stores, reads and faults run free on a few files"
 _CLASS_ORDER = ("pte", "short-pin", "long-pin", "faulting", "syscall")
 _SLOWEST_OPS_PER_S = 20
@@ -54,8 +55,8 @@ class Race:
             raise UsageError("--threads wants 1 to 16")
         if not 1 <= self.files <= 8:
             raise UsageError("--files wants 1 to 8")
-        if self.ops < 0 or self.seconds < 0:
-            raise UsageError("--ops and --seconds want a number from 0 up, and one of them above it")
+        if self.ops < 0 or not 0 <= self.seconds <= SECONDS_MAX:
+            raise UsageError(f"--ops and --seconds want a number from 0 up (seconds to {SECONDS_MAX:g}), and one of them above it")
         for said, known, what in ((self.verbs, VERBS, "verb"), (self.views, VIEWS, "view")):
             for name in said:
                 if name not in known:
@@ -129,14 +130,14 @@ def sequence(race: Race) -> Sequence:
     return Sequence(SEQUENCE, text, "", TITLE)
 
 
-def choose_faults(patterns: list[str], known: dict[str, FaultInfo]) -> tuple[str, ...]:
-    """Names for the executor, which knows best what can be raced; a glob takes what may be."""
+def choose_faults(patterns: list[str], known: dict[str, FaultInfo], files: int = Race.files) -> tuple[str, ...]:
+    """Names for the executor, which says what can be raced; a glob takes what can be, with so many files."""
     out: list[str] = []
     for pattern in patterns:
-        if pattern in known:
-            out.append(pattern)
-            continue
-        hits = [n for n in fnmatch.filter(known, pattern) if not known[n].flags - {"best-effort"}]
+        named = [pattern] if pattern in known else fnmatch.filter(known, pattern)
+        hits = [n for n in named if "unraced" not in known[n].flags and (files > 1 or known[n].args != "file-file")]
+        if named and not hits:
+            raise UsageError(f"--fault {pattern}: cannot be raced" + " with one file" * ("unraced" not in known[named[0]].flags))
         if not hits:
             raise UsageError(nearest(pattern, list(known), "fault"))
         out += hits

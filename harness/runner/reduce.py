@@ -319,7 +319,8 @@ def run(options: Any, what: Reduce, argv: list[str]) -> int:
     if native.os.getuid() == 0:
         native.cleanup_stale(lines.say, state)
     # A name stands for what it stood for then; the registry is the same as long as no fault was added since.
-    what.asked = replace(what.asked, faults=choose_faults(list(what.asked.faults), everything.hello.faults))
+    what.asked = replace(what.asked, faults=choose_faults(list(what.asked.faults), everything.hello.faults,
+                                                           what.asked.files))
     what.race = race_of(what.found, what.asked)
     what.slice = slice_of(what.found, what.kinds, list(everything.hello.faults))
     everything.sequences[SEQUENCE] = race_sequence(what.race)

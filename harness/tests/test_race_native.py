@@ -217,6 +217,14 @@ class Tmpfs(OnAFilesystem):
                 self.assertEqual(reply.last[0], "err")
                 self.assertIn(says, " ".join(reply.last))
 
+    def test_what_can_be_raced_is_said_before(self) -> None:
+        said = subprocess.run([str(EXECUTOR), "--stdio"], input="hello\nquit\n", stdout=subprocess.PIPE, text=True, timeout=20)
+        faults = {row[1]: row[3].split(",") for row in (line.split(" ") for line in said.stdout.splitlines()) if row[0] == "fault"}
+        self.assertGreater(len(faults), 30)
+        for name, flags in faults.items():
+            reply = self.race(ops=4, faults=name)
+            self.assertEqual("cannot be raced" in " ".join(reply.last), "unraced" in flags, (name, flags, reply.last))
+
     def test_every_flipped_bit_of_a_stream_is_refused(self) -> None:
         path = self.root / "stream"
         self.race(ops=200, record=path, faults="none")

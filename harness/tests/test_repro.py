@@ -104,6 +104,7 @@ class Which(Temporary):
                            ((str(bare),), "does not say how xfs was made"),
                            ((str(case), "--times", "0"), "--times wants"),
                            ((str(case), "--times", "2", "--export", "c"), "takes no --times"),
+                           ((str(case), "--kernel", "6.1", "--export", "c"), "takes no --kernel"),
                            ((str(case), "--export", "perl"), "invalid choice"),
                            ((str(race), "--export", "c"), "a race cannot be exported"),
                            ((str(case), "--export", "c"), "history"),

@@ -24,8 +24,10 @@ CHANNELS = {name: ChannelInfo(name, cls, "none", False, True, "") for name, cls 
     ("dio-read", "short-pin"), ("dio-read/loop", "short-pin"), ("rdma-odp", "faulting"), ("rdma-pinned", "long-pin"),
     ("pwrite", "syscall"), ("store", "pte"))}
 FAULTS = {"punch": FaultInfo("punch", "file-range", frozenset(), ""),
-          "freeze": FaultInfo("freeze", "file", frozenset({"exclusive"}), ""),
-          "page-out": FaultInfo("page-out", "file", frozenset({"best-effort"}), "")}
+          "freeze": FaultInfo("freeze", "file", frozenset({"exclusive", "unraced"}), ""),
+          "page-out": FaultInfo("page-out", "file", frozenset({"best-effort"}), ""),
+          "clone": FaultInfo("clone", "file-file", frozenset(), ""),
+          "fork": FaultInfo("fork", "file", frozenset({"unraced"}), "")}
 
 
 class Planning(unittest.TestCase):
@@ -63,10 +65,16 @@ class Planning(unittest.TestCase):
 
     def test_faults(self) -> None:
         self.assertEqual(race.choose_faults(["p*"], FAULTS), ("punch", "page-out"))
-        self.assertEqual(race.choose_faults(["freeze"], FAULTS), ("freeze",))  # the executor says why not
+        self.assertEqual(race.choose_faults(["*"], FAULTS), ("punch", "page-out", "clone"))
+        self.assertEqual(race.choose_faults(["*"], FAULTS, 1), ("punch", "page-out"))
+        for pattern in ("freeze", "f*"):
+            with self.assertRaisesRegex(UsageError, "--fault .*: cannot be raced$"):
+                race.choose_faults([pattern], FAULTS)
+        with self.assertRaisesRegex(UsageError, "--fault clone: cannot be raced with one file$"):
+            race.choose_faults(["clone"], FAULTS, 1)
         self.assertEqual(race.choose_faults([], FAULTS), ())
-        with self.assertRaisesRegex(UsageError, "unknown fault 'freez.'"):
-            race.choose_faults(["freez?"], FAULTS)
+        with self.assertRaisesRegex(UsageError, "unknown fault 'freez'"):
+            race.choose_faults(["freez"], FAULTS)
 
     def test_what_a_filesystem_leaves_out(self) -> None:
         configs = {**CONFIGS, "ext4-dax": FsConfig("ext4-dax", "ext4", race_without={"zero-range": "findings/x"})}
