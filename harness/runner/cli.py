@@ -433,9 +433,21 @@ def for_git(command: Callable[[], int]) -> int:
     return {EXIT_EXPECTED: 0, EXIT_DIFFERS: 1, EXIT_BROKEN: GIT_SKIP}.get(code, GIT_STOP)
 
 
+def _hung_up(terminals: list[int]) -> Callable[..., None]:
+    """A handler: stop as for Ctrl-C, and say nothing more to a terminal that is gone."""
+    def stop(*_: object) -> None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        for fd in terminals:
+            os.dup2(null, fd)
+        raise KeyboardInterrupt
+    return stop
+
+
 def ends(argv: list[str]) -> int:
     """The exit code of a command that may fail in all the known ways."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that finally blocks run
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # who began it with nohup wants it to go on
+        signal.signal(signal.SIGHUP, _hung_up([fd for fd in (1, 2) if os.isatty(fd)]))
     try:
         code = dispatch(argv)
         sys.stdout.flush()

@@ -212,7 +212,8 @@ class BeforeAnythingRuns(unittest.TestCase):
         self.run_kernels.side_effect = stop
         # Who was started in the background of a shell has it ignored.
         self.addCleanup(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.default_int_handler))
-        for number in (signal.SIGINT, signal.SIGTERM):
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             out = self.dir / number.name
             code, err = call("run", "--kernel", "6.1", "--fs", "xfs", "--channel", "store", "--out", str(out))
             self.assertEqual(code, 2, err)
