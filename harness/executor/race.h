@@ -25,10 +25,10 @@
 
 #define RACE_FAULTS_MAX 64
 /*
- * So many write(2)s and faults that change content, of all threads, with EIO, EROFS or ESHUTDOWN and
- * not one success between them: the filesystem was shut down, or has aborted, and the race ends. (A
- * store to a page that is dirty already succeeds on a dead filesystem, as does a look at one that is
- * cached.)
+ * So many write(2)s and faults that change content, of all threads, with EIO, EROFS or ESHUTDOWN
+ * and not one success between them: the filesystem was shut down, or has aborted, and the race
+ * ends. (A store to a page that is dirty already succeeds on a dead filesystem, as does a look at
+ * one that is cached.)
  */
 #define RACE_DENIED_MAX 200u
 /*

@@ -345,7 +345,8 @@ def _list_available() -> int:
 
 
 def _resumed(args: argparse.Namespace) -> argparse.Namespace:
-    """What the run was asked for is what it goes on with, from where that was said; only how it runs may be said again."""
+    """What the run was asked for is what it goes on with, from where that was said; only how it runs may be said
+    again."""
     meta = load_run(args.resume)[0]
     if not meta.get("argv"):
         raise UsageError(f"{args.resume}: run.json does not say what the run was asked for (argv)")

@@ -418,7 +418,8 @@ def _open_store(options: Options, argv: list[str], everything: World, names: dic
 def facts(everything: World, names: dict[str, Any], used: list[str], argv: list[str], seed: int) -> dict[str, Any]:
     """What run.json says of any run, whatever ran in it."""
     return {
-        "tool": "pinfault", "argv": argv, "cwd": os.path.abspath(caller_dir()), "seed": seed, "environment": environment(), "kernels_wanted": list(names),
+        "tool": "pinfault", "argv": argv, "cwd": os.path.abspath(caller_dir()), "seed": seed,
+        "environment": environment(), "kernels_wanted": list(names),
         "filesystems": {n: {"fstype": everything.configs[n].fstype,
                             "mkfs_options": " ".join(everything.configs[n].mkfs_options),
                             "mount_options": " ".join(everything.configs[n].mount_options),

@@ -56,7 +56,8 @@ class Race:
         if not 1 <= self.files <= 8:
             raise UsageError("--files wants 1 to 8")
         if self.ops < 0 or not 0 <= self.seconds <= SECONDS_MAX:
-            raise UsageError(f"--ops and --seconds want a number from 0 up (seconds to {SECONDS_MAX:g}), and one of them above it")
+            raise UsageError(f"--ops and --seconds want a number from 0 up (seconds to {SECONDS_MAX:g}), and one of them "
+                             "above it")
         for said, known, what in ((self.verbs, VERBS, "verb"), (self.views, VIEWS, "view")):
             for name in said:
                 if name not in known:
@@ -137,7 +138,8 @@ def choose_faults(patterns: list[str], known: dict[str, FaultInfo], files: int =
         named = [pattern] if pattern in known else fnmatch.filter(known, pattern)
         hits = [n for n in named if "unraced" not in known[n].flags and (files > 1 or known[n].args != "file-file")]
         if named and not hits:
-            raise UsageError(f"--fault {pattern}: cannot be raced" + " with one file" * ("unraced" not in known[named[0]].flags))
+            alone = "unraced" not in known[named[0]].flags
+            raise UsageError(f"--fault {pattern}: cannot be raced" + " with one file" * alone)
         if not hits:
             raise UsageError(nearest(pattern, list(known), "fault"))
         out += hits

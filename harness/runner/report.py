@@ -42,8 +42,8 @@ def compare(old: Path, new: Path, as_json: bool) -> int:
     after = {r.id: r for r in store.load_run(new)[1]}
     both = [i for i in before if i in after]
     if not both:
-        raise EnvironmentFailed(f"{old} and {new} have no case in common ({len(before)} and {len(after)} cases): nothing was "
-                                "compared")
+        raise EnvironmentFailed(f"{old} and {new} have no case in common ({len(before)} and {len(after)} cases): "
+                                "nothing was compared")
     changed = [i for i in both if _told(before[i]) != _told(after[i])]
     if as_json:
         json.dump({"changed": [{"id": i, "before": _told(before[i]), "after": _told(after[i])} for i in changed],

@@ -218,8 +218,10 @@ class Tmpfs(OnAFilesystem):
                 self.assertIn(says, " ".join(reply.last))
 
     def test_what_can_be_raced_is_said_before(self) -> None:
-        said = subprocess.run([str(EXECUTOR), "--stdio"], input="hello\nquit\n", stdout=subprocess.PIPE, text=True, timeout=20)
-        faults = {row[1]: row[3].split(",") for row in (line.split(" ") for line in said.stdout.splitlines()) if row[0] == "fault"}
+        said = subprocess.run([str(EXECUTOR), "--stdio"], input="hello\nquit\n", stdout=subprocess.PIPE, text=True,
+                              timeout=20).stdout
+        rows = [line.split(" ") for line in said.splitlines()]
+        faults = {row[1]: row[3].split(",") for row in rows if row[0] == "fault"}
         self.assertGreater(len(faults), 30)
         for name, flags in faults.items():
             reply = self.race(ops=4, faults=name)

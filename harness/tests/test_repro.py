@@ -64,7 +64,8 @@ class Which(Temporary):
         self.assertEqual(_matching(["all[*]"], ["all[*]", "all*"], "sequence"), ["all[*]"])
 
     def test_a_race_on_a_section_of_a_file_that_is_gone(self) -> None:
-        line = "./run.sh race --kernel native --device /dev/x --fs mine --local-config '/a b' --section x --channel store --seed 9"
+        line = ("./run.sh race --kernel native --device /dev/x --fs mine --local-config '/a b' --section x "
+                "--channel store --seed 9")
         race = replace(RACE, id="native/mine/store/race-9", fs="mine", channel="store", repeat=line)
         case = record(self.root, race)
         for name in ("stream", "answer"):

@@ -186,7 +186,8 @@ class BeforeAnythingRuns(unittest.TestCase):
             with mock.patch.dict(os.environ, PINFAULT_CALLER_DIR="/"):
                 code, err = call(*argv, "--resume", str(out))
             self.assertEqual((code, "it stops here" in err), (2, True), err)
-        for says, argv in (("was made by `seq`, not by `race`", ["race"]), ("was made by `seq`, not by `repro`", ["repro", "x"]),
+        for says, argv in (("was made by `seq`, not by `race`", ["race"]),
+                           ("was made by `seq`, not by `repro`", ["repro", "x"]),
                            ("no other FILE can be given", ["seq", "other.seq"]), ("no other --fs", ["seq", "--fs", "ext4"]),
                            ("no other --seed", ["seq", "--seed", "5"]), ("no other --kernel", ["--kernel", "6.12"])):
             code, err = call(*argv, "--resume", str(out))
