@@ -15,6 +15,7 @@
 
 #include "../core/token.h"
 #include "exec.h"
+#include "race.h"
 
 #define PROBE_MS 20000
 
@@ -95,6 +96,8 @@ static void say_fault(struct agent *a, const struct pf_fault_ops *ops)
 				strcat(text, ",");
 			strcat(text, flags[i].name);
 		}
+	if (!race_bears(ops, PF_RACE_FILES_MAX))
+		strcat(text, *text ? ",unraced" : "unraced");
 	pf_token_encode(token, sizeof(token), ops->summary);
 	agent_line(a, "fault %s %s %s %s", ops->name, args_names[ops->args], *text ? text : "-",
 		   token);

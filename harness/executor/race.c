@@ -430,6 +430,8 @@ static void say_counts(struct race_main *m)
 	agent_line(&m->a, "env seconds %.3f", seconds);
 	agent_line(&m->a, "env cpu_s %.3f", m->cpu_s);
 	agent_line(&m->a, "env ops_per_s %.0f", seconds > 0 ? (double)ops / seconds : 0.0);
+	if (atomic_load(&m->r.dead))
+		agent_line(&m->a, "env dead %s", pf_errno_name(atomic_load(&m->r.dead)));
 	agent_line(&m->a, "env cells_seen %llu", (unsigned long long)sum.cells);
 	agent_line(&m->a, "env choices_skipped %llu", (unsigned long long)sum.skipped);
 	agent_line(&m->a, "env stream_bytes %llu", (unsigned long long)m->r.log.bytes);

@@ -25,6 +25,13 @@
 
 #define RACE_FAULTS_MAX 64
 /*
+ * So many write(2)s and faults that change content, of all threads, with EIO, EROFS or ESHUTDOWN
+ * and not one success between them: the filesystem was shut down, or has aborted, and the race
+ * ends. (A store to a page that is dirty already succeeds on a dead filesystem, as does a look at
+ * one that is cached.)
+ */
+#define RACE_DENIED_MAX 200u
+/*
  * race_check: UNCHECKED reads in looks and makes nothing of it; DECODED finds out what was read;
  * CHECKED records it as well. The first two are what the cost of the third is measured by.
  */
@@ -76,6 +83,8 @@ struct race_choice {
 /* 0, or -EINVAL with one line in @why. @block_bytes is the filesystem's. */
 int race_plan_init(struct race_plan *p, const struct race_params *params, uint64_t block_bytes,
 		   char *why, size_t why_bytes);
+/* Can a race bear this fault: nothing of the whole machine's, nothing that takes names away? */
+bool race_bears(const struct pf_fault_ops *ops, unsigned int nr_files);
 void race_choose(struct race_plan *p, struct pf_rng *r, struct race_choice *out);
 
 struct race_counts {
@@ -120,6 +129,8 @@ struct race {
 	struct race_thread threads[PF_RACE_THREADS_MAX];
 	_Atomic bool sizing[PF_RACE_FILES_MAX];
 	_Atomic bool stop;
+	_Atomic unsigned int denied; /* changes of content in a row that met a dead filesystem */
+	_Atomic int dead;	     /* its errno, once it counts as dead; 0: it lives */
 	pthread_barrier_t start;
 	int done_fd;	  /* eventfd: a thread is through */
 	bool recording;

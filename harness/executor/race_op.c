@@ -43,6 +43,20 @@ static void count(struct race_thread *t, enum pf_race_verb verb, long result)
 		t->counts.errors[verb][-result < RACE_ERRNO_MAX ? -result : 0]++;
 }
 
+/* @result of an operation that a filesystem lets nobody do once it is shut down or has aborted. */
+static void note_denied(struct race *r, long result)
+{
+	if (result != -EIO && result != -EROFS && result != -ESHUTDOWN) {
+		if (result >= 0 && atomic_load_explicit(&r->denied, memory_order_relaxed))
+			atomic_store_explicit(&r->denied, 0, memory_order_relaxed);
+		return;
+	}
+	if (atomic_fetch_add_explicit(&r->denied, 1, memory_order_relaxed) + 1 < RACE_DENIED_MAX)
+		return;
+	atomic_store(&r->dead, (int)-result);
+	atomic_store(&r->stop, true);
+}
+
 static bool begin(struct race_thread *t, const struct race_choice *c, uint8_t what)
 {
 	struct pf_race_rec rec = {
@@ -175,7 +189,9 @@ static bool op_pwrite(struct race_thread *t, const struct race_choice *c)
 	go_on = begin(t, c, 0);
 	if (go_on) {
 		n = pwrite(t->files[c->file].f.fd, t->data, c->len_bytes, (off_t)c->off_bytes);
-		go_on = end(t, c->verb, n < 0 ? -errno : n / (ssize_t)PF_CELL_BYTES);
+		n = n < 0 ? -errno : n / (ssize_t)PF_CELL_BYTES;
+		note_denied(t->race, n);
+		go_on = end(t, c->verb, n);
 	}
 	if (sizes)
 		give_sizes(t->race, c);
@@ -333,6 +349,11 @@ static bool changes_sizes(enum pf_prim prim)
 	       prim == PF_PRIM_COPY;
 }
 
+static bool changes_content(enum pf_prim prim)
+{
+	return prim == PF_PRIM_ZERO || changes_sizes(prim);
+}
+
 static void fault_counted(struct race_thread *t, struct race_fault *f, int rc)
 {
 	size_t i = (size_t)(f - t->race->plan.faults);
@@ -366,6 +387,8 @@ static bool run_fault(struct race_thread *t, const struct race_choice *c)
 		return false;
 	rc = ops->run(&call);
 	fault_counted(t, c->fault, rc);
+	if (changes_content(ops->prim))
+		note_denied(t->race, rc);
 	return end(t, PF_RACE_FAULT, rc);
 }
 

@@ -59,8 +59,7 @@ static unsigned int pick(struct pf_rng *r, const unsigned int *weights, unsigned
 	return i;
 }
 
-/* Can a race bear this fault: nothing of the whole machine's, nothing that takes names away? */
-static bool suitable(const struct pf_fault_ops *ops, const struct race_params *params)
+bool race_bears(const struct pf_fault_ops *ops, unsigned int nr_files)
 {
 	const unsigned int no = PF_FAULT_EXCLUSIVE | PF_FAULT_SELFTEST | PF_FAULT_GUEST_ONLY |
 				PF_FAULT_LAST | PF_FAULT_OPENS | PF_FAULT_CLOSES |
@@ -68,7 +67,7 @@ static bool suitable(const struct pf_fault_ops *ops, const struct race_params *p
 
 	if (ops->flags & no || !strcmp(ops->name, "fork"))
 		return false;
-	if (ops->args == PF_ARGS_FILE_FILE && params->files < 2)
+	if (ops->args == PF_ARGS_FILE_FILE && nr_files < 2)
 		return false;
 	switch (ops->prim) {
 	case PF_PRIM_NONE:
@@ -167,7 +166,7 @@ static int plan_faults(struct race_plan *p, const struct race_params *params, ch
 	for (size_t i = 0; i < nr && p->nr_faults < RACE_FAULTS_MAX; i++) {
 		struct race_fault *f = &p->faults[p->nr_faults];
 
-		if (!suitable(all[i], params) ||
+		if (!race_bears(all[i], params->files) ||
 		    (params->faults && !listed(params->faults, all[i]->name)) ||
 		    listed(params->without, all[i]->name))
 			continue;

@@ -65,6 +65,6 @@ def write_xfstests(recorded: Recorded, checks: list[Check], name: str, folder: P
              script.with_name(f"{test}.out"): f"QA output created by {test}\nSilence is golden\n",
              folder / "src" / f"{test}.c": program}
     for path, text in files.items():
-        write_atomic(path, text)
+        write_atomic(path, text, "")
     script.chmod(0o755)
     return list(files)

@@ -11,6 +11,7 @@ batch is redone by halves, on a fresh filesystem each, down to the case at fault
 """
 
 import enum
+import errno
 import random
 import re
 import time
@@ -26,12 +27,13 @@ from .judge import Judgement
 from .klog import by_kind, classify_console
 from .neighbour import Neighbour
 from .plan import Case
-from .race import GUEST_STREAM_MAX, NATIVE_STREAM_MAX, RaceCase, fetch, judgement, lines as race_lines
-from .store import utc_now
+from .race import GUEST_STREAM_MAX, NATIVE_STREAM_MAX, RaceCase, ended_early, fetch, judgement, lines as race_lines
+from .store import unwritten, utc_now
 
 if TYPE_CHECKING:
     from .execute import KernelRun
 
+_STREAM_FULL = re.compile(r"stream: (ENOSPC|EDQUOT)$")
 _SPINNING = re.compile(r", in R ")
 BATCH_CASES = 512
 POWER_CASES = 64  # each is a process that waits, with its pins and its held writes
@@ -179,6 +181,7 @@ class FsRun:
                 self.dirty, self.had = False, True
                 return self.fs
             except NotCovered as why:
+                self.k.kmsg()  # not for want of space, which is not the filesystem's
                 if self.had:  # what was found on it stands, and the rest was not tested
                     raise EnvironmentFailed(f"{self.config.name}: could be had before and cannot now: {why}") from None
                 raise
@@ -204,6 +207,8 @@ class FsRun:
                     break
                 continue
             except BatchFailed as failure:
+                if self.k.up:
+                    self.k.kmsg()  # the check may have failed on a disk that is full
                 self.dirty = True
                 self._blame(todo, ran, failure, mode)
                 return
@@ -238,7 +243,7 @@ class FsRun:
         fs = self.prepare()
         neighbour = Neighbour(self.k.agent, self.k.fio_job, fs.mnt, self.k.machine.work_dir)
         try:
-            self.k.agent.kmsg()
+            self.k.kmsg()
             if mode is Mode.SHARED:
                 neighbour.start()
             if neighbour.why:
@@ -283,7 +288,7 @@ class FsRun:
                 self._umount(fs)
                 self._mount_again(fs)
                 self._view(fs, running, "crash")
-                log = self.k.agent.kmsg()
+                log = self.k.kmsg()
                 running.log += [f"[{s:12.6f}] <{p}> {text}" for s, p, text in log]
                 self._check_log(running, [text for _, _, text in log])
         except (AgentDied, AgentTimeout) as err:
@@ -324,7 +329,7 @@ class FsRun:
 
     def _grade_batch_log(self, todo: list[Case]) -> None:
         """The kernel log of what came after the cases: unmount, fsck, mount. What is expected is no excuse for what is not."""
-        lines = self.cut_log + [text for _, _, text in self.k.agent.kmsg()]
+        lines = self.cut_log + [text for _, _, text in self.k.kmsg()]
         self.cut_log = []
         for kind, found in by_kind(self.k.klog.grade(lines)):
             self._note_or_raise(kind, found, todo)
@@ -387,7 +392,7 @@ class FsRun:
             reply = self._request(case)
             running.history = reply.history()
             running.status = reply.last
-            log = self.k.agent.kmsg()
+            log = self.k.kmsg()
             running.log = [f"[{s:12.6f}] <{p}> {text}" for s, p, text in log]
             self._check_log(running, [text for _, _, text in log])
             running.findings += unnoticed(running.history)
@@ -434,13 +439,13 @@ class FsRun:
         """Where the executor writes a race's stream: natively to where it may stay."""
         if self.k.machine.guest:
             return f"{self.k.scratch}/stream-{case.nr}"
-        path = self.k.store.stream_path(case.id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return str(path.resolve())
+        return str(self.k.store.room_for_stream(case.id).resolve())
 
     def _read_race(self, case: RaceCase, running: Running, reply: Reply) -> None:
         """The judge's answer; the stream is kept when it was asked for, or shows something."""
         running.answer = race_lines(reply)
+        if dead := ended_early(reply):
+            self.k.say(f"{case.id}: {dead}")
         if running.forced is None:
             running.forced = judgement(reply)
         if not case.keep:
@@ -448,6 +453,10 @@ class FsRun:
         keep = "ops" in reply.env() and (case.race.record or
                                          running.forced.verdict in ("corrupt", "hung", "broken"))
         source, path = self._stream_path(case), self.k.store.stream_path(case.id)
+        full = _STREAM_FULL.search(running.forced.why)
+        if full and not self.k.machine.guest:  # what there is of it takes the space of everything else
+            path.unlink(missing_ok=True)
+            raise unwritten(path, OSError(getattr(errno, full[1]), ""), self.k.store.advice)
         if self.k.machine.guest:
             why = fetch(self.k.agent, source, path) if keep else ""
             if why:

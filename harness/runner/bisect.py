@@ -9,6 +9,7 @@ fails on the one and not on the other, and nothing that can be had lies between 
 
 import json
 import secrets
+import shlex
 import sys
 import textwrap
 from collections import Counter
@@ -199,7 +200,7 @@ class Bisection:
 
     def _halve(self, stack: ExitStack) -> Answer:
         executor = runs.stage_programs(stack)
-        context = runs.context_of(self.results, self.everything, runs.tell, lambda _result: None)
+        context = runs.context_of(self.options, {}, self.results, self.everything, runs.tell, lambda _result: None)
 
         def trial(package: Package) -> Trial:
             made = self.try_one(package, context, executor)
@@ -247,7 +248,7 @@ class Bisection:
     def repeat(self, version: str) -> str:
         """The line that tries this kernel again."""
         case = next((t.case for t in self.trials if t.version == version), "")
-        return (f"./run.sh repro {runs.relative(self.results.case_dir(case))} --times {self.options.times}"
+        return (f"./run.sh repro {shlex.quote(runs.relative(self.results.case_dir(case)))} --times {self.options.times}"
                 if case else "")
 
     def say_answer(self, answer: Answer) -> None:
@@ -279,7 +280,7 @@ class Bisection:
             "error": self.error, "complete": answer is not None}
 
     def write(self) -> None:
-        write_atomic(self.results.folder / "bisect.json", json.dumps(self.facts(), indent=1) + "\n")
+        write_atomic(self.results.folder / "bisect.json", json.dumps(self.facts(), indent=1) + "\n", sync=True)
 
 
 def _end(option: str, name: str, known: dict[str, Any]) -> str:

@@ -2,8 +2,10 @@
 """The commands and their options. Every way out ends in one clear line and one of four exit codes."""
 
 import argparse
+import errno
 import os
 import re
+import shlex
 import signal
 import sys
 import traceback
@@ -58,6 +60,8 @@ class Parser(argparse.ArgumentParser):
         unknown = re.match(r"unrecognized arguments: (--[^ =]+)", message)
         if unknown:
             known = ["--" + o for o in _OPTIONS.split()]
+            if unknown[1] in known:
+                raise UsageError(f"this command takes no {unknown[1]}")
             raise UsageError(nearest(unknown[1], known, "option"))
         raise UsageError(f"{message} (./run.sh {self.prog.split()[-1]} --help)"
                          if " " in self.prog else f"{message} (./run.sh --help)")
@@ -176,9 +180,9 @@ def parser() -> Parser:
         help="only these: write (the channel), store, pwrite, look, fault; may be repeated")
     add("--view", action="append", default=[], metavar="NAME", help="looks only through mmap, buffered, direct")
     add("--record", action="store_true", help="keep every race's stream, not only those that show something")
-    made["seq"].add_argument("file", type=_path, metavar="FILE")
+    made["seq"].add_argument("file", nargs="?", type=_path, metavar="FILE")
     add = made["repro"].add_argument
-    add("result", metavar="RESULT", help="a case's folder, or RUN:KERNEL/FS/CHANNEL/SEQUENCE")
+    add("result", nargs="?", metavar="RESULT", help="a case's folder, or RUN:KERNEL/FS/CHANNEL/SEQUENCE")
     add("--times", type=int, metavar="N", help="run it so often (default 1), in one boot")
     add("--export", choices=repro.EXPORTS, help="run nothing; write a standalone C file (--out FILE), or a test in "
         "xfstests' form (--out DIR)")
@@ -233,6 +237,8 @@ def _options(args: argparse.Namespace) -> runs.Options:
         race = Race(ops=args.ops, seconds=args.seconds, threads=args.threads, files=args.files, size=args.size,
                     record=args.record, verbs=tuple(dict.fromkeys(args.verb)), views=tuple(dict.fromkeys(args.view)))
         race.check()
+        if args.fault and race.verbs and "fault" not in race.verbs:
+            raise UsageError("--fault chooses what runs beside the writes, and --verb leaves fault out")
     return runs.Options(
         race=race,
         kernels=list(dict.fromkeys(args.kernel)), modules=args.modules,
@@ -243,12 +249,15 @@ def _options(args: argparse.Namespace) -> runs.Options:
 
 def _repro(args: argparse.Namespace, options: runs.Options, argv: list[str]) -> int:
     """RESULT is a case's folder, or RUN:ID."""
+    if not args.result:
+        raise UsageError("repro wants RESULT, a case's folder or RUN:KERNEL/FS/CHANNEL/SEQUENCE")
     if args.times is not None and args.times < 1:
         raise UsageError("--times wants a number from 1 up")
     if args.git_bisect and (args.export or len(args.kernel) != 1):
         raise UsageError("--git-bisect says of one --kernel, the one just built, whether the case fails on it")
-    if args.export and args.times is not None:
-        raise UsageError("--export writes a program and runs nothing: it takes no --times")
+    for name in ("times", "kernel", "modules", "seed", "json", "device") if args.export else ():
+        if getattr(args, name) not in (None, [], False):
+            raise UsageError(f"--export writes a program and runs nothing: it takes no --{name}")
     found = repro.find(args.result, _path(args.result))
     if args.export:
         deps.ensure(False, options.install)
@@ -269,11 +278,11 @@ def _reduce(args: argparse.Namespace, argv: list[str]) -> int:
         raise UsageError("a race is reduced on one kernel")
     found = repro.find(args.result, _path(args.result))
     kinds = reduce.check(found, args.kind)
-    options = _options(parser().parse_args(found.result.repeat.split()[1:]))
+    options = _options(parser().parse_args(shlex.split(found.result.repeat)[1:]))
     assert options.race
     asked = replace(options.race, seed=options.seed or 0, faults=tuple(options.filters.faults))
     options = replace(options, seed=args.seed, out=args.out, json=args.json, install=not args.no_install, race=None,
-                      modules=args.modules)
+                      modules=args.modules, device=None)
     repro.aim(options, found, args.kernel)
     what = reduce.Reduce(found, asked, asked, kinds, args.budget, args.repeats, args.depth)
     return reduce.run(options, what, argv)
@@ -283,7 +292,7 @@ def _as_recorded(options: runs.Options, found: repro.Found) -> runs.Options:
     """What a race was asked for stands in the line that repeats it."""
     if not found.race:
         return options
-    return replace(_options(parser().parse_args(found.result.repeat.split()[1:])), out=options.out,
+    return replace(_options(parser().parse_args(shlex.split(found.result.repeat)[1:])), out=options.out,
                    device=options.device, overwrite_device=options.overwrite_device, modules=options.modules,
                    json=options.json, resume=options.resume, install=options.install)
 
@@ -335,6 +344,26 @@ def _list_available() -> int:
     return EXIT_EXPECTED
 
 
+def _resumed(args: argparse.Namespace) -> argparse.Namespace:
+    """What the run was asked for is what it goes on with, from where that was said; only how it runs may be said
+    again."""
+    meta = load_run(args.resume)[0]
+    if not meta.get("argv"):
+        raise UsageError(f"{args.resume}: run.json does not say what the run was asked for (argv)")
+    os.environ["PINFAULT_CALLER_DIR"] = meta.get("cwd") or os.environ.get("PINFAULT_CALLER_DIR", ".")
+    resumed = parser().parse_args(meta["argv"])
+    if args.command not in ("run", resumed.command):
+        raise UsageError(f"{args.resume}: was made by `{resumed.command}`, not by `{args.command}`")
+    plain = parser().parse_args([args.command])
+    for name, value in vars(args).items():
+        if name in ("resume", "jobs", "no_install", "json") or name == "overwrite_device" and value:
+            setattr(resumed, name, value)
+        elif name != "command" and value not in (getattr(plain, name), getattr(resumed, name, None)):
+            what = {"file": "FILE", "result": "RESULT"}.get(name, "--" + name.replace("_", "-"))
+            raise UsageError(f"--resume goes on with what {args.resume} was asked for: no other {what} can be given")
+    return resumed
+
+
 def dispatch(argv: list[str]) -> int:
     if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help")):
         argv = ["run", *argv]
@@ -342,13 +371,7 @@ def dispatch(argv: list[str]) -> int:
         raise UsageError(nearest(argv[0], list(COMMANDS), "command"))
     args = parser().parse_args(argv)
     if getattr(args, "resume", None):
-        # What the run was asked for is what it goes on with; only how it runs may be said again.
-        resumed = parser().parse_args(load_run(args.resume)[0]["argv"])
-        for name in ("resume", "jobs", "no_install", "json"):
-            setattr(resumed, name, getattr(args, name))
-        if args.command in ("explore", "bisect") and args.command != resumed.command:
-            raise UsageError(f"{args.resume}: was made by `{resumed.command}`, not by `{args.command}`")
-        args = resumed
+        args = _resumed(args)
     if args.command == "report":
         return report.report(args.run, args.markdown, args.json)
     if args.command == "compare":
@@ -370,6 +393,8 @@ def dispatch(argv: list[str]) -> int:
     if args.command == "repro":
         return _repro(args, options, argv)
     if args.command == "seq":
+        if not args.file:
+            raise UsageError("seq wants the FILE of a sequence")
         options.sequence_file = args.file
     return runs.run(options, argv)
 
@@ -382,7 +407,17 @@ def main(argv: list[str]) -> int:
         return ends(argv)
     except KeyboardInterrupt as stop:
         print("; ".join(["pinfault: stopped", *stop.args]), file=sys.stderr)
-        return EXIT_BROKEN
+    except Exception as err:  # pylint: disable=broad-except  # a bug of ours would be 1, which is "differs"
+        if isinstance(err, OSError) and err.errno in (errno.ENOSPC, errno.EDQUOT) and err.filename is None:
+            print(f"pinfault: standard output: {err.strerror}", file=sys.stderr)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left in its buffer
+            return EXIT_BROKEN
+        if isinstance(err, OSError) and err.filename is not None:
+            print(f"pinfault: {os.fsdecode(err.filename)}: {err.strerror}", file=sys.stderr)
+            return EXIT_BROKEN
+        traceback.print_exc()
+        print(f"pinfault: the runner failed: {type(err).__name__}: {err}", file=sys.stderr)
+    return EXIT_BROKEN
 
 
 def for_git(command: Callable[[], int]) -> int:
@@ -399,11 +434,25 @@ def for_git(command: Callable[[], int]) -> int:
     return {EXIT_EXPECTED: 0, EXIT_DIFFERS: 1, EXIT_BROKEN: GIT_SKIP}.get(code, GIT_STOP)
 
 
+def _hung_up(terminals: list[int]) -> Callable[..., None]:
+    """A handler: stop as for Ctrl-C, and say nothing more to a terminal that is gone."""
+    def stop(*_: object) -> None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        for fd in terminals:
+            os.dup2(null, fd)
+        raise KeyboardInterrupt
+    return stop
+
+
 def ends(argv: list[str]) -> int:
     """The exit code of a command that may fail in all the known ways."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that finally blocks run
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # who began it with nohup wants it to go on
+        signal.signal(signal.SIGHUP, _hung_up([fd for fd in (1, 2) if os.isatty(fd)]))
     try:
-        return dispatch(argv)
+        code = dispatch(argv)
+        sys.stdout.flush()
+        return code
     except UsageError as err:
         print(f"pinfault: {err}", file=sys.stderr)
         return EXIT_USAGE

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from . import selftest_rules as rules
 from .errors import AgentDied, AgentTimeout
 from .judge import Judgement
-from .store import write_atomic
 
 if TYPE_CHECKING:
     from .batch import FsRun
@@ -77,7 +76,7 @@ def _judged(fs_run: "FsRun", sequence: "Sequence", nr: int) -> tuple[Judgement, 
     if reply.last[:1] != ["ok"] or how != ["ran"]:
         return Judgement(why="executor: " + " ".join(reply.last)), set()
     path = kernel.store.folder / "controls" / kernel.name / fs_run.config.name / sequence.name / "history"
-    write_atomic(path, "".join(line + "\n" for line in history))
+    kernel.store.write(path, "".join(line + "\n" for line in history))
     judged = kernel.judge.judge(path)
     return judged, rules.found(judged.kinds, unnoticed(history))
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """One kernel: its machine, kept up through whatever the cases do to it, and the judging of results."""
 
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence as Sequence_
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import native
 from .agent import Agent, Hello, late_histories
 from .batch import FsRun, Running
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
@@ -17,12 +19,13 @@ from .fsops import NotCovered
 from .judge import Judge, Judgement
 from .klog import KernelLog, classify_console
 from .machines import Machine
-from .plan import Case, Sequence
+from .plan import Asked, Case, Sequence
 from .store import CaseResult, Store, utc_now
 
 # Whole-case outcomes that are a kind of violation themselves.
 KIND_OF_VERDICT = {"hung": "hang", "crashed": "kernel-fault"}
 BOOTS_WITHOUT_PROGRESS_MAX = 3
+_DISK_FULL = re.compile(r"critical space allocation error, dev (\w+)")
 
 
 @dataclass
@@ -39,6 +42,7 @@ class RunContext:
     nonce: int
     say: Callable[[str], None]
     done: Callable[[CaseResult], None]
+    asked: Asked = Asked()
     controls: tuple[str, ...] = ()  # sequences that every kernel and filesystem runs first (controls.py)
 
 
@@ -101,7 +105,7 @@ class KernelRun:
         """Kill the machine after that time and boot another on its disks. Returns what its cases said
         since they were replied to, by number, and its kernel log since. AgentDied when it died by itself."""
         self.agent.watch(after_s)
-        log = [text for _, _, text in self.agent.kmsg()] if after_s else []
+        log = [text for _, _, text in self.kmsg()] if after_s else []
         late = late_histories(self.machine.cut_power())
         self.up = False
         self._boot(same_disks=True)
@@ -115,11 +119,24 @@ class KernelRun:
         return self.machine.version or self.hello.env.get("kernel", "")
 
     def down(self, why: str) -> None:
-        """The machine is gone, or must go: kill it. The next ensure_up boots it again."""
+        """The machine is gone, or must go: kill it. The next ensure_up boots it again. EnvironmentFailed where there
+        is no space for its images: an emulator stops at that, or dies."""
         if self.up:
             self.say(why)
         self.up = False
+        full = native.is_full(native.state_dir())
         self.machine.kill()
+        if full:
+            raise EnvironmentFailed(f"{self.machine.disk_dev or 'the machine'}: {native.FULL}")
+
+    def kmsg(self) -> list[tuple[float, int, str]]:
+        """The kernel log since the last call. EnvironmentFailed where the device under test had no space for what it
+        was given to write: whatever came of that says nothing of a kernel."""
+        log = self.agent.kmsg()
+        for name in {m[1] for m in map(_DISK_FULL.search, (text for _, _, text in log)) if m}:
+            if f"/dev/{name}" in (self.machine.disk_dev, self.machine.pmem_dev):
+                raise EnvironmentFailed(f"/dev/{name}: {native.FULL}")
+        return log
 
     def unmount_leftovers(self) -> None:
         """On this machine a mount outlives the executor that made it."""
@@ -210,7 +227,7 @@ class KernelRun:
             outcome=outcome(expected, judgement.verdict, judgement.resolution, judgement.errno, kinds,
                             violations, sleepers(judgement.why)),
             started=running.started, took_s=round((running.ended or time.monotonic()) - running.began, 3),
-            repeat=case.repeat())
+            repeat=case.repeat(self.context.asked))
         self.store.finish(result, self.sequences[case.sequence].text, running.log, on_disk)
         self.boots_idle = 0
         self.context.done(result)

@@ -17,7 +17,7 @@ from .enumeration import DEPTH_MAX, HOLDS_MAX, RULES, Counts, Enumeration
 from .errors import EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, EnvironmentFailed, UsageError
 from .execute import KernelRun, RunContext, run_kernels
 from .explore_cell import CellRun
-from .explore_state import Cell
+from .explore_state import Cell, load_progress, state_path
 from .fsops import NotCovered
 from .machines import Machine
 from .plan import _matching
@@ -86,7 +86,7 @@ def duration(text: str) -> float:
     """90, 90s, 10m, 2h, 1d in seconds. ValueError."""
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     number = float(text[:-1] if text[-1:] in units else text)
-    if number <= 0:
+    if not 0 < number < float("inf"):
         raise ValueError(text)
     return number * units.get(text[-1:], 1)
 
@@ -252,6 +252,9 @@ def _open_store(options: Any, explore: Explore, argv: list[str], everything: run
         if was["alphabet"]["text"] != explore.alphabet.text:
             raise UsageError(f"{options.resume}: its alphabet {was['alphabet']['name']} has changed since; it cannot "
                              "go on with another one")
+        for path in (state_path(results.folder, cell) for cell in cells):
+            if path.exists():
+                load_progress(path)
         return results
     about = {"alphabet": {"name": explore.alphabet.name, "title": explore.alphabet.title,
                           "text": explore.alphabet.text},
@@ -271,7 +274,7 @@ def _run(options: Any, explore: Explore, everything: runs.World, names: dict[str
     try:
         with store.when_stopped(runs.goes_on(results, "explore")), ExitStack() as stack:
             makers = runs.stage(options, names, store.new_run_name(), lines.say, stack)
-            context = runs.context_of(results, everything, lines.say, lambda _result: None)
+            context = runs.context_of(options, names, results, everything, lines.say, lambda _result: None)
             began = time.monotonic()
 
             def kernel(machine: Machine, shared: RunContext) -> ExploreKernel:

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 from .agent import Reply
 from .batch import BatchFailed, FsRun, Mode
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
-from .explore_state import STATE_SCHEMA, Cell, ExploreCase, Item, Progress, load_progress
+from .explore_state import STATE_SCHEMA, Cell, ExploreCase, Item, Progress, load_progress, state_path
 from .findings import Candidate, Finding, embeds, family, name_of
 from .judge import JudgeEach, Judgement
 from .klog import classify_console, kind_of
 from .plan import Case, Sequence
-from .store import write_atomic
 
 if TYPE_CHECKING:
     from .explore import ExploreKernel, Explore
@@ -101,7 +100,7 @@ class CellRun:
                  said: Callable[["CellRun"], None]) -> None:
         self.k, self.fs_run, self.cell, self.explore, self.said = kernel, fs_run, cell, explore, said
         self.enumeration = explore.enumeration(kernel.hello.channels[cell.channel])
-        self.path = kernel.store.folder / "explore" / cell.id / "state.json"
+        self.path = state_path(kernel.store.folder, cell)
         self.progress = self._load()
         self.unjudged = 0  # sequences on which the judge failed, since it last did not
         self.blamed = 0  # sequences that were found to fail a check of the whole
@@ -114,7 +113,7 @@ class CellRun:
         return load_progress(self.path)
 
     def _save(self) -> None:
-        write_atomic(self.path, json.dumps({"schema": STATE_SCHEMA, **self.progress.dump()}) + "\n")
+        self.k.store.write(self.path, json.dumps({"schema": STATE_SCHEMA, **self.progress.dump()}) + "\n", True)
         self.said(self)
 
     # --- all of it --------------------------------------------------------------------------
@@ -342,7 +341,7 @@ class CellRun:
         fs = self.fs_run.prepare()
         self.k.boots_idle = 0  # the machine is good; what follows comes to an end however often it dies
         try:
-            self.k.agent.kmsg()
+            self.k.kmsg()
             pins = self.k.agent.pins() if self.k.machine.guest else None
             for at, chunk in enumerate(self._chunks(items)):
                 out.replies.append(self._chunk(chunk, at, marks))
@@ -413,7 +412,7 @@ class CellRun:
             rest = " ".join(reply.last[3:])
             if how[1] == "hung":
                 raise Machine("hung", f"in {rest}" if rest[1:2] == " " else rest, nr)
-            said = self.k.klog.grade([text for _, _, text in self.k.agent.kmsg()])
+            said = self.k.klog.grade([text for _, _, text in self.k.kmsg()])
             if said and kind_of(said) == "kernel-fault":
                 raise Machine("crashed", f"its process died of signal {rest}: {said[0].text}", nr)
             raise Machine("broken", f"its process died of signal {rest}", nr)  # no oops: it is ours
@@ -427,7 +426,7 @@ class CellRun:
         raise EnvironmentFailed(f"{self.cell.id}: executor: {why}")
 
     def _check_log(self) -> None:
-        graded = self.k.klog.grade([text for _, _, text in self.k.agent.kmsg()])
+        graded = self.k.klog.grade([text for _, _, text in self.k.kmsg()])
         # An oops says where it was in its trace only, and a filesystem that has given up is good for nothing: such are
         # never known.
         new = [f for f in graded if f.kind.startswith(("kernel-fault", "aborted")) or f.shape not in self.progress.known_logs]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What an exploration prints: how far each cell got, and a short list of findings. From run.json alone."""
 
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -196,7 +197,7 @@ def render(meta: dict[str, Any], _results: list[CaseResult], folder: str, markdo
                           ("as expected (unsupported or known)", [g for g in all_groups if not g.news]),
                           ("seen on the fast path, and not again", groups(cells, "unconfirmed"))):
         lines = [line for n, g in enumerate(chosen, 1) for line in _group_lines(n, g, cells, markdown)]
-        out += _section(title, [line.replace("{folder}", folder) for line in lines], markdown)
+        out += _section(title, [line.replace("{folder}", shlex.quote(folder)) for line in lines], markdown)
     notes = [f"{n['kind']}: {n['text']} (first {n['cases'][0]})" for n in meta.get("notes", []) if n.get("cases")]
     out += _section("findings of whole batches", notes, markdown)
     aside = [f"{_cell(c)}: {text}" for c in cells for text in c.get("set_aside", [])]

@@ -10,7 +10,7 @@ from typing import Any
 from .enumeration import Word, World
 from .errors import UsageError
 from .findings import Candidate, Finding
-from .plan import Case
+from .plan import Asked, Case
 
 STATE_SCHEMA = 1
 
@@ -33,8 +33,8 @@ class ExploreCase(Case):
     again: int = 1
     folder: str = ""
 
-    def repeat(self) -> str:
-        return f"./run.sh repro {self.folder}/cases/{self.id}"
+    def repeat(self, asked: Asked = Asked()) -> str:
+        return asked.repro(self.folder, self)
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,21 @@ class Progress:
         return out
 
 
+def state_path(folder: Path, cell: Cell) -> Path:
+    """Of the run in `folder`."""
+    return folder / "explore" / cell.id / "state.json"
+
+
 def load_progress(path: Path) -> Progress:
+    """UsageError when it cannot be gone on from."""
     try:
         data = json.loads(path.read_text())
     except (OSError, ValueError) as err:
-        raise UsageError(f"{path}: {err}") from None
-    if data.pop("schema", None) != STATE_SCHEMA:
+        raise UsageError(f"{path}: {err}; without this file its cell begins again") from None
+    if not isinstance(data, dict) or data.pop("schema", None) != STATE_SCHEMA:
         raise UsageError(f"{path}: is of another version of this program; it cannot be resumed")
     try:
         return Progress.load(data)
-    except (KeyError, TypeError) as err:
-        raise UsageError(f"{path}: {err}") from None
+    except (KeyError, TypeError, ValueError, AttributeError) as err:
+        raise UsageError(f"{path}: is not as schema {STATE_SCHEMA} has it: {err}; without this file its cell begins "
+                         "again") from None

@@ -13,8 +13,9 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .errors import UsageError
+from .errors import UsageError, nearest
 
+FSTYPES = ("btrfs", "ext2", "ext3", "ext4", "tmpfs", "xfs")  # that fsops.py can make
 REQUIRES = ("pmem", "disk", "none")
 _KEYS = ("FSTYP", "MKFS_OPTIONS", "MOUNT_OPTIONS", "REQUIRES", "PROVES", "RACE_WITHOUT", "DEFAULT",
          "SUMMARY")
@@ -57,6 +58,11 @@ class FsConfig:
         return self.fstype + ("-dax" if self.requires == "pmem" else "")
 
 
+def plain_name(text: str) -> str:
+    """What a thing of the user's is called in folders, command lines and exported programs."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", text).lstrip(".-") or "unnamed"
+
+
 def _words(value: str, where: str) -> tuple[str, ...]:
     try:
         return tuple(shlex.split(value))
@@ -70,6 +76,8 @@ def _make(name: str, values: dict[str, tuple[str, str]], path: str) -> FsConfig:
         raise UsageError(f"{path}:1: FSTYP is missing")
     get = {k: v for k, (v, _) in values.items()}
     at = {k: w for k, (_, w) in values.items()}
+    if get["FSTYP"] not in FSTYPES:
+        raise UsageError(f"{at['FSTYP']}: " + nearest(get["FSTYP"], list(FSTYPES), "FSTYP"))
     requires = get.get("REQUIRES", "none" if get["FSTYP"] == "tmpfs" else "disk")
     if requires not in REQUIRES:
         raise UsageError(f"{at['REQUIRES']}: REQUIRES is '{requires}', not {', '.join(REQUIRES)}")
@@ -214,4 +222,4 @@ def import_local_config(path: Path, section: str | None) -> FsConfig:
     if re.search(r"(^|[ ,])dax(=always)?([ ,]|$)", mount):
         values["REQUIRES"] = ("pmem", str(path))
         values["PROVES"] = ("dax=1", str(path))
-    return _make(re.sub(r"[^A-Za-z0-9_.-]", "-", section), values, str(path))
+    return _make(plain_name(section), values, str(path))

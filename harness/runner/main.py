@@ -5,6 +5,7 @@ import hashlib
 import os
 import secrets
 import select
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,10 +23,10 @@ from .errors import (EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, AgentDied, AgentT
                      UsageError, nearest)
 from .execute import RunContext, run_kernels
 from .expect import Expectations
-from .fsconfig import FsConfig, import_local_config, load_all
+from .fsconfig import FsConfig, import_local_config, load_all, plain_name
 from .klog import KernelLog
 from .machines import GuestMachine, Machine, NativeMachine
-from .plan import Case, Filters, Sequence, again, load_sequences, parse_sequence, plan
+from .plan import Asked, Case, Filters, Sequence, again, load_sequences, parse_sequence, plan
 from .progress import Progress
 from .race import SEQUENCE, Race, choose_faults, left_out, plan as plan_races, sequence as race_sequence
 
@@ -121,12 +122,17 @@ def world(options: Options) -> World:
     hello = local_hello()
     sequences = load_sequences(ROOT / "workloads" / "sequences", hello.faults)
     if options.sequence_file:
-        own = parse_sequence(options.sequence_file, hello.faults, options.sequence_name)
+        own = parse_sequence(options.sequence_file, hello.faults,
+                             options.sequence_name or plain_name(options.sequence_file.stem))
         check_sequence(options.sequence_file)
+        taken = sequences.get(own.name)
+        if not options.sequence_name and (own.name == SEQUENCE or taken and taken.selftest):
+            raise UsageError(f"{options.sequence_file}: the name '{own.name}' is taken by "
+                             + (taken.path if taken else "races") + "; give the file another one")
         sequences[own.name] = own
         options.filters.sequences = [own.name]
     configs = load_all(ROOT / "fs-configs")
-    if options.local_config:
+    if options.local_config and not options.fs_recorded:
         own_fs = import_local_config(options.local_config, options.section)
         configs[own_fs.name] = own_fs
         options.filters.fs = [*options.filters.fs, own_fs.name]
@@ -148,8 +154,7 @@ def tell(text: str) -> None:
 
 def choose_kernels(names: list[str], known: dict[str, Any], modules: Path | None) -> dict[str, Any]:
     """Name -> KernelConf (None for native). The default ones when none is named."""
-    if not names:
-        return {n: c for n, c in known.items() if c.default}
+    names = names or [n for n, c in known.items() if c.default]
     from ..guest import GuestError, handmade, image_release, is_version
     chosen: dict[str, Any] = {}
     for name in names:
@@ -172,6 +177,8 @@ def choose_kernels(names: list[str], known: dict[str, Any], modules: Path | None
             chosen[conf.name] = conf
         else:
             raise UsageError(nearest(name, [*known, "native"], "kernel"))
+    if modules and not any(conf and conf.path for conf in chosen.values()):
+        raise UsageError("--modules belongs to --kernel PATH; the other kernels have their own")
     return chosen
 
 
@@ -220,7 +227,7 @@ def guest_maker(conf: Any, executor: Path, say: Callable[[str], None]) -> Callab
 
 
 def goes_on(results: store.Store, command: str) -> str:
-    return f"finished cases are kept; ./run.sh {command} --resume {relative(results.folder)} goes on"
+    return f"finished cases are kept; ./run.sh {command} --resume {shlex.quote(relative(results.folder))} goes on"
 
 
 def stage(options: Options, names: dict[str, Any], run_name: str, say: Callable[[str], None],
@@ -278,7 +285,7 @@ def _races(options: Options, everything: World, kernels: list[str]) -> list[Case
     if options.seed is None:
         options.seed = secrets.randbits(32)
     race = replace(options.race, seed=options.seed,
-                   faults=choose_faults(options.filters.faults, everything.hello.faults))
+                   faults=choose_faults(options.filters.faults, everything.hello.faults, options.race.files))
     options.race = race
     everything.sequences = {SEQUENCE: race_sequence(race)}
     return list(plan_races(kernels, everything.configs, everything.hello.channels, options.filters, race))
@@ -295,15 +302,29 @@ class Ended:
     broken_controls: list[str]
 
 
-def context_of(results: store.Store, everything: World, say: Callable[[str], None],
-               done: Callable[[store.CaseResult], None]) -> RunContext:
+def asked_of(options: Options, names: dict[str, Any], folder: str = "") -> Asked:
+    """For the lines that repeat cases. `folder`: the run's."""
+    images = {name: conf.path for name, conf in names.items() if conf is not None and conf.path}
+    modules = next((names[n].modules for n in images), None)
+    section_of = ""
+    if options.fs_recorded:
+        section_of = options.fs_recorded.name
+    elif options.local_config:
+        section_of = import_local_config(options.local_config, options.section).name
+    return Asked(images, modules, section_of, options.local_config, options.section, options.device,
+                 "" if options.sequence_name or not options.sequence_file else plain_name(options.sequence_file.stem),
+                 options.sequence_file, folder if options.fs_recorded else "")
+
+
+def context_of(options: Options, names: dict[str, Any], results: store.Store, everything: World,
+               say: Callable[[str], None], done: Callable[[store.CaseResult], None]) -> RunContext:
     """What all kernels of a run have in common."""
     return RunContext(
         store=results, expectations=Expectations.load(ROOT / "harness" / "expected"),
         klog=KernelLog.load(ROOT / "harness" / "expected" / "klog.allow"),
         sequences=everything.sequences, configs=everything.configs, judge_program=JUDGE,
         fio_job=ROOT / "workloads" / "fio" / "neighbour.fio", nonce=nonce_of(results.meta["seed"]),
-        say=say, done=done, controls=controls.SEQUENCES)
+        say=say, done=done, asked=asked_of(options, names, relative(results.folder)), controls=controls.SEQUENCES)
 
 
 def execute(options: Options, argv: list[str]) -> Ended:
@@ -324,7 +345,7 @@ def execute(options: Options, argv: list[str]) -> Ended:
         with store.when_stopped(goes_on(results, argv[0])), ExitStack() as stack:
             # Not the folder's name: two runs may have chosen the same one with --out.
             makers = stage(options, names, store.new_run_name(), progress.say, stack)
-            context = context_of(results, everything, progress.say, progress.done)
+            context = context_of(options, names, results, everything, progress.say, progress.done)
             if options.selftest:
                 context.controls = ()
             failed = run_kernels(makers, cases, context, options.jobs)
@@ -397,7 +418,8 @@ def _open_store(options: Options, argv: list[str], everything: World, names: dic
 def facts(everything: World, names: dict[str, Any], used: list[str], argv: list[str], seed: int) -> dict[str, Any]:
     """What run.json says of any run, whatever ran in it."""
     return {
-        "tool": "pinfault", "argv": argv, "seed": seed, "environment": environment(), "kernels_wanted": list(names),
+        "tool": "pinfault", "argv": argv, "cwd": os.path.abspath(caller_dir()), "seed": seed,
+        "environment": environment(), "kernels_wanted": list(names),
         "filesystems": {n: {"fstype": everything.configs[n].fstype,
                             "mkfs_options": " ".join(everything.configs[n].mkfs_options),
                             "mount_options": " ".join(everything.configs[n].mount_options),

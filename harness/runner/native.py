@@ -28,10 +28,23 @@ from .proc import run, start_time
 IMAGE_BYTES = 1 << 30  # sparse
 MOUNT_ROOT = Path("/run/pinfault")
 LOOP_CONTROL = Path("/dev/loop-control")
+FULL_BYTES = 4 << 20  # of a disk that has less than this left, who wants more may get none
 
 
 def state_dir() -> Path:
     return Path(f"/var/tmp/pinfault-{os.getuid()}")
+
+
+FULL = f"the disk that its image lies on ({state_dir()}) is full; what was under way does not count"
+
+
+def is_full(folder: Path) -> bool:
+    """Is there next to nothing left for what this user writes to `folder`?"""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return False
+    return disk.f_frsize * (disk.f_bavail if os.getuid() else disk.f_bfree) < FULL_BYTES
 
 
 def private_dir(path: Path) -> Path:

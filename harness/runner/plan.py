@@ -3,6 +3,7 @@
 
 import fnmatch
 import re
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -111,6 +112,40 @@ def load_sequences(directory: Path, faults: dict[str, FaultInfo] | None = None) 
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What only the command line of a run says of its cases: a line that repeats one must say it again."""
+
+    images: dict[str, Path] = field(default_factory=dict, hash=False)  # of kernels that were given by their path
+    modules: Path | None = None
+    section_of: str = ""  # the filesystem that is a section of local_config
+    local_config: Path | None = None
+    section: str | None = None
+    device: str | None = None
+    sequence_of: str = ""  # the sequence that is a file of the user's own
+    sequence_file: Path | None = None
+    recorded: str = ""  # the run's folder, where its cases are as others were recorded and not as they would be made now
+
+    def machine(self, kernel: str) -> list[str]:
+        """--kernel, and what it is given with."""
+        out = ["--kernel", str(self.images.get(kernel, kernel))]
+        if kernel in self.images and self.modules:
+            out += ["--modules", str(self.modules)]
+        return out + (["--device", self.device] if kernel == "native" and self.device else [])
+
+    def where(self, kernel: str, fs: str) -> list[str]:
+        out = [*self.machine(kernel), "--fs", fs]
+        if fs == self.section_of and self.local_config:
+            out += ["--local-config", str(self.local_config)]
+            out += ["--section", self.section] if self.section else []
+        return out
+
+    def repro(self, folder: str, case: "Case") -> str:
+        """Of a case whose folder has all there is to say of it, but for the machine."""
+        machine = self.machine(case.kernel)
+        return shlex.join(["./run.sh", "repro", f"{folder}/cases/{case.id}", *(machine if machine[2:] else [])])
+
+
+@dataclass(frozen=True)
 class Case:
     kernel: str
     fs: str
@@ -135,9 +170,13 @@ class Case:
         """What expectations know it as besides its sequence's name."""
         return frozenset()
 
-    def repeat(self) -> str:
-        return (f"./run.sh run --kernel {self.kernel} --fs {self.fs} --channel {self.channel} "
-                f"--sequence {self.sequence}")
+    def repeat(self, asked: Asked = Asked()) -> str:
+        if asked.recorded:
+            return asked.repro(asked.recorded, self)
+        what, named = ["run"], ["--sequence", self.sequence]
+        if self.sequence == asked.sequence_of:
+            what, named = ["seq", str(asked.sequence_file)], []
+        return shlex.join(["./run.sh", *what, *asked.where(self.kernel, self.fs), "--channel", self.channel, *named])
 
 
 _TURN = 1_000_000  # numbers of the plan are below it
@@ -178,7 +217,7 @@ def _matching(patterns: list[str], known: list[str], what: str) -> list[str]:
         return known
     chosen = set()
     for pattern in patterns:
-        hits = fnmatch.filter(known, pattern)
+        hits = [pattern] if pattern in known else fnmatch.filter(known, pattern)
         if not hits:
             raise UsageError(nearest(pattern, known, what))
         chosen.update(hits)

@@ -9,6 +9,7 @@ every other case (execute.py, batch.py).
 import base64
 import binascii
 import fnmatch
+import shlex
 import zlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
@@ -18,11 +19,12 @@ from .agent import Agent, ChannelInfo, FaultInfo, Reply
 from .errors import UsageError, nearest
 from .fsconfig import FsConfig
 from .judge import Judgement, answer
-from .plan import Case, Filters, Sequence, _matching, default_filesystems
+from .plan import Asked, Case, Filters, Sequence, _matching, default_filesystems
 from .racelog import VERBS, VIEWS
 
 SEQUENCE = "race"  # what expectations and tables know a race by
 SECONDS = 10.0     # of each race, when neither time nor number was asked for
+SECONDS_MAX = 1e6  # the executor counts milliseconds in 31 bits
 TITLE = "Threads of channel writes, stores, reads and faults run free on a few files"
 _CLASS_ORDER = ("pte", "short-pin", "long-pin", "faulting", "syscall")
 _SLOWEST_OPS_PER_S = 20
@@ -53,8 +55,9 @@ class Race:
             raise UsageError("--threads wants 1 to 16")
         if not 1 <= self.files <= 8:
             raise UsageError("--files wants 1 to 8")
-        if self.ops < 0 or self.seconds < 0:
-            raise UsageError("--ops and --seconds want a number from 0 up, and one of them above it")
+        if self.ops < 0 or not 0 <= self.seconds <= SECONDS_MAX:
+            raise UsageError(f"--ops and --seconds want a number from 0 up (seconds to {SECONDS_MAX:g}), and one of them "
+                             "above it")
         for said, known, what in ((self.verbs, VERBS, "verb"), (self.views, VIEWS, "view")):
             for name in said:
                 if name not in known:
@@ -117,9 +120,9 @@ class RaceCase(Case):
         """For the executor."""
         return {**self.race.keys(), **({"without": ",".join(self.without)} if self.without else {})}
 
-    def repeat(self) -> str:
-        return (f"./run.sh race --kernel {self.kernel} --fs {self.fs} --channel {self.channel} "
-                f"{self.race.options()}")
+    def repeat(self, asked: Asked = Asked()) -> str:
+        where = shlex.join([*asked.where(self.kernel, self.fs), "--channel", self.channel])
+        return f"./run.sh race {where} {self.race.options()}"
 
 
 def sequence(race: Race) -> Sequence:
@@ -128,14 +131,15 @@ def sequence(race: Race) -> Sequence:
     return Sequence(SEQUENCE, text, "", TITLE)
 
 
-def choose_faults(patterns: list[str], known: dict[str, FaultInfo]) -> tuple[str, ...]:
-    """Names for the executor, which knows best what can be raced; a glob takes what may be."""
+def choose_faults(patterns: list[str], known: dict[str, FaultInfo], files: int = Race.files) -> tuple[str, ...]:
+    """Names for the executor, which says what can be raced; a glob takes what can be, with so many files."""
     out: list[str] = []
     for pattern in patterns:
-        if pattern in known:
-            out.append(pattern)
-            continue
-        hits = [n for n in fnmatch.filter(known, pattern) if not known[n].flags - {"best-effort"}]
+        named = [pattern] if pattern in known else fnmatch.filter(known, pattern)
+        hits = [n for n in named if "unraced" not in known[n].flags and (files > 1 or known[n].args != "file-file")]
+        if named and not hits:
+            alone = "unraced" not in known[named[0]].flags
+            raise UsageError(f"--fault {pattern}: cannot be raced" + " with one file" * alone)
         if not hits:
             raise UsageError(nearest(pattern, list(known), "fault"))
         out += hits
@@ -167,6 +171,14 @@ def left_out(cases: Iterable[Case], configs: dict[str, FsConfig]) -> list[str]:
             for fs, fault in dict.fromkeys((c.fs, f) for c in cases if isinstance(c, RaceCase) for f in c.without)]
 
 
+def ended_early(reply: Reply) -> str:
+    """Why it did not last its time, or ""."""
+    env = reply.env()
+    if "dead" not in env:
+        return ""
+    return f"ended after {env.get('seconds', '?')} s: the filesystem takes no more changes ({env['dead']})"
+
+
 def judgement(reply: Reply) -> Judgement:
     """What the judge inside the machine said, and whether the race earned it."""
     said = [line[1:] for line in reply.lines if line[0] == "j" and len(line) > 1]
@@ -181,6 +193,8 @@ def judgement(reply: Reply) -> Judgement:
             out.verdict, out.resolution = "inconclusive", ""
             out.why = f"not one {' and not one '.join(idle)} succeeded"
     out.detail = out.detail or f"{env.get('ops', '?')} operations, {env.get('ops_per_s', '?')} a second"
+    if dead := ended_early(reply):
+        out.detail += f"; {dead}"
     return out
 
 

@@ -9,6 +9,7 @@ how often the smaller race shows it, counted with seeds that nothing was chosen 
 import itertools
 import json
 import random
+import shlex
 import sys
 import time
 from contextlib import ExitStack
@@ -81,7 +82,7 @@ def check(found: Found, wanted: list[str]) -> tuple[str, ...]:
     result = found.result
     if not found.race:
         raise UsageError(f"{result.id}: is no race; a sequence is cut down by explore, and this one runs as it is: "
-                         f"./run.sh repro {found.folder}")
+                         f"./run.sh repro {shlex.quote(str(found.folder))}")
     if not fails(result):
         raise UsageError(f"{result.id}: shows no violation ({result.verdict}): there is nothing to reduce")
     if not (found.folder / "stream").exists() or not (found.folder / "answer").exists():
@@ -182,7 +183,7 @@ class ReduceKernel(ExploreKernel):
     def _race_alone(self, fs_run: FsRun, case: RaceCase) -> None:
         fs_run.prepare()
         try:
-            self.agent.kmsg()
+            self.kmsg()
             fs_run.pins = self.agent.pins()
             running = fs_run._run_case(case)  # noqa: SLF001  # the same steps as in a batch of cases
             self.conclude(running)
@@ -276,7 +277,7 @@ class ReduceKernel(ExploreKernel):
         for at, name in enumerate(names):
             channel = self.hello.channels[name]
             text, left_out = alphabet_text(channel, recorded, race, self.hello.faults, self._unaligned)
-            write_atomic(self.store.folder / f"reduced-{name.replace('/', '-')}.alphabet", text)
+            self.store.write(self.store.folder / f"reduced-{name.replace('/', '-')}.alphabet", text)
             explore = Explore(what.depth, "reduced", times=what.times, seed=self.store.meta["seed"],
                               alphabet=alphabets.parse(text, "reduced", "reduced.alphabet", self.hello.faults))
             run = SequenceRun(self, fs_run, Cell(cell.kernel, cell.fs, name), explore, set(what.kinds))
@@ -318,7 +319,8 @@ def run(options: Any, what: Reduce, argv: list[str]) -> int:
     if native.os.getuid() == 0:
         native.cleanup_stale(lines.say, state)
     # A name stands for what it stood for then; the registry is the same as long as no fault was added since.
-    what.asked = replace(what.asked, faults=choose_faults(list(what.asked.faults), everything.hello.faults))
+    what.asked = replace(what.asked, faults=choose_faults(list(what.asked.faults), everything.hello.faults,
+                                                           what.asked.files))
     what.race = race_of(what.found, what.asked)
     what.slice = slice_of(what.found, what.kinds, list(everything.hello.faults))
     everything.sequences[SEQUENCE] = race_sequence(what.race)
@@ -326,7 +328,7 @@ def run(options: Any, what: Reduce, argv: list[str]) -> int:
     seed = options.seed if options.seed is not None else random.SystemRandom().getrandbits(32)
     folder = options.out or runs.ROOT / "results" / store.new_run_name()
     results = store.Store.create(folder, {**runs.facts(everything, names, [recorded.fs], argv, seed), "planned": 0,
-                                          "sequences": {}, "selftests": {}, SECTION: {}})
+                                          "sequences": {}, "selftests": {}, SECTION: {}}, "")
     lines.say(f"{what.found.folder}: {' '.join(what.kinds)}; seed {seed}; results in {runs.relative(results.folder)}")
     out, failed = Outcome(), {"run": "stopped"}
     try:
@@ -334,7 +336,7 @@ def run(options: Any, what: Reduce, argv: list[str]) -> int:
     finally:  # stopped, it says as far as it got
         if out.sequence:
             out.sequence["not_exported"] = not_exported(results, out.sequence["cases"][0], options)
-        told = reduce_report.told(what, out, results.folder, list(names)[0])
+        told = reduce_report.told(what, out, results.folder, list(names)[0], runs.asked_of(options, names))
         results.meta[SECTION] = told
         _write(results.folder, told)
         results.write_run(complete=not failed)
@@ -348,7 +350,7 @@ def _run(options: Any, what: Reduce, out: Outcome, everything: runs.World, names
         how_far = f"{runs.relative(results.folder)}/reduce.json says how far it got"
         with store.when_stopped(how_far), ExitStack() as stack:
             makers = runs.stage(options, names, store.new_run_name(), lines.say, stack)
-            context = runs.context_of(results, everything, lines.say, lambda _result: None)
+            context = runs.context_of(options, names, results, everything, lines.say, lambda _result: None)
             cells = [Cell(k, what.found.result.fs, what.found.result.channel) for k in names]
 
             def kernel(machine: Machine, shared: RunContext) -> ReduceKernel:
@@ -377,9 +379,9 @@ def not_exported(results: store.Store, case_id: str, options: Any) -> str:
 
 
 def _write(folder: Path, told: dict[str, Any]) -> None:
-    write_atomic(folder / "reduce.json", json.dumps(told, indent=1) + "\n")
+    write_atomic(folder / "reduce.json", json.dumps(told, indent=1) + "\n", "", True)
     if told["sequence"]:
-        write_atomic(folder / "reduced.seq", reduce_report.sequence_text(told))
+        write_atomic(folder / "reduced.seq", reduce_report.sequence_text(told), "")
 
 
 def _finish(options: Any, results: store.Store, told: dict[str, Any], failed: dict[str, str], lines: Lines) -> int:

@@ -1,24 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0
 """What `reduce` says: reduce.json, and from it alone what is printed."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .plan import Asked
 from .race import Race
 from .reduce_race import Rate
+from .table import again
 
 if TYPE_CHECKING:
     from .reduce import Outcome, Reduce
 
 
-def told(what: "Reduce", out: "Outcome", folder: Path, kernel: str) -> dict[str, Any]:
+def told(what: "Reduce", out: "Outcome", folder: Path, kernel: str, asked: Asked = Asked()) -> dict[str, Any]:
     """reduce.json (results/README.md)."""
     from .main import relative
     from .reduce import SCHEMA, numbers
     result = what.found.result
     said = numbers((what.found.folder / "answer").read_text())
     cut = what.slice
-    line = f"./run.sh race --kernel {kernel} --fs {result.fs} --channel {result.channel} "
+    line = shlex.join(["./run.sh", "race", *asked.where(kernel, result.fs), "--channel", result.channel]) + " "
     race = {"options": what.asked.options(), "before": out.before.dump(), "tried": out.tried, "cuts": out.cuts,
             "after": out.after.dump() if out.after else None,
             "line": line + _with_seed(out.race, out.after) if out.race else "",
@@ -125,12 +128,12 @@ def render(data: dict[str, Any], folder: str = "") -> str:
            f"{was['violations']:,} violations in {was['operations']:,} operations", ""]
     out += _slice(data) + _race(data) + _sequence(data)
     if data["sequence"] and data["sequence"]["cases"]:
-        case = f"{folder}/cases/{data['sequence']['cases'][0]}"
+        case = again(folder, data["sequence"]["cases"][0])
         why = data["sequence"].get("not_exported", "")
-        out += [f"repeat    ./run.sh repro {case} --times {data['sequence']['tries']}",
-                f"export    not as a program: {why}" if why else f"export    ./run.sh repro {case} --export c"]
+        out += [f"repeat    {case} --times {data['sequence']['tries']}",
+                f"export    not as a program: {why}" if why else f"export    {case} --export c"]
     elif data["race"]["line"] and data["race"]["after"]["cases"]:
-        out.append(f"repeat    ./run.sh repro {folder}/cases/{data['race']['after']['cases'][0]} --times 5")
+        out.append(f"repeat    {again(folder, data['race']['after']['cases'][0])} --times 5")
     elif data["race"]["before"]["cases"]:
-        out.append(f"repeat    ./run.sh repro {folder}/cases/{data['race']['before']['cases'][0]} --times 5")
+        out.append(f"repeat    {again(folder, data['race']['before']['cases'][0])} --times 5")
     return "\n".join([*out, f"results   {folder}"]) + "\n"

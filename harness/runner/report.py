@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from . import explore_report, reduce_report, store, table
-from .errors import EXIT_DIFFERS, EXIT_EXPECTED
+from .errors import EXIT_DIFFERS, EXIT_EXPECTED, EnvironmentFailed
 
 
 def report(folder: Path, markdown: bool, as_json: bool) -> int:
@@ -36,10 +36,14 @@ def _text(told: tuple[str, str, str]) -> str:
 
 
 def compare(old: Path, new: Path, as_json: bool) -> int:
-    """What changed from `old` to `new`. 1 when a case that both have came out differently."""
+    """What changed from `old` to `new`. 1 when a case that both have came out differently. EnvironmentFailed when there
+    is none."""
     before = {r.id: r for r in store.load_run(old)[1]}
     after = {r.id: r for r in store.load_run(new)[1]}
     both = [i for i in before if i in after]
+    if not both:
+        raise EnvironmentFailed(f"{old} and {new} have no case in common ({len(before)} and {len(after)} cases): "
+                                "nothing was compared")
     changed = [i for i in both if _told(before[i]) != _told(after[i])]
     if as_json:
         json.dump({"changed": [{"id": i, "before": _told(before[i]), "after": _told(after[i])} for i in changed],

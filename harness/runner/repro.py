@@ -49,20 +49,21 @@ def _split(text: str, path: Path) -> tuple[Path, str]:
         if not above:
             raise UsageError(f"{path}: no run.json above it")
         return above[0], str(path.relative_to(above[0] / "cases"))
-    run_text, colon, case_id = text.partition(":")
-    run_dir = path.with_name(path.name.partition(":")[0]) if "/" not in case_id else Path(str(path).partition(":")[0])
-    if not (run_dir / "run.json").exists():
-        run_dir = runs.ROOT / "results" / run_text
-    if not colon or not (run_dir / "run.json").exists():
-        if path.is_dir():
-            raise UsageError(f"{path}: holds no recorded case (no case.json)")
-        raise UsageError(f"{text}: is neither a case's folder nor RUN:KERNEL/FS/CHANNEL/SEQUENCE")
-    return run_dir, case_id.strip("/")
+    for whole, folder in ((str(path), Path()), (text, runs.ROOT / "results")):
+        for colon in (at for at, letter in enumerate(whole) if letter == ":"):
+            if (folder / whole[:colon] / "run.json").exists():
+                return folder / whole[:colon], whole[colon + 1:].strip("/")
+    if path.is_dir():
+        raise UsageError(f"{path}: holds no recorded case (no case.json)")
+    raise UsageError(f"{text}: is neither a case's folder nor RUN:KERNEL/FS/CHANNEL/SEQUENCE")
 
 
 def find(text: str, path: Path) -> Found:
     """`path` is `text` seen from where the caller stands. Raises UsageError."""
-    run_dir, case_id = _split(text, path)
+    try:
+        run_dir, case_id = _split(text, path)
+    except OSError as err:  # somebody else's
+        raise UsageError(f"{err.filename}: {err.strerror}") from None
     meta, results = load_run(run_dir)
     known = {r.id: r for r in results}
     if case_id not in known:
@@ -190,7 +191,7 @@ def export(found: Found, form: str, out: Path | None, judge: Path) -> int:
             path = out or here / f"{name}.c"
             path = path / f"{name}.c" if path.is_dir() else path
             paths = [path]
-            write_atomic(path, write_program(recorded, checks, name))
+            write_atomic(path, write_program(recorded, checks, name), "")
     except CannotExport as err:
         raise UsageError(f"{found.result.id}: {err}") from None
     except OSError as err:

@@ -9,6 +9,8 @@ import errno
 import json
 import os
 import secrets
+import shlex
+import sys
 import threading
 import time
 import zlib
@@ -22,6 +24,7 @@ from .errors import EnvironmentFailed, UsageError
 
 SCHEMA = 1
 REWRITE_S = 20.0
+GOES_ON = "every case finished before is kept, and --resume goes on from there"
 
 
 def utc_now() -> str:
@@ -69,22 +72,30 @@ class CaseResult:
     repeat: str = ""
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Whole or not at all. EnvironmentFailed with one line when the disk is full."""
+def unwritten(path: Path, err: OSError, advice: str = GOES_ON) -> EnvironmentFailed:
+    """What is said when `path` could not be written; `advice` when its disk is full."""
+    if err.errno in (errno.ENOSPC, errno.EDQUOT):
+        return EnvironmentFailed("; ".join([f"the disk of {path.parent} is full", *[advice] * bool(advice)]))
+    return EnvironmentFailed(f"{path}: {err.strerror}")
+
+
+def write_atomic(path: Path, text: str, advice: str = GOES_ON, sync: bool = False) -> None:
+    """Whole or not at all; `sync`: also when this machine crashes (a native run's own kernel may), for which the data
+    must be on the disk before the name. EnvironmentFailed with one line when the disk is full."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+        if sync:
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as err:
         try:
             temporary.unlink(missing_ok=True)
         except OSError:
             pass
-        if err.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise EnvironmentFailed(f"the disk of {path.parent} is full; every case finished before is "
-                                    "kept, and --resume goes on from there") from None
-        raise EnvironmentFailed(f"{path}: {err.strerror}") from None
+        raise unwritten(path, err, advice) from None
 
 
 def seal_history(lines: list[str]) -> str:
@@ -103,6 +114,8 @@ def seal_history(lines: list[str]) -> str:
 class Store:
     """The folder of one run. Threads may call finish, add_note and set_kernel at the same time."""
 
+    advice = GOES_ON  # to who has filled its disk
+
     def __init__(self, folder: Path, meta: dict[str, Any]) -> None:
         self.folder = folder
         self.meta = meta
@@ -111,15 +124,17 @@ class Store:
         self.written = time.monotonic()
 
     @classmethod
-    def create(cls, folder: Path, meta: dict[str, Any]) -> "Store":
+    def create(cls, folder: Path, meta: dict[str, Any], advice: str = GOES_ON) -> "Store":
         if (folder / "run.json").exists():
-            raise UsageError(f"{folder}: holds a run already; --resume {folder} goes on with it")
+            raise UsageError(f"{folder}: holds a run already; --resume {shlex.quote(str(folder))} goes on with it")
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise UsageError(f"{folder}: is there already, and is no empty folder; --out wants a new one")
         store = cls(folder, {"schema": SCHEMA, "run": folder.name, "started": utc_now(), "finished": None,
                              "complete": False, **meta, "kernels": {}, "notes": [],
                              "controls": []})
+        store.advice = ""  # there is nothing yet to go on with
         store.write_run()
+        store.advice = advice
         return store
 
     @classmethod
@@ -133,29 +148,42 @@ class Store:
     def case_dir(self, case_id: str) -> Path:
         return self.folder / "cases" / case_id
 
+    def write(self, path: Path, text: str, sync: bool = False) -> None:
+        """A file of this run, as write_atomic does it."""
+        write_atomic(path, text, self.advice, sync)
+
     def history_path(self, case_id: str) -> Path:
         return self.case_dir(case_id) / "history"
 
     def write_history(self, case_id: str, lines: list[str]) -> Path:
         path = self.history_path(case_id)
-        write_atomic(path, seal_history(lines))
+        self.write(path, seal_history(lines))
         return path
 
     def stream_path(self, case_id: str) -> Path:
         """Of a race: what happened, as harness/core/racelog.h has it."""
         return self.case_dir(case_id) / "stream"
 
+    def room_for_stream(self, case_id: str) -> Path:
+        """stream_path, in a folder that is there. EnvironmentFailed."""
+        path = self.stream_path(case_id)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as err:
+            raise unwritten(path, err, self.advice) from None
+        return path
+
     def write_answer(self, case_id: str, lines: list[str]) -> None:
-        write_atomic(self.case_dir(case_id) / "answer", "".join(line + "\n" for line in lines))
+        self.write(self.case_dir(case_id) / "answer", "".join(line + "\n" for line in lines))
 
     def finish(self, result: CaseResult, sequence: str, kernel_log: list[str], on_disk: bool = True) -> None:
         """Record a case. One that was never sent (on_disk False) stands in run.json only."""
         folder = self.case_dir(result.id)
         if on_disk:
-            write_atomic(folder / "sequence.seq", sequence)
+            self.write(folder / "sequence.seq", sequence)
             if kernel_log:
-                write_atomic(folder / "kernel.log", "".join(line + "\n" for line in kernel_log))
-            write_atomic(folder / "case.json", json.dumps(asdict(result), indent=1) + "\n")
+                self.write(folder / "kernel.log", "".join(line + "\n" for line in kernel_log))
+            self.write(folder / "case.json", json.dumps(asdict(result), indent=1) + "\n")
         with self.lock:
             self.results[result.id] = result
             due = time.monotonic() - self.written > REWRITE_S
@@ -193,7 +221,27 @@ class Store:
             if complete:
                 self.meta.update(complete=True, finished=utc_now())
             cases = [asdict(r) for r in sorted(self.results.values(), key=lambda r: (r.kernel, r.nr))]
-            write_atomic(self.folder / "run.json", json.dumps({**self.meta, "cases": cases}, indent=1) + "\n")
+            self.write(self.folder / "run.json", json.dumps({**self.meta, "cases": cases}, indent=1) + "\n", True)
+
+
+_EMPTY: set[Path] = set()  # that somebody was told of
+
+
+def _finished(path: Path) -> CaseResult | None:
+    """Of a case.json. None, with a line on stderr, for one that a machine which crashed has left without its content:
+    only run.json may know of it. UsageError for one of another make."""
+    try:
+        text = path.read_bytes().strip(b"\0")
+        if not text:
+            if path not in _EMPTY:
+                print(f"pinfault: {path}: is empty, left so by a crash of this machine", file=sys.stderr)
+            _EMPTY.add(path)
+            return None
+        return CaseResult(**json.loads(text))
+    except OSError as err:
+        raise UsageError(f"{path}: {err.strerror}") from None
+    except (ValueError, TypeError) as err:
+        raise UsageError(f"{path}: {err}") from None
 
 
 def load_run(folder: Path) -> tuple[dict[str, Any], list[CaseResult]]:
@@ -215,9 +263,7 @@ def load_run(folder: Path) -> tuple[dict[str, Any], list[CaseResult]]:
         raise UsageError(f"{folder / 'run.json'}: a case is not as schema {SCHEMA} has it: {err}") from None
     if not meta.get("complete"):
         for path in sorted((folder / "cases").rglob("case.json")):
-            try:
-                case = CaseResult(**json.loads(path.read_text()))
-            except (ValueError, TypeError) as err:
-                raise UsageError(f"{path}: {err}") from None
-            results[case.id] = case
+            case = _finished(path)
+            if case:
+                results[case.id] = case
     return meta, sorted(results.values(), key=lambda r: (r.kernel, r.nr))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The tables, made from a run's facts and results alone."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -108,7 +109,7 @@ def kernel_tables(kernel: str, meta: dict[str, Any], results: list[CaseResult], 
 
 def again(folder: object, case_id: str) -> str:
     """What repeats a case as it was, whatever it is of: a file of one's own, a section, a kernel by its path."""
-    return f"./run.sh repro {folder}/cases/{case_id}"
+    return f"./run.sh repro {shlex.quote(f'{folder}/cases/{case_id}')}"
 
 
 def difference(result: CaseResult, folder: str) -> str:

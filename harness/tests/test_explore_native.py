@@ -309,7 +309,14 @@ class Whole(unittest.TestCase):
         self.assertRegex(said, r"--resume \S+ goes on")
         self.assertFalse(json.loads((self.out / "run.json").read_text())["complete"])
         self.assertEqual(run("losetup", "-l", "-n").out.count(str(self.out)), 0)
-        before = json.loads(state.read_text())["ran"]
+        kept = state.read_text()
+        before = json.loads(kept)["ran"]
+        state.write_text("")  # said before anything runs
+        code, out, err = self.explore("--resume", str(self.out))
+        self.assertEqual((code, out), (64, ""))
+        self.assertRegex(err.splitlines()[-1], f"^pinfault: {state}: .*; without this file its cell begins again$")
+        self.assertNotIn("Traceback", err)
+        state.write_text(kept)
         code, out, err = self.explore("--resume", str(self.out))
         meta = json.loads((self.out / "run.json").read_text())
         cell = meta["explore"]["cells"]["native/xfs/store"]

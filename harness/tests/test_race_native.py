@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """The executor's races on real filesystems of this machine: what is recorded, passed on, refused, cut off."""
 
+import fcntl
 import os
 import signal
+import struct
 import subprocess
 import tempfile
 import time
@@ -18,6 +20,7 @@ from harness.runner.racelog import Window
 
 ROOT = Path(__file__).resolve().parents[2]
 EXECUTOR = Path(os.environ.get("PINFAULT_BUILD", ROOT / "build")).resolve() / "pinfault-exec"
+SHUTDOWN = 0x8004587d  # FS_IOC_SHUTDOWN, of a uint32: 1 with the log flushed, 2 without
 QUIET = "punch,truncate,zero-range,evict,fsync"  # no walk over the whole machine's memory
 JUDGE = """#!/bin/sh
 [ "$1 $2" = "--race -" ] || exit 64
@@ -78,6 +81,12 @@ class OnAFilesystem(unittest.TestCase):
                 yield child
             finally:
                 child.kill()
+
+    def until_it_races(self, stream: Path) -> None:
+        deadline = time.monotonic() + 20
+        while not stream.exists() or stream.stat().st_size < 100000:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.02)
 
     def race(self, **keys: object) -> Reply:
         with self.begun(**keys) as child:
@@ -208,6 +217,16 @@ class Tmpfs(OnAFilesystem):
                 self.assertEqual(reply.last[0], "err")
                 self.assertIn(says, " ".join(reply.last))
 
+    def test_what_can_be_raced_is_said_before(self) -> None:
+        said = subprocess.run([str(EXECUTOR), "--stdio"], input="hello\nquit\n", stdout=subprocess.PIPE, text=True,
+                              timeout=20).stdout
+        rows = [line.split(" ") for line in said.splitlines()]
+        faults = {row[1]: row[3].split(",") for row in rows if row[0] == "fault"}
+        self.assertGreater(len(faults), 30)
+        for name, flags in faults.items():
+            reply = self.race(ops=4, faults=name)
+            self.assertEqual("cannot be raced" in " ".join(reply.last), "unraced" in flags, (name, flags, reply.last))
+
     def test_every_flipped_bit_of_a_stream_is_refused(self) -> None:
         path = self.root / "stream"
         self.race(ops=200, record=path, faults="none")
@@ -248,10 +267,7 @@ class Ext4(OnAFilesystem):
     def test_an_operation_that_does_not_return(self) -> None:
         path = self.root / "stream"
         with self.begun(ms=60000, deadline_ms=1500, record=path) as child:
-            deadline = time.monotonic() + 20
-            while not path.exists() or path.stat().st_size < 100000:  # it races
-                self.assertLess(time.monotonic(), deadline)
-                time.sleep(0.02)
+            self.until_it_races(path)
             run("fsfreeze", "-f", str(self.mnt), check=True)  # what writes now sleeps
             try:
                 reply = Reply(child.communicate(timeout=60)[0])
@@ -263,6 +279,24 @@ class Ext4(OnAFilesystem):
         self.assertTrue(stream.ended)
         lost = [r for r in stream.records if not r.returned]
         self.assertTrue(1 <= len(lost) <= 4, len(lost))
+
+    def test_a_filesystem_that_was_shut_down_ends_it(self) -> None:
+        for channel in ("store", "pvm-writev"):
+            path = self.root / f"stream-{channel}"
+            with self.begun(ms=60000, channel=channel, record=path) as child:
+                self.until_it_races(path)
+                began = time.monotonic()
+                folder = os.open(self.mnt, os.O_RDONLY)
+                fcntl.ioctl(folder, SHUTDOWN, struct.pack("I", 2))
+                os.close(folder)
+                reply = Reply(child.communicate(timeout=120)[0])
+            self.assertLess(time.monotonic() - began, 20)
+            self.assertEqual(reply.last, ["ok", "ran"])
+            self.assertIn(reply.env["dead"], ("EIO", "EROFS", "ESHUTDOWN"))
+            self.assertTrue(racelog.read(path.read_bytes()).ended)
+            run("umount", str(self.mnt), timeout_s=60, check=True)
+            run("mount", "-o", "loop", str(self.root / "image"), str(self.mnt), check=True)
+        self.assertNotIn("dead", self.race(ops=3000).env)
 
     def test_the_agent_survives_its_child(self) -> None:
         with self.begun(ms=60000) as child:

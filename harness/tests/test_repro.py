@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """repro: which case, on what, how often it failed, and what it refuses in one line."""
 
+import errno
 import json
 import tempfile
 import unittest
@@ -8,9 +9,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from unittest import mock
 
-from harness.runner import main, repro
-from harness.runner.errors import UsageError
-from harness.runner.plan import Case, again
+from harness.runner import main, reduce, repro
+from harness.runner.errors import EnvironmentFailed, UsageError
+from harness.runner.plan import Case, _matching, again
 from harness.runner.race import Race, RaceCase
 from harness.runner.store import SCHEMA, CaseResult
 
@@ -54,6 +55,29 @@ class Which(Temporary):
             found = repro.find(text, Path(text))
             self.assertEqual((found.folder, found.result), (case, LOST))
 
+    def test_odd_names(self) -> None:
+        for folder in ("a:b", "a b", "x*"):
+            result = replace(LOST, id="native/xfs/store/all[*] of:it", channel="store", sequence="all[*] of:it")
+            case = record(self.root / folder, result)
+            for text in (str(case), f"{self.root / folder}:{result.id}"):
+                self.assertEqual(repro.find(text, Path(text)).folder, case)
+        self.assertEqual(_matching(["all[*]"], ["all[*]", "all*"], "sequence"), ["all[*]"])
+
+    def test_a_race_on_a_section_of_a_file_that_is_gone(self) -> None:
+        line = ("./run.sh race --kernel native --device /dev/x --fs mine --local-config '/a b' --section x "
+                "--channel store --seed 9")
+        race = replace(RACE, id="native/mine/store/race-9", fs="mine", channel="store", repeat=line)
+        case = record(self.root, race)
+        for name in ("stream", "answer"):
+            (case / name).write_text("")
+        for argv, module in ((["repro", str(case)], repro), (["reduce", str(case)], reduce)):
+            with mock.patch.object(module, "repeat" if module is repro else "run", return_value=0) as run:
+                self.assertEqual(call(*argv), (0, ""))
+            options = run.call_args[0][0]
+            self.assertEqual((options.filters.fs, options.fs_recorded.name, options.device), (["mine"], "mine", None))
+            self.assertEqual(main.asked_of(options, {}).where("native", "mine"),
+                             ["--kernel", "native", "--fs", "mine", "--local-config", "/a b", "--section", "x"])
+
     def test_aims_at_what_was_recorded(self) -> None:
         case = record(self.root, LOST)
         options = main.Options()
@@ -81,6 +105,7 @@ class Which(Temporary):
                            ((str(bare),), "does not say how xfs was made"),
                            ((str(case), "--times", "0"), "--times wants"),
                            ((str(case), "--times", "2", "--export", "c"), "takes no --times"),
+                           ((str(case), "--kernel", "6.1", "--export", "c"), "takes no --kernel"),
                            ((str(case), "--export", "perl"), "invalid choice"),
                            ((str(race), "--export", "c"), "a race cannot be exported"),
                            ((str(case), "--export", "c"), "history"),
@@ -90,6 +115,15 @@ class Which(Temporary):
                 self.assertEqual(code, 64, err)
                 self.assertIn(says, err)
                 self.assertEqual(err.count("\n"), 1, err)
+
+
+    def test_an_export_to_a_full_disk_is_not_told_of_resuming(self) -> None:
+        case = record(self.root, LOST)
+        with mock.patch("harness.export.read_case"), mock.patch("harness.export.find_checks"), \
+                mock.patch("harness.export.write_program", return_value=""), \
+                mock.patch.object(Path, "write_text", side_effect=OSError(errno.ENOSPC, "No space left on device")), \
+                self.assertRaisesRegex(EnvironmentFailed, f"^the disk of {self.root} is full$"):
+            repro.export(repro.find(str(case), case), "c", self.root / "x.c", Path("judge"))
 
 
 class HowOften(unittest.TestCase):

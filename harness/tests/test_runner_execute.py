@@ -8,7 +8,7 @@ from pathlib import Path
 from unittest import mock
 
 from .fake_machine import FakeMachine
-from harness.runner import batch
+from harness.runner import batch, native
 from harness.runner.agent import FaultInfo
 from harness.runner.errors import EnvironmentFailed
 from harness.runner.execute import KernelRun, RunContext
@@ -67,6 +67,44 @@ class Kernels(Bench):
         self.assertEqual({r.detail for r in got.values()}, {"views 1"})  # judged after the remount
         self.assertEqual((machine.boots, machine.mkfs), (1, 1))
         self.assertTrue((self.store.case_dir(got[1].id) / "case.json").exists())
+
+    def test_a_full_disk_under_the_image_is_no_finding(self) -> None:
+        full = "critical space allocation error, dev {}, sector 547536 op 0x1:(WRITE) flags 0x800 phys_seg 1 prio class 2"
+        for device, counted in (("fake", False), ("other", True)):
+            for when in ("case", "fsck"):
+                def answer(nr: int, machine: FakeMachine) -> str:
+                    machine.kmsg = [full.format(device), f"EXT4-fs error (device {device}): x"] * (nr == 2 and when == "case")
+                    return "ok ran"
+
+                def bad(on_disk: set[int]) -> bool:
+                    machine.kmsg = [full.format(device)] * (when == "fsck")
+                    return 2 in on_disk and when == "fsck"
+                machine = FakeMachine(answer, bad)
+                with self.subTest(device=device, when=when):
+                    self.store.results.clear()
+                    if counted:
+                        self.assertEqual(self.run_it(machine, self.cases(3))[2].outcome, "differs")
+                        continue
+                    with self.assertRaisesRegex(EnvironmentFailed, "^/dev/fake: the disk that its image lies on"):
+                        self.run_it(machine, self.cases(3))
+                    self.assertEqual(self.store.results, {})
+
+    def test_a_full_disk_is_no_reason_to_be_not_covered(self) -> None:
+        def fails(nr: int) -> bool:
+            machine.kmsg = ["critical space allocation error, dev fake, sector 8 op 0x1:(WRITE)"]
+            return True
+        machine = FakeMachine()
+        machine.mkfs_fails = fails
+        with self.assertRaisesRegex(EnvironmentFailed, "^/dev/fake: the disk that its image lies on"):
+            self.run_it(machine, self.cases(1))
+        self.assertEqual(self.store.results, {})
+
+    def test_a_machine_that_goes_down_on_a_full_disk_is_no_finding(self) -> None:
+        for how in ("die", "silent"):
+            with self.subTest(how), mock.patch.object(native, "is_full", return_value=True):
+                with self.assertRaisesRegex(EnvironmentFailed, "the disk that its image lies on"):
+                    self.run_it(FakeMachine(lambda nr, _: how if nr == 2 else "ok ran"), self.cases(3))
+                self.assertEqual(self.store.results, {})
 
     def test_a_rule_may_ask_for_the_steps(self) -> None:
         rule = parse_rule("* xfs store s/*hold.*>punch.* unsupported landed,lost x", "f:1")

@@ -442,9 +442,11 @@ class Explored(Bench):
         path.write_text(json.dumps({"schema": 99}))
         with self.assertRaises(UsageError):
             load_progress(path)
-        path.write_text("{")
-        with self.assertRaises(UsageError):
-            load_progress(path)
+        for text in ("{", "", "[]", "null", '{"schema": 1}', '{"schema": 1, "resolutions": {}, "inconclusive": {}, '
+                     '"skipped": {}, "pending": 5, "findings": [], "unconfirmed": []}'):
+            path.write_text(text)
+            with self.assertRaises(UsageError):
+                load_progress(path)
 
 
 class Asked(unittest.TestCase):

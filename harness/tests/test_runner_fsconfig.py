@@ -8,7 +8,8 @@ from pathlib import Path
 from unittest import mock
 
 from harness.runner.errors import UsageError
-from harness.runner.fsconfig import import_local_config, load_all, parse
+from harness.runner.fsconfig import FSTYPES, import_local_config, load_all, parse, plain_name
+from harness.runner.fsops import _MKFS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,6 +32,9 @@ class Files(unittest.TestCase):
 
 
 class Conf(Files):
+    def test_what_can_be_made_is_known_by_name(self) -> None:
+        self.assertEqual(sorted(FSTYPES), sorted([*_MKFS, "tmpfs"]))
+
     def test_shipped(self) -> None:
         configs = load_all(ROOT / "fs-configs")
         self.assertLessEqual({"xfs-dax", "ext4-dax", "ext2-dax", "xfs", "ext4", "btrfs", "tmpfs"}, set(configs))
@@ -47,6 +51,7 @@ class Conf(Files):
     def test_errors(self) -> None:
         self.bad("FSTYP=xfs\nMOUNT_OPTION=x\n", 2, "unknown variable")
         self.bad("FSTYP=xfs\nFSTYP=ext4\n", 2, "twice")
+        self.bad("\nFSTYP=exfat\n", 2, "unknown FSTYP 'exfat'")
         self.bad("FSTYP=xfs\nDEFAULT=never\n", 2, "DEFAULT is 'never', not yes or no")
         self.bad("FSTYP=xfs\nRACE_WITHOUT=zero-range\n", 2, "RACE_WITHOUT wants KEY=VALUE")
         self.bad("\nFSTYP=\"xfs\n", 2, "quotation")
@@ -103,6 +108,7 @@ export FSTYP=ext3
         self.refused(self.TEXT, None, r"--section: \[plain\] ")
         self.refused("[a b]\nTEST_DEV=/dev/sda\n", "a b", r"\[a b\] has no FSTYP")
         self.refused("", None, "has no FSTYP")
+        self.refused("[a]\n\nFSTYP=exfat\n", "a", r"local.config:3: unknown FSTYP 'exfat': did you mean ext")
         for text in ("TEST_DEV=/dev/x\n[a b] # only one\nFSTYP=xfs\n", "export FSTYP=xfs\n"):
             self.assertEqual(import_local_config(self.write(text, "local.config"), None).fstype, "xfs")
 
@@ -124,6 +130,10 @@ export FSTYP=ext3
                         "MKFS_OPTIONS='-d name=disk'", "MKFS_OPTIONS=/dev/sdb", "MOUNT_OPTIONS='-o logdev=/dev/sdb'"):
             self.refused(f"[a]\nFSTYP=xfs\n{options}\n", "a", "local.config:3: M.*_OPTIONS names a device")
         self.refused("[a]\nFSTYP=xfs\nUSE_EXTERNAL=yes\nSCRATCH_LOGDEV=/dev/sdb\n", "a", ":3: USE_EXTERNAL")
+
+    def test_names(self) -> None:
+        for text, name in (("a b", "a-b"), ("..", "unnamed"), ("-x*", "x-"), ("held-punch.2", "held-punch.2"), ("m\n1", "m-1")):
+            self.assertEqual(plain_name(text), name)
 
     def test_malformed(self) -> None:
         with self.assertRaisesRegex(UsageError, r"local.config:2: "):

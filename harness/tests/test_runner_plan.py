@@ -7,8 +7,10 @@ from pathlib import Path
 
 from harness.runner.agent import ChannelInfo, FaultInfo
 from harness.runner.errors import UsageError, nearest
+from harness.runner.explore_state import ExploreCase
 from harness.runner.fsconfig import FsConfig
-from harness.runner.plan import Filters, load_sequences, parse_case_id, parse_sequence, plan
+from harness.runner.plan import Asked, Case, Filters, load_sequences, parse_case_id, parse_sequence, plan
+from harness.runner.race import Race, RaceCase
 
 FAULTS = {n: FaultInfo(n, a, frozenset(f), "") for n, a, f in (
     ("punch", "file-range", ()), ("clone", "file-file", ()), ("syncfs", "file", ("exclusive",)),
@@ -125,6 +127,39 @@ class Plans(unittest.TestCase):
 
     def test_nearest_lists_when_nothing_is_near(self) -> None:
         self.assertEqual(nearest("qqq", ["b", "a"], "thing"), "unknown thing 'qqq'; there are: a b")
+
+
+class Repeats(unittest.TestCase):
+    """The line that repeats a case says what only the command line of its run said."""
+
+    def test_what_has_a_name_everywhere(self) -> None:
+        self.assertEqual(Case("6.1", "xfs", "store", "s", 1).repeat(),
+                         "./run.sh run --kernel 6.1 --fs xfs --channel store --sequence s")
+
+    def test_what_has_none(self) -> None:
+        case = Case("native", "mine", "store", "s", 1)
+        race = RaceCase("native", "mine", "store", "race", 1, race=Race(seed=2))
+        asked = Asked(section_of="mine", local_config=Path("/a b/local.config"), section="mi ne", device="/dev/x",
+                      sequence_of="s", sequence_file=Path("/s.seq"))
+        where = ("--kernel native --device /dev/x --fs mine --local-config '/a b/local.config' --section 'mi ne' "
+                 "--channel store")
+        self.assertEqual(case.repeat(asked), f"./run.sh seq /s.seq {where}")
+        self.assertEqual(race.repeat(asked), f"./run.sh race {where} --seed 2")
+        asked = Asked({"bzImage": Path("/k/bzImage")}, Path("/k/modules"), "mine", Path("/local.config"), device="/dev/x")
+        for fs, more in (("xfs", ""), ("mine", " --local-config /local.config")):
+            self.assertEqual(Case("bzImage", fs, "store", "s", 1).repeat(asked),
+                             f"./run.sh run --kernel /k/bzImage --modules /k/modules --fs {fs}{more} --channel store "
+                             "--sequence s")
+
+    def test_of_what_was_recorded_and_of_what_was_enumerated(self) -> None:
+        asked = Asked(recorded="results/r", device="/dev/x")
+        case = Case("native", "xfs", "store", "s", 1, turn=2)
+        self.assertEqual(case.repeat(asked),
+                         "./run.sh repro results/r/cases/native/xfs/store/s.2 --kernel native --device /dev/x")
+        self.assertEqual(Case("6.1", "xfs", "store", "s", 1).repeat(asked),
+                         "./run.sh repro results/r/cases/6.1/xfs/store/s")
+        explored = ExploreCase("6.1", "xfs", "store", "explore-x", 1, again=2, folder="a b")
+        self.assertEqual(explored.repeat(), f"./run.sh repro 'a b/cases/{explored.id}'")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@
 import stat
 import tempfile
 import unittest
+from collections.abc import Callable
 from pathlib import Path
 
 from .fake_machine import FakeMachine
 from harness.runner import race, table
 from harness.runner.agent import ChannelInfo, FaultInfo
-from harness.runner.errors import UsageError
+from harness.runner.errors import EnvironmentFailed, UsageError
 from harness.runner.execute import KernelRun, RunContext
 from harness.runner.expect import Expectations, outcome
 from harness.runner.fsconfig import FsConfig, load_all
@@ -23,8 +24,10 @@ CHANNELS = {name: ChannelInfo(name, cls, "none", False, True, "") for name, cls 
     ("dio-read", "short-pin"), ("dio-read/loop", "short-pin"), ("rdma-odp", "faulting"), ("rdma-pinned", "long-pin"),
     ("pwrite", "syscall"), ("store", "pte"))}
 FAULTS = {"punch": FaultInfo("punch", "file-range", frozenset(), ""),
-          "freeze": FaultInfo("freeze", "file", frozenset({"exclusive"}), ""),
-          "page-out": FaultInfo("page-out", "file", frozenset({"best-effort"}), "")}
+          "freeze": FaultInfo("freeze", "file", frozenset({"exclusive", "unraced"}), ""),
+          "page-out": FaultInfo("page-out", "file", frozenset({"best-effort"}), ""),
+          "clone": FaultInfo("clone", "file-file", frozenset(), ""),
+          "fork": FaultInfo("fork", "file", frozenset({"unraced"}), "")}
 
 
 class Planning(unittest.TestCase):
@@ -62,10 +65,16 @@ class Planning(unittest.TestCase):
 
     def test_faults(self) -> None:
         self.assertEqual(race.choose_faults(["p*"], FAULTS), ("punch", "page-out"))
-        self.assertEqual(race.choose_faults(["freeze"], FAULTS), ("freeze",))  # the executor says why not
+        self.assertEqual(race.choose_faults(["*"], FAULTS), ("punch", "page-out", "clone"))
+        self.assertEqual(race.choose_faults(["*"], FAULTS, 1), ("punch", "page-out"))
+        for pattern in ("freeze", "f*"):
+            with self.assertRaisesRegex(UsageError, "--fault .*: cannot be raced$"):
+                race.choose_faults([pattern], FAULTS)
+        with self.assertRaisesRegex(UsageError, "--fault clone: cannot be raced with one file$"):
+            race.choose_faults(["clone"], FAULTS, 1)
         self.assertEqual(race.choose_faults([], FAULTS), ())
-        with self.assertRaisesRegex(UsageError, "unknown fault 'freez.'"):
-            race.choose_faults(["freez?"], FAULTS)
+        with self.assertRaisesRegex(UsageError, "unknown fault 'freez'"):
+            race.choose_faults(["freez"], FAULTS)
 
     def test_what_a_filesystem_leaves_out(self) -> None:
         configs = {**CONFIGS, "ext4-dax": FsConfig("ext4-dax", "ext4", race_without={"zero-range": "findings/x"})}
@@ -131,13 +140,13 @@ class Answers(unittest.TestCase):
         self.machine = FakeMachine()
         self.race = race.Race(seed=4)
 
-    def run_it(self, *reply: str, channel: str = "store") -> CaseResult:
+    def run_it(self, *reply: str, channel: str = "store", say: Callable[[str], None] = lambda _: None) -> CaseResult:
         if reply:
             self.machine.race_reply = list(reply)
         context = RunContext(
             self.store, Expectations.load(ROOT / "harness" / "expected"), KernelLog([]),
             {race.SEQUENCE: race.sequence(self.race)}, {"xfs": FsConfig("xfs", "xfs")},
-            Path(self.dir.name, "judge"), Path(self.dir.name, "job.fio"), 7, lambda _: None, lambda _: None)
+            Path(self.dir.name, "judge"), Path(self.dir.name, "job.fio"), 7, say, lambda _: None)
         case = race.RaceCase("6.1", "xfs", channel, race.SEQUENCE, 5, exclusive=True, race=self.race)
         self.store.results.clear()
         KernelRun(self.machine, context).run([case])
@@ -164,6 +173,21 @@ class Answers(unittest.TestCase):
         path = self.store.stream_path("6.1/xfs/store/race-4")
         self.assertEqual(path.read_bytes(), self.machine.stream)
 
+    def test_a_stream_for_which_there_is_no_space_is_not_left_there(self) -> None:
+        self.machine.guest = False
+        path = self.store.stream_path("6.1/xfs/store/race-4")
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"part of it")
+        with self.assertRaisesRegex(EnvironmentFailed, f"^the disk of {path.parent} is full; every case finished before"):
+            self.run_it("j verdict coherent", "j end", "env ops 9", "err 5 stream:%20ENOSPC")
+        self.assertEqual((self.store.results, path.exists()), ({}, False))
+
+    def test_a_folder_that_cannot_be_made(self) -> None:
+        self.machine.guest = False
+        (self.store.folder / "cases").write_text("")
+        with self.assertRaisesRegex(EnvironmentFailed, "race-4/stream: Not a directory$"):
+            self.run_it()
+
     def test_record_keeps_the_stream(self) -> None:
         self.race = race.Race(seed=4, record=True)
         self.assertEqual(self.run_it().outcome, "expected")
@@ -184,6 +208,16 @@ class Answers(unittest.TestCase):
             got = self.run_it("j verdict coherent", "j end", *counts, "env judge exit%200", "ok ran")
             self.assertEqual((got.verdict, got.outcome), ("inconclusive", "inconclusive"), idle)
             self.assertIn(f"not one {idle}", got.why)
+
+    def test_a_race_that_ended_early_says_so(self) -> None:
+        said: list[str] = []
+        reply = ("j verdict coherent", "j end", "env ops 15", "env ops_per_s 10", "env seconds 1.500", "env dead EIO", "env write 5",
+                 "env look 5", "env fault 5", "env judge exit%200", "ok ran")
+        got = self.run_it(*reply, say=said.append)
+        dead = "ended after 1.500 s: the filesystem takes no more changes (EIO)"
+        self.assertEqual(got.detail, f"15 operations, 10 a second; {dead}")
+        self.assertIn(f"6.1: {got.id}: {dead}", said)
+        self.assertNotIn("ended", self.run_it(*(line for line in reply if "dead" not in line)).detail)
 
     def test_refused(self) -> None:
         self.machine.version = "6.12.1"

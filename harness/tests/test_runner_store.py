@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """The results folder, and the tables made from it."""
 
+import contextlib
+import io
 import json
+import os
 import tempfile
 import unittest
 from pathlib import Path
@@ -40,6 +43,23 @@ class Folders(unittest.TestCase):
     def test_unfinished_cases_do_not_count(self) -> None:
         self.store.write_history("6.1/xfs/store/a", ["x"])
         self.assertEqual(load_run(self.folder)[1], [])
+
+    def test_a_crash_of_this_machine(self) -> None:
+        """XFS leaves what was not synced with its name and without its content."""
+        self.store.finish(result("6.1/xfs/store/a", 1), "s", [])
+        with mock.patch.object(os, "fsync") as fsync:
+            self.store.finish(result("6.1/xfs/store/b", 2), "s", [])
+            fsync.assert_not_called()
+            self.store.write_run()
+            fsync.assert_called_once()
+        self.store.finish(result("6.1/xfs/store/c", 3), "s", [])
+        for name, left in (("a", b""), ("c", bytes(512))):
+            (self.store.case_dir(f"6.1/xfs/store/{name}") / "case.json").write_bytes(left)
+        err = io.StringIO()
+        with contextlib.redirect_stderr(err):
+            for _ in range(2):
+                self.assertEqual([r.id[-1] for r in load_run(self.folder)[1]], ["a", "b"])
+        self.assertEqual(err.getvalue().count("is empty, left so by a crash"), 2, err.getvalue())
 
     def test_complete(self) -> None:
         self.store.finish(result("6.1/xfs/store/a", 1), "s", [])
@@ -158,8 +178,6 @@ class Tables(unittest.TestCase):
 
 class Compare(unittest.TestCase):
     def test_changes(self) -> None:
-        import contextlib
-        import io
         from harness.runner.report import compare
         with tempfile.TemporaryDirectory() as root:
             for name, verdict in (("a", "coherent"), ("b", "corrupt")):
@@ -171,6 +189,10 @@ class Compare(unittest.TestCase):
             with contextlib.redirect_stdout(out):
                 self.assertEqual(compare(Path(root, "a"), Path(root, "b"), False), 1)
                 self.assertEqual(compare(Path(root, "a"), Path(root, "a"), False), 0)
+                Store.create(Path(root, "c"), {"seed": 1})
+                for as_json in (False, True):
+                    with self.assertRaisesRegex(EnvironmentFailed, r"no case in common \(2 and 0 cases\)"):
+                        compare(Path(root, "a"), Path(root, "c"), as_json)
         self.assertIn("6.1/xfs/store/a: landed (coherent) -> landed (corrupt)", out.getvalue())
         self.assertIn("1 cases in both, 1 changed; 1 only in", out.getvalue())
 
