@@ -28,7 +28,11 @@ def cannot() -> str:
 
 
 @unittest.skipIf(cannot(), cannot())
-class Sleepers(unittest.TestCase):
+class OnLoop(unittest.TestCase):
+    """A filesystem on a loop device, and cases on it."""
+
+    MKFS = ("mkfs.xfs", "-q")
+
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory(dir="/var/tmp")
         self.addCleanup(folder.cleanup)
@@ -38,7 +42,7 @@ class Sleepers(unittest.TestCase):
         self.mnt.mkdir()
         with open(self.root / "image", "wb") as f:
             f.truncate(512 << 20)
-        run("mkfs.xfs", "-q", str(self.root / "image"), timeout_s=60, check=True)
+        run(*self.MKFS, str(self.root / "image"), timeout_s=60, check=True)
         run("mount", "-o", "loop", str(self.root / "image"), str(self.mnt), check=True)
         self.addCleanup(run, "umount", str(self.mnt), timeout_s=60)
         self.addCleanup(run, "fsfreeze", "-u", str(self.mnt))  # or it outlives its mount, if a test failed
@@ -54,13 +58,24 @@ class Sleepers(unittest.TestCase):
         done.stdin.close()
         return done
 
-    def history(self, channel: str, text: str) -> list[list[str]]:
+    def said(self, channel: str, text: str) -> str:
         with self.start(channel, text) as done:
             assert done.stdout
-            out = done.stdout.read()
+            return done.stdout.read()
+
+    def history(self, channel: str, text: str) -> list[list[str]]:
+        out = self.said(channel, text)
         self.assertIn("\nok ran\n", out, channel)
         return [decode(line[2:]).split(" ") for line in out.splitlines() if line.startswith("h ")]
 
+    def judged(self, history: list[list[str]]) -> str:
+        path = self.root / "history"
+        path.write_text("".join(" ".join(line) + "\n" for line in history))
+        said = run(str(BUILD / "pinfault-judge"), str(path), timeout_s=60).out
+        return next(line for line in said.splitlines() if line.startswith("verdict "))
+
+
+class Sleepers(OnLoop):
     def test_where_a_held_write_sleeps(self) -> None:
         """Its page fault waits for the thaw in a thread of the channel's; the step only looks how far that one is."""
         for channel in HOLDING:
@@ -86,12 +101,6 @@ class Sleepers(unittest.TestCase):
         """Each sleeps in its page fault, which it can only get to without memory to be mapped, and is held after it."""
         for channel in HOLDING:
             self.check_together(channel, ["hold w1 A 0 8K", "hold w2 A 16K 8K", "hold w3 A 32K 8K"])
-
-    def judged(self, history: list[list[str]]) -> str:
-        path = self.root / "history"
-        path.write_text("".join(" ".join(line) + "\n" for line in history))
-        said = run(str(BUILD / "pinfault-judge"), str(path), timeout_s=60).out
-        return next(line for line in said.splitlines() if line.startswith("verdict "))
 
     def check_together(self, channel: str, steps: list[str]) -> None:
         """Each of @steps, of 8K, sleeps in its page fault; all come back with their own data where it belongs."""
@@ -149,6 +158,19 @@ class Sleepers(unittest.TestCase):
             self.assertRegex(out, r"\nok hung line \d of the sequence, in D \w+\n", channel)
             # In its page fault, or behind the mmap lock that one of the others holds in its own.
             self.assertRegex(out, r"\nh hung \d+ \d+ D \w+ .*(page_mkwrite|gup)", channel)
+
+
+class SleepersOnExt4(OnLoop):
+    """What reads, asks for extents and the like waits for the inode's lock there, and takes no other before."""
+
+    MKFS = ("mkfs.ext4", "-q", "-F")
+
+    def test_what_a_freeze_under_way_holds_up(self) -> None:
+        """The punch sleeps for the held write, and when that has landed for the freeze that came in between."""
+        history = self.history("pwrite", "file A 16K written\npin A\nhold w1 A 0 8K\npunch A 8K 4K\nfreeze A\nthaw A\n")
+        self.assertEqual([line[4] for line in history if line[0] == "inv" and line[3] == "fault"],
+                         ["freeze", "thaw", "punch"])
+        self.assertEqual(self.judged(history), "verdict coherent")
 
 
 if __name__ == "__main__":
