@@ -270,6 +270,10 @@ static void wait_step(struct case_run *c, struct step_job *j)
 			pf_history_line(&c->history, "blocked %u %llu %s", j->job.op,
 					(unsigned long long)pf_now_ns(), where);
 		j->job.blocked_seen = true;
+		/* What is written while it sleeps may be overwritten with what it read before. */
+		if (has_flag(j->step, PF_FAULT_REWRITES))
+			case_end(c, CASE_SKIP, "%s slept between its read and its write",
+				 j->step->fault->name);
 		return;
 	case JOB_LATE:
 		step_late(c, j, where);

@@ -412,6 +412,15 @@ static bool resizing(const struct case_run *c, int file)
 	return false;
 }
 
+/* Is another step asleep, or was when it was last looked at? */
+static bool others_running(const struct step_job *j)
+{
+	for (int i = 0; i < j->c->seq.nr_steps; i++)
+		if (&j->c->jobs[i] != j && j->c->jobs[i].running)
+			return true;
+	return false;
+}
+
 static int fault_prepare(struct step_job *j)
 {
 	struct case_run *c = j->c;
@@ -452,6 +461,11 @@ static void step_fault(struct step_job *j)
 	if (rc) {
 		case_end(c, fault_unsupported(ops, -rc) ? CASE_SKIP : CASE_BROKEN, "%s: %s",
 			 ops->name, j->call.why ? j->call.why : pf_errno_name(-rc));
+		return;
+	}
+	/* What others write between its read and its write it would take back. */
+	if ((ops->flags & PF_FAULT_REWRITES) && others_running(j)) {
+		case_end(c, CASE_SKIP, "%s beside a step that is not over", ops->name);
 		return;
 	}
 	op = fault_inv(c, ops, &j->call);

@@ -172,6 +172,17 @@ class SleepersOnExt4(OnLoop):
                          ["freeze", "thaw", "punch"])
         self.assertEqual(self.judged(history), "verdict coherent")
 
+    def test_dsync_beside_others(self) -> None:
+        """It writes what it has read, and must not be said to have changed nothing when it slept in between."""
+        for channel, steps, why in (
+                ("pwrite", "hold w1 A 0 8K\ndsync A 0 8K\nland w1", "slept"),
+                ("store", "freeze A\ndsync A 0 8K\nstore A 0 4K\nthaw A", "slept"),
+                ("store", "freeze A\nstore A 0 4K\ndsync A 0 8K\nthaw A", "beside")):
+            out = self.said(channel, f"file A 16K written\npin A\nwrite A 8K 4K\n{steps}\n")
+            self.assertRegex(decode(out), rf"\nok skip dsync {why} ", steps)
+        history = self.history("pvm-writev", "file A 16K written\npin A\nhold w1 A 0 8K\ndsync A 0 8K\nland w1\n")
+        self.assertEqual(self.judged(history), "verdict coherent")
+
 
 if __name__ == "__main__":
     unittest.main()
