@@ -160,6 +160,19 @@ class Sleepers(OnLoop):
             self.assertRegex(out, r"\nh hung \d+ \d+ D \w+ .*(page_mkwrite|gup)", channel)
 
 
+class HeldReads(OnLoop):
+    def test_behind_the_end(self) -> None:
+        """What a store left behind the end, in its page, is nobody's; and the pages behind that one are not there."""
+        for steps, seen in (("truncate A 2K\nstore A 2K 2K\nhold-read r1 A 0 4K", [["0", "2048"]]),
+                            ("hold-read r1 A 0 4K\ntruncate A 2K\nstore A 2K 2K", [["0", "2048"]]),
+                            ("truncate A 4K\nhold-read r1 A 0 8K", [["0", "4096"]]),
+                            ("truncate A 64\nhold-read r1 A 1K 1K", [["1024", "0"]]),
+                            ("hold-read r1 A 0 12K\ntruncate A 2K", [["0", "2048"], ["4096", "8192"]])):
+            history = self.history("store", f"file A 12K written\npin A\nwrite A 0 4K\n{steps}\nland r1\n")
+            self.assertEqual([line[5:7] for line in history if line[0] == "see" and line[3] == "gup"], seen, steps)
+            self.assertEqual(self.judged(history), "verdict coherent", steps)
+
+
 class SleepersOnExt4(OnLoop):
     """What reads, asks for extents and the like waits for the inode's lock there, and takes no other before."""
 
