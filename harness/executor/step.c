@@ -481,8 +481,9 @@ static void step_fault(struct step_job *j)
 				 pf_errno_name(-rc));
 		return;
 	}
+	/* Of a range, what is around it stays dirty, and writable: the interval goes on. */
 	for (int i = 0; i < c->seq.nr_files; i++)
-		if (!(ops->flags & PF_FAULT_UNSEEN) &&
+		if (!(ops->flags & PF_FAULT_UNSEEN) && ops->args != PF_ARGS_FILE_RANGE &&
 		    (ops->prim == PF_PRIM_SYNCFS ||
 		     (ops->prim == PF_PRIM_SYNC && &c->files[i] == j->call.file)))
 			mtime_synced(c, &c->files[i]);

@@ -173,6 +173,14 @@ class HeldReads(OnLoop):
             self.assertEqual(self.judged(history), "verdict coherent", steps)
 
 
+class Mtime(OnLoop):
+    def test_a_sync_of_a_range_ends_no_interval(self) -> None:
+        """The page of the stores is dirty and writable all the time, so that the second one marks nothing."""
+        history = self.history("store", "file A 4M hole\npin A\nwrite A 3M 4K\ndsync A 0 4K\nwrite A 3M 4K\nfsync A\n")
+        said = [line[1].split("%20")[:3] for line in history if line[0] == "note" and line[1].startswith("mtime")]
+        self.assertEqual(said, [["mtime", "5", "yes"]])
+
+
 class SleepersOnExt4(OnLoop):
     """What reads, asks for extents and the like waits for the inode's lock there, and takes no other before."""
 
