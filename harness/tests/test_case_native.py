@@ -47,10 +47,10 @@ class OnLoop(unittest.TestCase):
         self.addCleanup(run, "umount", str(self.mnt), timeout_s=60)
         self.addCleanup(run, "fsfreeze", "-u", str(self.mnt))  # or it outlives its mount, if a test failed
 
-    def start(self, channel: str, text: str) -> subprocess.Popen[str]:
+    def start(self, channel: str, text: str, deadline_ms: int = 3000) -> subprocess.Popen[str]:
         self.cases += 1
         request = (f"case nr={self.cases} run=7 dir={self.mnt}/c{self.cases} mnt={self.mnt} scratch={self.root} "
-                   f"channel={channel} seq={encode(text)} deadline_ms=3000 grace_ms=100\nquit\n")
+                   f"channel={channel} seq={encode(text)} deadline_ms={deadline_ms} grace_ms=100\nquit\n")
         done = subprocess.Popen([str(BUILD / "pinfault-exec"), "--stdio"], stdin=subprocess.PIPE,
                                 stdout=subprocess.PIPE, text=True)
         assert done.stdin
@@ -58,13 +58,13 @@ class OnLoop(unittest.TestCase):
         done.stdin.close()
         return done
 
-    def said(self, channel: str, text: str) -> str:
-        with self.start(channel, text) as done:
+    def said(self, channel: str, text: str, **more: int) -> str:
+        with self.start(channel, text, **more) as done:
             assert done.stdout
             return done.stdout.read()
 
-    def history(self, channel: str, text: str) -> list[list[str]]:
-        out = self.said(channel, text)
+    def history(self, channel: str, text: str, **more: int) -> list[list[str]]:
+        out = self.said(channel, text, **more)
         self.assertIn("\nok ran\n", out, channel)
         return [decode(line[2:]).split(" ") for line in out.splitlines() if line.startswith("h ")]
 
@@ -129,6 +129,27 @@ class Sleepers(OnLoop):
             written = {line[1] for line in history if line[0] == "inv" and line[3] == "write"}
             back = {line[1] for line in history if line[0] == "ret" and line[3] == "ok"}
             self.assertEqual((len(written), written - back), (2, set()))
+
+    def test_what_lands_after_its_deadline(self) -> None:
+        """The last page of 1025 is pinned when the others are written. Its fault sleeps for longer than any step may
+        that is not held up: it has not returned before the thaw, and does after it."""
+        stores = "".join(f"store A {4 * i}K 4K\n" for i in range(1028, 1034))
+        text = f"file A 8M hole\npin A\nhold w1 A 64 4M\nfreeze A\nland w1\n{stores}read A 4M 4K buffered\nthaw A\n"
+        history = self.history("pvm-writev", text, deadline_ms=600)
+        held = next(line[1] for line in history if line[0] == "inv" and line[3] == "write")
+        thaw = next(i for i, line in enumerate(history) if line[0] == "inv" and line[4] == "thaw")
+        self.assertEqual([line[3:] for line in history[thaw:] if line[:2] == ["ret", held]], [["ok", str(4 << 20)]])
+        self.assertEqual(self.judged(history), "verdict coherent")
+
+    def test_what_is_held_after_its_deadline(self) -> None:
+        for channel in HOLDING:
+            stores = "".join(f"store A {4 * i}K 4K\n" for i in range(4, 10))
+            text = f"file A 64K hole\npin A\nfreeze A\nhold w1 A 0 8K\n{stores}read A 0 8K buffered\nthaw A\nland w1\n"
+            history = self.history(channel, text, deadline_ms=300)
+            held = next(line[1] for line in history if line[0] == "inv" and line[3] == "write")
+            thaw = next(i for i, line in enumerate(history) if line[0] == "inv" and line[4] == "thaw")
+            self.assertEqual([line[3] for line in history[thaw:] if line[:2] == ["ret", held]], ["err"], channel)
+            self.assertNotEqual(self.judged(history), "verdict corrupt", channel)
 
     def refrozen(self, channel: str) -> str:
         """What is said of a sequence with its filesystem frozen again, if there is time, while its holds go on."""
