@@ -18,7 +18,7 @@
 #include "../core/token.h"
 #include "case.h"
 
-#define WORKERS PF_WRITES_MAX /* steps asleep at once, and one that runs */
+#define WORKERS PF_WRITES_MAX /* steps asleep at once; beside them one runs, or the end does */
 #define LATE_OPS_MAX 1500u
 
 static const char *const hold_names[] = { "none", "trivial", "inflight" };
@@ -183,7 +183,7 @@ static void setup(struct case_run *c, int out)
 			hold_names[c->channel.ops->hold_kind], title);
 	rc = look_init(&c->look, &c->history, p->run, p->nr);
 	rc = rc ? rc : case_prepare(c);
-	c->workers = workers_new(WORKERS);
+	c->workers = workers_new(WORKERS + 2);
 	if (!rc && !c->workers)
 		rc = -ENOMEM;
 	if (!rc && mkdir(p->dir, 0700) && errno != EEXIST)
@@ -312,6 +312,15 @@ void case_wait_sleepers(struct case_run *c)
 	wait_running(c, opens_nothing);
 }
 
+static int nr_running(const struct case_run *c)
+{
+	int nr = 0;
+
+	for (int i = 0; i < c->seq.nr_steps; i++)
+		nr += c->jobs[i].running;
+	return nr;
+}
+
 void case_run_step(struct case_run *c, struct step_job *j)
 {
 	int rc;
@@ -323,8 +332,12 @@ void case_run_step(struct case_run *c, struct step_job *j)
 		case_wait_sleepers(c);
 		return;
 	}
+	/* Or nobody is left to land and thaw. */
+	if (nr_running(c) > WORKERS) {
+		case_end(c, CASE_SKIP, "more than %d steps asleep at once", WORKERS);
+		return;
+	}
 	rc = workers_start(c->workers, &j->job);
-
 	if (rc) {
 		case_end(c, CASE_BROKEN, "thread: %s", pf_errno_name(-rc));
 		return;

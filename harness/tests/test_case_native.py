@@ -86,6 +86,13 @@ class Sleepers(OnLoop):
             self.assertNotIn("poll", blocked[0][4], channel)
             self.assertIn(["ok", "8192"], [line[3:] for line in history if line[:2] == ["ret", held]], channel)
 
+    def test_more_asleep_than_there_are_threads(self) -> None:
+        """The filesystem is thawed at the end all the same, or those that sleep for it keep the process."""
+        for nr, end in ((8, "ok ran"), (10, "ok skip more%20than%208%20steps%20asleep%20at%20once")):
+            stores = "".join(f"store A {4 * i}K 4K\n" for i in range(nr))
+            said = self.said("store", f"file A 64K hole\npin A\nfreeze A\n{stores}thaw A\nwrite A 0 4K\n")
+            self.assertIn(f"\n{end}\n", said)
+
     def test_the_end_thaws(self) -> None:
         """What a frozen filesystem holds up is let go, and landed when it is held, before anything is looked at."""
         for channel, steps in (*((c, "freeze A\nhold w1 A 0 8K\n") for c in HOLDING),
