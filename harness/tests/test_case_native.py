@@ -201,6 +201,22 @@ class HeldReads(OnLoop):
             self.assertEqual(self.judged(history), "verdict coherent", steps)
 
 
+class Names(OnLoop):
+    def test_a_name_that_is_another_files_by_now(self) -> None:
+        """What it leads to is not touched in the name of the file that was made with it."""
+        for steps, errors in (("rename A B\nunlink B", ["ENOENT"]), ("rename A B\nrename B C", ["ENOENT"]),
+                              ("rename A B\nrename C B", ["ENOENT"]), ("rename A B\nunlink A", ["ENOENT"]),
+                              ("rename A B\nunlink C", []), ("rename A B", [])):
+            files = "".join(f"file {name} 8K written\n" for name in "ABC")
+            history = self.history("store", f"{files}pin A\nwrite A 0 4K\n{steps}\n")
+            self.assertEqual([line[4] for line in history if line[0] == "ret" and line[3] == "err"], errors, steps)
+            views = f"views nr={self.cases} run=7 dir={self.mnt}/c{self.cases} label=remount files=A,B,C\nquit\n"
+            said = subprocess.run([str(BUILD / "pinfault-exec"), "--stdio"], input=views, text=True, timeout=60,
+                                  stdout=subprocess.PIPE, check=True).stdout
+            history += [decode(line[2:]).split(" ") for line in said.splitlines() if line.startswith("h ")]
+            self.assertEqual(self.judged(history), "verdict coherent", steps)
+
+
 class Mtime(OnLoop):
     def test_a_sync_of_a_range_ends_no_interval(self) -> None:
         """The page of the stores is dirty and writable all the time, so that the second one marks nothing."""
