@@ -74,7 +74,7 @@ struct pf_channel {
 	const struct pf_channel_ops *ops;
 	const char *variant;	/* one of ops->variants, "" for the plain form */
 	const char *scratch_dir; /* a directory outside the filesystem under test (guest: tmpfs) */
-	unsigned int deadline_ms; /* for every wait inside the channel, but in a plain write's call */
+	unsigned int deadline_ms; /* for every wait inside, but in a plain write's call */
 	bool holds; /* a hold may come after writes that sleep: what it maps is made in open */
 	void *priv;
 	char detail[96]; /* more about an error of open or pin */

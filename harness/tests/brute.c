@@ -188,7 +188,7 @@ static const struct j_obs *saw(const struct j_look *l, uint32_t cell, pf_value *
 	return NULL;
 }
 
-/* A pwrite or a clone that extends shows every size on its way; a longer target is emptied first. */
+/* A pwrite or a clone that extends shows every size on its way, from zero where it was longer. */
 static bool extending(const struct brute *b, const struct brute_state *s, const struct j_look *l)
 {
 	for (int i = 0; i < b->nr_ops; i++) {
