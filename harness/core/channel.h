@@ -57,6 +57,9 @@ struct pf_io {
 	void *priv;	    /* the channel's, between hold and land */
 	/* Of the channel: the thread that does it (0: it has not begun). NULL: who called. */
 	const _Atomic int *tid;
+	/* Of the channel, with ETIMEDOUT from hold or land: it is in the kernel still, and may yet
+	 * write. Land again to wait for it. */
+	bool out;
 	char detail[96];    /* more about an error, "" if errno says all */
 };
 
@@ -71,7 +74,7 @@ struct pf_channel {
 	const struct pf_channel_ops *ops;
 	const char *variant;	/* one of ops->variants, "" for the plain form */
 	const char *scratch_dir; /* a directory outside the filesystem under test (guest: tmpfs) */
-	unsigned int deadline_ms; /* for every wait inside the channel */
+	unsigned int deadline_ms; /* for every wait inside, but in a plain write's call */
 	bool holds; /* a hold may come after writes that sleep: what it maps is made in open */
 	void *priv;
 	char detail[96]; /* more about an error of open or pin */
@@ -104,7 +107,7 @@ struct pf_channel_ops {
 	/* Write all of @io. Returns bytes written, or -errno. Required. */
 	long (*write)(struct pf_channel *ch, struct pf_io *io);
 	/* PF_HOLD_INFLIGHT only: begin @io and return 0 once its pages are pinned and the data is
-	 * withheld; -errno if it could not be brought there (the I/O is then over). */
+	 * withheld; -errno if it could not be brought there (the I/O is then over, or io->out). */
 	int (*hold)(struct pf_channel *ch, struct pf_io *io);
 	/* Let a held @io finish. Returns bytes written, or -errno. */
 	long (*land)(struct pf_channel *ch, struct pf_io *io);

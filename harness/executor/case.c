@@ -18,7 +18,7 @@
 #include "../core/token.h"
 #include "case.h"
 
-#define WORKERS PF_WRITES_MAX /* steps asleep at once, and one that runs */
+#define WORKERS PF_WRITES_MAX /* steps asleep at once; beside them one runs, or the end does */
 #define LATE_OPS_MAX 1500u
 
 static const char *const hold_names[] = { "none", "trivial", "inflight" };
@@ -40,9 +40,14 @@ static bool begins_hold(const struct pf_step *s)
 	return s->verb == PF_VERB_HOLD || s->verb == PF_VERB_HOLD_READ;
 }
 
+static bool has_flag(const struct pf_step *s, unsigned int flag)
+{
+	return s->fault && (s->fault->flags & flag);
+}
+
 static bool is_power(const struct pf_step *s)
 {
-	return s->fault && (s->fault->flags & PF_FAULT_POWER);
+	return has_flag(s, PF_FAULT_POWER);
 }
 
 /* Can a step be run again and again, as those after a power cut are? */
@@ -178,7 +183,7 @@ static void setup(struct case_run *c, int out)
 			hold_names[c->channel.ops->hold_kind], title);
 	rc = look_init(&c->look, &c->history, p->run, p->nr);
 	rc = rc ? rc : case_prepare(c);
-	c->workers = workers_new(WORKERS);
+	c->workers = workers_new(WORKERS + 2);
 	if (!rc && !c->workers)
 		rc = -ENOMEM;
 	if (!rc && mkdir(p->dir, 0700) && errno != EEXIST)
@@ -207,6 +212,15 @@ static bool held_or_frozen(const struct case_run *c)
 	return c->nr_open_states > 0;
 }
 
+/* Is a freeze under way? Who comes later sleeps for it already, and until it is thawed. */
+static bool freezing(const struct case_run *c)
+{
+	for (int i = 0; i < c->seq.nr_steps; i++)
+		if (c->jobs[i].running && has_flag(c->jobs[i].step, PF_FAULT_OPENS))
+			return true;
+	return false;
+}
+
 /*
  * Could a step be sleeping for a good reason, and wake when something later is done? A long pin
  * ends with the case only, and is what a fault may wait for; a write through it that takes long is
@@ -215,7 +229,7 @@ static bool held_or_frozen(const struct case_run *c)
  */
 static bool may_sleep(const struct case_run *c, const struct pf_step *s)
 {
-	return held_or_frozen(c) ||
+	return held_or_frozen(c) || (freezing(c) && !has_flag(s, PF_FAULT_OPENS)) ||
 	       (s->verb == PF_VERB_FAULT && c->nr_pinned > 0 && !c->power_due &&
 		c->channel.ops->class == PF_CLASS_LONG_PIN);
 }
@@ -256,6 +270,10 @@ static void wait_step(struct case_run *c, struct step_job *j)
 			pf_history_line(&c->history, "blocked %u %llu %s", j->job.op,
 					(unsigned long long)pf_now_ns(), where);
 		j->job.blocked_seen = true;
+		/* What is written while it sleeps may be overwritten with what it read before. */
+		if (has_flag(j->step, PF_FAULT_REWRITES))
+			case_end(c, CASE_SKIP, "%s slept between its read and its write",
+				 j->step->fault->name);
 		return;
 	case JOB_LATE:
 		step_late(c, j, where);
@@ -263,21 +281,44 @@ static void wait_step(struct case_run *c, struct step_job *j)
 	}
 }
 
-static void wait_running(struct case_run *c, bool holds)
+static bool freezes(const struct pf_step *s)
+{
+	return has_flag(s, PF_FAULT_OPENS);
+}
+
+static bool opens_nothing(const struct pf_step *s)
+{
+	return !begins_hold(s) && !freezes(s);
+}
+
+static void wait_running(struct case_run *c, bool (*which)(const struct pf_step *s))
 {
 	for (int i = 0; i < c->seq.nr_steps && c->end != CASE_HUNG; i++)
-		if (c->jobs[i].running && begins_hold(c->jobs[i].step) == holds)
+		if (c->jobs[i].running && which(c->jobs[i].step))
 			wait_step(c, &c->jobs[i]);
 }
 
-/* What slept should wake now that nothing is held and nothing frozen; the next step is not to run
- * beside it. Those that are held after all come first: the others may sleep on for them. */
+/*
+ * What slept should wake now that nothing is held and nothing frozen; the next step is not to run
+ * beside it. Those that are held after all come first, and a freeze that was under way: the others
+ * may sleep on for them.
+ */
 void case_wait_sleepers(struct case_run *c)
 {
 	if (held_or_frozen(c))
 		return;
-	wait_running(c, true);
-	wait_running(c, false);
+	wait_running(c, begins_hold);
+	wait_running(c, freezes);
+	wait_running(c, opens_nothing);
+}
+
+static int nr_running(const struct case_run *c)
+{
+	int nr = 0;
+
+	for (int i = 0; i < c->seq.nr_steps; i++)
+		nr += c->jobs[i].running;
+	return nr;
 }
 
 void case_run_step(struct case_run *c, struct step_job *j)
@@ -291,8 +332,12 @@ void case_run_step(struct case_run *c, struct step_job *j)
 		case_wait_sleepers(c);
 		return;
 	}
+	/* Or nobody is left to land and thaw. */
+	if (nr_running(c) > WORKERS) {
+		case_end(c, CASE_SKIP, "more than %d steps asleep at once", WORKERS);
+		return;
+	}
 	rc = workers_start(c->workers, &j->job);
-
 	if (rc) {
 		case_end(c, CASE_BROKEN, "thread: %s", pf_errno_name(-rc));
 		return;

@@ -335,20 +335,39 @@ uint32_t look_begin(struct look *l, const struct pf_io *io, enum pf_view view)
 	return look_inv(l, io->file, io->off_bytes, io->len_bytes, pf_view_name(view));
 }
 
+/*
+ * The @got bytes that a held read of a file brought, which is @r->size_bytes long now. What stands
+ * behind the end in its page is nobody's (mmap(2)). Pages behind that one are the file's no more,
+ * and may not be had; but one that was, as it was pinned in time, is looked at.
+ */
+static void see_held(struct runs *r, const struct pf_io *io, size_t got)
+{
+	uint64_t size = r->size_bytes, tail = size / PF_CELL_BYTES * PF_CELL_BYTES;
+	uint64_t from = io->off_bytes, end = from + io->len_bytes, got_end = from + got;
+	uint64_t behind = (size + VIEW_BLOCK_BYTES - 1) / VIEW_BLOCK_BYTES * VIEW_BLOCK_BYTES;
+
+	see_part(r, io->file, from, end < tail ? end : tail, from, io->len_bytes, got, EFAULT);
+	runs_close_run(r);
+	runs_emit(r);
+	if (behind < from)
+		behind = from;
+	if (got_end <= behind)
+		return;
+	r->first = behind;
+	see_part(r, io->file, behind, got_end, from, got, got, 0);
+	runs_close_run(r);
+	runs_emit(r);
+}
+
 void look_end(struct look *l, const struct pf_io *io, enum pf_view view, uint32_t op, long n)
 {
-	uint64_t off = io->off_bytes;
 	struct stat st;
-	struct runs *r;
 
 	if (n >= 0 && fstat(io->file->fd, &st))
 		n = -errno;
-	if (n >= 0) {
-		r = runs_begin(l, io->file, pf_view_name(view), op, (uint64_t)st.st_size, off);
-		see_part(r, io->file, off, off + io->len_bytes, off, io->len_bytes, (size_t)n,
-			 EFAULT);
-		runs_close_run(r);
-		runs_emit(r);
-	}
+	if (n >= 0)
+		see_held(runs_begin(l, io->file, pf_view_name(view), op, (uint64_t)st.st_size,
+				    io->off_bytes),
+			 io, (size_t)n);
 	pf_history_ret(l->h, op, n < 0 ? n : 0, io->detail);
 }

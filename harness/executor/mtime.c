@@ -6,7 +6,8 @@
  * and the next fsync or msync. So from the first write after a sync to the next sync that returned
  * 0, the time must have moved; that is one interval, and one line in the history. Linux marks a
  * store when the page becomes writable, which writeback undoes, so that a later store of the same
- * interval marks nothing: only the interval as a whole can be asked.
+ * interval marks nothing: only the interval as a whole can be asked. A sync of a range (dsync) ends
+ * none: pages around it are writable still.
  *
  * No line where it cannot be told: when the clock that stamps files had not ticked since the time
  * before the write; and on tmpfs for what goes through the mapping: its pages are never

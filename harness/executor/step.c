@@ -230,6 +230,23 @@ static void step_write(struct step_job *j)
 		mtime_wrote(c, f, op);
 }
 
+/*
+ * Has @io come back, @n being what @land said last of it? What its channel has waited for in vain
+ * may write for as long as it is in the kernel, so it has not returned, and until then nor does the
+ * step: whoever watches that one sees whether it sleeps for a good reason or is late. A pool has no
+ * time for that; there it stays without a return.
+ */
+static bool came_back(struct case_run *c, struct pf_channel *ch, struct pf_io *io, uint32_t op,
+		      long *n, long (*land)(struct pf_channel *ch, struct pf_io *io))
+{
+	while (io->out && !c->pool)
+		*n = land(ch, io);
+	if (io->out)
+		pf_history_line(&c->history, "note op%%20%u%%20is%%20in%%20the%%20kernel%%20still",
+				op);
+	return !io->out;
+}
+
 static void step_hold(struct step_job *j)
 {
 	struct case_run *c = j->c;
@@ -239,6 +256,7 @@ static void step_hold(struct step_job *j)
 	struct pin_counters before;
 	int before_rc, rc;
 	bool pins;
+	long n;
 
 	*held = (struct held){
 		.io = { .file = f,
@@ -263,7 +281,8 @@ static void step_hold(struct step_job *j)
 	pf_history_flush(&c->history);
 	rc = c->channel.ops->hold(&c->channel, &held->io);
 	if (rc) {
-		pf_history_ret(&c->history, held->op, rc, held->io.detail);
+		if (came_back(c, &c->channel, &held->io, held->op, &n, c->channel.ops->land))
+			pf_history_ret(&c->history, held->op, rc, held->io.detail);
 		return;
 	}
 	held->out = true;
@@ -278,6 +297,7 @@ static void step_hold_read(struct step_job *j)
 	struct held *held = &c->held[s->hold];
 	struct pin_counters before;
 	int before_rc = c->pool ? -ENODATA : pin_counters_read(&before), rc;
+	long n;
 
 	*held = (struct held){
 		.io = { .file = &c->files[s->file],
@@ -292,9 +312,9 @@ static void step_hold_read(struct step_job *j)
 	pf_history_flush(&c->history);
 	rc = held_uffd_hold(&c->reader, &held->io);
 	held->out = !rc;
-	if (rc)
+	if (rc && came_back(c, &c->reader, &held->io, held->op, &n, held_uffd_land))
 		look_end(held->look, &held->io, PF_VIEW_GUP, held->op, rc);
-	else
+	else if (!rc)
 		say_pinned(c, held->op, &before, before_rc, true);
 }
 
@@ -308,11 +328,14 @@ void land_held(struct case_run *c, struct held *held)
 	held->out = false;
 	if (held->look) {
 		n = held_uffd_land(&c->reader, &held->io);
-		look_end(held->look, &held->io, PF_VIEW_GUP, held->op, n);
+		if (came_back(c, &c->reader, &held->io, held->op, &n, held_uffd_land))
+			look_end(held->look, &held->io, PF_VIEW_GUP, held->op, n);
 		return;
 	}
 	if (held->inflight) {
 		n = c->channel.ops->land(&c->channel, &held->io);
+		if (!came_back(c, &c->channel, &held->io, held->op, &n, c->channel.ops->land))
+			return;
 	} else {
 		mtime_before_write(c, io->file, true);
 		held->space = space_before_write(c);
@@ -412,6 +435,15 @@ static bool resizing(const struct case_run *c, int file)
 	return false;
 }
 
+/* Is another step asleep, or was when it was last looked at? */
+static bool others_running(const struct step_job *j)
+{
+	for (int i = 0; i < j->c->seq.nr_steps; i++)
+		if (&j->c->jobs[i] != j && j->c->jobs[i].running)
+			return true;
+	return false;
+}
+
 static int fault_prepare(struct step_job *j)
 {
 	struct case_run *c = j->c;
@@ -454,6 +486,11 @@ static void step_fault(struct step_job *j)
 			 ops->name, j->call.why ? j->call.why : pf_errno_name(-rc));
 		return;
 	}
+	/* What others write between its read and its write it would take back. */
+	if ((ops->flags & PF_FAULT_REWRITES) && others_running(j)) {
+		case_end(c, CASE_SKIP, "%s beside a step that is not over", ops->name);
+		return;
+	}
 	op = fault_inv(c, ops, &j->call);
 	j->job.op = op;
 	pf_history_flush(&c->history);
@@ -467,8 +504,9 @@ static void step_fault(struct step_job *j)
 				 pf_errno_name(-rc));
 		return;
 	}
+	/* Of a range, what is around it stays dirty, and writable: the interval goes on. */
 	for (int i = 0; i < c->seq.nr_files; i++)
-		if (!(ops->flags & PF_FAULT_UNSEEN) &&
+		if (!(ops->flags & PF_FAULT_UNSEEN) && ops->args != PF_ARGS_FILE_RANGE &&
 		    (ops->prim == PF_PRIM_SYNCFS ||
 		     (ops->prim == PF_PRIM_SYNC && &c->files[i] == j->call.file)))
 			mtime_synced(c, &c->files[i]);

@@ -150,10 +150,21 @@ static bool crash_sizes(struct exact *e, int obj)
 	return true;
 }
 
+static void cut_short(struct exact *e, struct x_world *w)
+{
+	for (uint32_t left = e->forkers & ~w->taken; left; left &= left - 1) {
+		const struct j_op *op = e->pend[__builtin_ctz(left)].op;
+
+		if (op->verb == J_FAULT && op->prim == J_COPY)
+			x_copy_failed(e, w, op);
+	}
+}
+
 void x_crash(struct exact *e)
 {
 	x_worlds_fork(e);
 	for (uint32_t i = 0; i < e->nr_worlds; i++) {
+		cut_short(e, e->w[i]);
 		for (int k = 0; k < e->j->nr_objects; k++)
 			for (uint32_t c = 0; c < e->j->objects[k].cells_max; c++)
 				if (x_touching(e, k, c))

@@ -156,8 +156,7 @@ static void op_cells(struct exact *e, struct x_world *w, const struct j_op *op, 
 		x_forget(w, op->obj, i, 1u << b);
 }
 
-/* A clone that failed may have emptied a longer target before. */
-static void copy_failed(struct exact *e, struct x_world *w, const struct j_op *op)
+void x_copy_failed(struct exact *e, struct x_world *w, const struct j_op *op)
 {
 	if (w->o[op->obj2].size_bytes <= w->o[op->obj].size_bytes)
 		return;
@@ -171,7 +170,7 @@ static void op_settle(struct exact *e, struct x_world *w, int b, struct x_bad_li
 	const struct j_op *op = e->pend[b].op;
 
 	if (op->prim == J_COPY && op->verb == J_FAULT && !op->ok)
-		copy_failed(e, w, op);
+		x_copy_failed(e, w, op);
 	bad->dead = e->pend[b].forks && op->ok && !(w->taken & 1u << b);
 	if (!bad->dead && !j_moves(op))
 		op_cells(e, w, op, b, bad);

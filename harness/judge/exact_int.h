@@ -45,6 +45,8 @@ void x_see(struct exact *e, struct x_world *w, int b, struct x_bad_list *bad);
 void x_crash(struct exact *e);
 
 /* exact.c */
+/* A clone that failed, or was cut short, may have emptied a longer target before. */
+void x_copy_failed(struct exact *e, struct x_world *w, const struct j_op *op);
 /* What has bit @b is not under way any more. */
 void x_ends(struct exact *e, int b);
 

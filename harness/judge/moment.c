@@ -7,16 +7,20 @@
 
 #define CELL PF_CELL_BYTES
 
-/* A pwrite or a clone that extends does so bit by bit: every size on its way may be seen. */
+/*
+ * A pwrite or a clone that extends does so bit by bit: every size on its way may be seen. A clone
+ * onto a longer file empties that first, and then extends it.
+ */
 static bool extending(const struct exact *e, const struct x_world *w, const struct j_look *l)
 {
-	uint64_t size = w->o[l->obj].size_bytes;
+	uint64_t size = w->o[l->obj].size_bytes, from;
 
 	for (uint32_t left = e->forkers; left; left &= left - 1) {
 		const struct j_op *op = e->pend[__builtin_ctz(left)].op;
 
+		from = w->o[op->obj].size_bytes;
 		if (j_moves(op) && op->prim == J_COPY && op->obj2 == l->obj &&
-		    l->size_bytes > size && l->size_bytes <= w->o[op->obj].size_bytes)
+		    (l->size_bytes > size || size > from) && l->size_bytes <= from)
 			return true;
 		if (op->verb == J_PWRITE && op->obj == l->obj && l->size_bytes > size &&
 		    l->size_bytes > op->off_bytes &&

@@ -188,15 +188,16 @@ static const struct j_obs *saw(const struct j_look *l, uint32_t cell, pf_value *
 	return NULL;
 }
 
-/* A pwrite or a clone that extends shows every size on its way. */
+/* A pwrite or a clone that extends shows every size on its way, from zero where it was longer. */
 static bool extending(const struct brute *b, const struct brute_state *s, const struct j_look *l)
 {
 	for (int i = 0; i < b->nr_ops; i++) {
 		const struct j_op *op = b->ops[i].op;
 
 		if (op && op->verb == J_FAULT && op->prim == J_COPY && op->obj2 == l->obj &&
-		    s->active & 1u << i && l->size_bytes > s->size[l->obj] * CELL &&
-		    l->size_bytes <= s->size[op->obj] * CELL)
+		    s->active & 1u << i && l->size_bytes <= s->size[op->obj] * CELL &&
+		    (l->size_bytes > s->size[l->obj] * CELL ||
+		     s->size[l->obj] > s->size[op->obj]))
 			return true;
 		if (op && op->verb == J_PWRITE && op->obj == l->obj && s->active & 1u << i &&
 		    l->size_bytes > s->size[l->obj] * CELL && l->size_bytes > op->off_bytes &&

@@ -4,7 +4,9 @@
  *
  * On tmpfs and on ext4: gup_fixture.c. What they hold is test_channels_held.c's.
  */
+#include <dlfcn.h>
 #include <errno.h>
+#include <liburing.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -73,6 +75,48 @@ START_TEST(test_store_past_end)
 }
 END_TEST
 
+/* Requests go to a worker of io_uring's, as they do where the source file knows no NOWAIT. */
+static bool punted;
+
+int io_uring_submit(struct io_uring *ring)
+{
+	static int (*submit)(struct io_uring *ring);
+	unsigned int last = ring->sq.sqe_tail - 1;
+
+	if (!submit)
+		*(void **)&submit = dlsym(RTLD_NEXT, "io_uring_submit");
+	if (punted && ring->sq.sqe_tail != ring->sq.sqe_head)
+		ring->sq.sqes[last & ring->sq.ring_mask].flags |= IOSQE_ASYNC;
+	return submit(ring);
+}
+
+/* One that takes longer than the deadline is not over: nothing else may use what it reads from. */
+START_TEST(test_slow_fixed)
+{
+	const struct subject *s = subjects;
+	struct bench b;
+
+	while (s < subjects + nr_subjects && strcmp(s->name, "uring-fixed") != 0)
+		s++;
+	if (!usable(s))
+		return;
+	ck_assert_int_eq(bench_open(&b, s, "tmpfs", 8u << 20), 0);
+	b.ch.deadline_ms = 0;
+	punted = true;
+	for (unsigned int i = 0; i < 8; i++) {
+		struct pf_io io = { .file = &b.file, .off_bytes = i % 2 * PF_IO_MAX_BYTES,
+				    .len_bytes = PF_IO_MAX_BYTES, .data = b.data };
+
+		fill(b.data, io.len_bytes, i);
+		ck_assert_int_eq(s->ops->write(&b.ch, &io), (long)io.len_bytes);
+		check_arrived(&b, &io);
+	}
+	punted = false;
+	ck_assert_int_eq(s->ops->unpin(&b.ch, &b.file), 0);
+	bench_close(&b);
+}
+END_TEST
+
 static Suite *gup_suite(void)
 {
 	Suite *suite = suite_create("channels-gup");
@@ -81,6 +125,7 @@ static Suite *gup_suite(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_loop_test(tc, test_plain_writes, 0, 2 * nr_subjects);
 	tcase_add_test(tc, test_store_past_end);
+	tcase_add_test(tc, test_slow_fixed);
 	suite_add_tcase(suite, tc);
 	return suite;
 }

@@ -243,6 +243,7 @@ static int reader_give_up(struct held_reader *r, struct pf_channel *ch, struct p
 
 	held_source_release(r->src, h->nr);
 	n = held_io_finish(h, ch->deadline_ms);
+	io->out = h->running;
 	/*
 	 * Even if the thread is still out there (close will wait for it), the data is the caller's.
 	 */
@@ -290,8 +291,7 @@ long held_reader_land(struct held_reader *r, struct pf_channel *ch, struct pf_io
 
 	held_source_release(r->src, h->nr);
 	n = held_io_finish(h, ch->deadline_ms);
-	if (h->running)
-		snprintf(io->detail, sizeof(io->detail), "still in the kernel after landing");
+	io->out = h->running;
 	held_source_retire(r->src, h->nr);
 	r->out[h->nr] = NULL;
 	return n;

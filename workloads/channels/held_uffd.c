@@ -259,7 +259,7 @@ static int await_fault(struct held_uffd *p, struct held_io *h, unsigned int dead
 }
 
 /* Deliver and wait. Whatever comes of it, the caller's data is not needed any more afterwards. */
-static long finish(struct held_uffd *p, struct held_io *h, const struct pf_io *io,
+static long finish(struct held_uffd *p, struct held_io *h, struct pf_io *io,
 		   unsigned int deadline_ms)
 {
 	int rc = io->into ? uffd_zero(p->uffd, slot_addr(p, h->nr), slot_used(h->len_bytes))
@@ -267,9 +267,11 @@ static long finish(struct held_uffd *p, struct held_io *h, const struct pf_io *i
 	long n;
 
 	p->out[h->nr] = NULL;
+	io->out = false;
 	if (rc)
 		return rc;
 	n = held_io_finish(h, deadline_ms);
+	io->out = h->running;
 	if (io->into && n > 0)
 		memcpy(io->into, h->data, (size_t)n);
 	/* The next hold must fault again. No more than what was there: a large range empties the
@@ -332,12 +334,7 @@ int held_uffd_hold(struct pf_channel *ch, struct pf_io *io)
 
 long held_uffd_land(struct pf_channel *ch, struct pf_io *io)
 {
-	struct held_io *h = io->priv;
-	long n = finish(ch->priv, h, io, ch->deadline_ms);
-
-	if (h->running)
-		snprintf(io->detail, sizeof(io->detail), "still in the kernel after landing");
-	return n;
+	return finish(ch->priv, io->priv, io, ch->deadline_ms);
 }
 
 void held_uffd_close(struct pf_channel *ch)

@@ -110,21 +110,22 @@ static int uring_fixed_unpin(struct pf_channel *ch, struct pf_file *f)
 	return rc;
 }
 
-static long wait_result(struct io_uring *ring, unsigned int deadline_ms)
+/*
+ * For as long as it takes, as pread(2) would: what is given up goes on reading from the memfd, into
+ * the file, and its completion would be taken for the next one's. Whoever called sees when it is
+ * late.
+ */
+static long wait_result(struct io_uring *ring)
 {
-	struct __kernel_timespec ts = {
-		.tv_sec = deadline_ms / 1000,
-		.tv_nsec = (long long)(deadline_ms % 1000) * 1000000,
-	};
 	struct io_uring_cqe *cqe;
 	long n;
 	int rc;
 
 	do
-		rc = io_uring_wait_cqe_timeout(ring, &cqe, &ts);
+		rc = io_uring_wait_cqe(ring, &cqe);
 	while (rc == -EINTR);
 	if (rc)
-		return rc == -ETIME ? -ETIMEDOUT : rc;
+		return rc;
 	n = cqe->res;
 	io_uring_cqe_seen(ring, cqe);
 	return n;
@@ -152,7 +153,7 @@ static long uring_fixed_write(struct pf_channel *ch, struct pf_io *io)
 	io_uring_prep_read_fixed(sqe, u->memfd, io->file->map + io->off_bytes,
 				 (unsigned int)io->len_bytes, 0, 0);
 	rc = io_uring_submit(&p->ring);
-	return rc < 0 ? rc : wait_result(&p->ring, ch->deadline_ms);
+	return rc < 0 ? rc : wait_result(&p->ring);
 }
 
 static void uring_fixed_close(struct pf_channel *ch)

@@ -11,17 +11,13 @@
  */
 #include "state.h"
 
-static const char *rename_leaf(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
+/* Neither is by now another file's: that one would be moved, or lose its name. */
 static int rename_run(struct pf_fault_call *c)
 {
-	return renameat(c->file->dirfd, rename_leaf(c->file->path), c->file2->dirfd,
-			rename_leaf(c->file2->path)) < 0 ? -errno : 0;
+	if (!state_has_name(c->file) || !state_has_name(c->file2))
+		return -ENOENT;
+	return renameat(c->file->dirfd, state_leaf(c->file->path), c->file2->dirfd,
+			state_leaf(c->file2->path)) < 0 ? -errno : 0;
 }
 
 static enum pf_effect rename_effect(struct pf_fault_call *c, char *evidence, size_t evidence_bytes)
@@ -29,12 +25,12 @@ static enum pf_effect rename_effect(struct pf_fault_call *c, char *evidence, siz
 	struct stat st, named;
 
 	if (fstat(c->file->fd, &st) < 0 ||
-	    fstatat(c->file2->dirfd, rename_leaf(c->file2->path), &named, 0) < 0) {
+	    fstatat(c->file2->dirfd, state_leaf(c->file2->path), &named, 0) < 0) {
 		state_say(evidence, evidence_bytes, "stat: %s", strerror(errno));
 		return PF_EFFECT_UNKNOWN;
 	}
 	state_say(evidence, evidence_bytes, "the name %s leads to %s inode",
-		  rename_leaf(c->file2->path),
+		  state_leaf(c->file2->path),
 		  st.st_ino == named.st_ino ? "the file's" : "another");
 	return st.st_ino == named.st_ino ? PF_EFFECT_SHOWN : PF_EFFECT_NONE;
 }

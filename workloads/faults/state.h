@@ -71,6 +71,24 @@ static inline bool state_is_root_fs(int fd)
 	return fstat(fd, &st) < 0 || stat("/", &root) < 0 || st.st_dev == root.st_dev;
 }
 
+/* The name that a file was made with, in its directory. */
+static inline const char *state_leaf(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* Does that name still lead to the file? */
+static inline bool state_has_name(const struct pf_file *f)
+{
+	struct stat st, named;
+
+	return fstat(f->fd, &st) == 0 &&
+	       fstatat(f->dirfd, state_leaf(f->path), &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       st.st_dev == named.st_dev && st.st_ino == named.st_ino;
+}
+
 static inline uint64_t state_size_bytes(int fd)
 {
 	struct stat st;

@@ -10,16 +10,12 @@
  */
 #include "state.h"
 
-static const char *unlink_leaf(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash ? slash + 1 : path;
-}
-
+/* After a rename over it the name is another file's. */
 static int unlink_run(struct pf_fault_call *c)
 {
-	return unlinkat(c->file->dirfd, unlink_leaf(c->file->path), 0) < 0 ? -errno : 0;
+	if (!state_has_name(c->file))
+		return -ENOENT;
+	return unlinkat(c->file->dirfd, state_leaf(c->file->path), 0) < 0 ? -errno : 0;
 }
 
 static enum pf_effect unlink_effect(struct pf_fault_call *c, char *evidence, size_t evidence_bytes)
