@@ -47,9 +47,9 @@ static bool can_tell(const struct timespec *mtime, bool wait)
 }
 
 /*
- * Is the answer part of what is asked? Of a long pin, through which nothing tells the filesystem of a
- * write; else it would be told by chance. And where the sequence syncs by a step of its own: of a case
- * only, thousands of sequences have no time for it.
+ * Is the answer part of what is asked? Of a long pin, through which nothing tells the filesystem of
+ * a write; else it would be told by chance. And where the sequence syncs by a step of its own: of a
+ * case only, thousands of sequences have no time for it.
  */
 static bool asked(const struct case_run *c)
 {

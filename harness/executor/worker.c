@@ -216,7 +216,7 @@ void stack_frames(char *stack)
 {
 	char *to = stack, *save = NULL;
 
-	/* "[<0>] function+0x1d/0x90 [module]": what is written is never longer than what was read. */
+	/* "[<0>] function+0x1d/0x90 [module]": never longer than what was read. */
 	for (char *l = strtok_r(stack, "\n", &save); l; l = strtok_r(NULL, "\n", &save)) {
 		char *name = strchr(l, ' ');
 		size_t len = name ? strcspn(++name, "+ ") : 0;

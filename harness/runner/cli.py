@@ -350,7 +350,7 @@ def _resumed(args: argparse.Namespace) -> argparse.Namespace:
     meta = load_run(args.resume)[0]
     if not meta.get("argv"):
         raise UsageError(f"{args.resume}: run.json does not say what the run was asked for (argv)")
-    os.environ["PINFAULT_CALLER_DIR"] = meta.get("cwd") or os.environ.get("PINFAULT_CALLER_DIR", ".")
+    os.environ["PINFAULT_CALLER_DIR"] = str(meta.get("cwd") or os.environ.get("PINFAULT_CALLER_DIR", "."))
     resumed = parser().parse_args(meta["argv"])
     if args.command not in ("run", resumed.command):
         raise UsageError(f"{args.resume}: was made by `{resumed.command}`, not by `{args.command}`")
