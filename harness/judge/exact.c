@@ -172,6 +172,7 @@ static void op_settle(struct exact *e, struct x_world *w, int b, struct x_bad_li
 	if (op->prim == J_COPY && op->verb == J_FAULT && !op->ok)
 		x_copy_failed(e, w, op);
 	bad->dead = e->pend[b].forks && op->ok && !(w->taken & 1u << b);
+	w->unlikely += e->pend[b].forks && !op->ok && (w->taken & 1u << b);
 	if (!bad->dead && !j_moves(op))
 		op_cells(e, w, op, b, bad);
 }

@@ -79,6 +79,7 @@ struct x_world *x_world_copy(struct exact *e, const struct x_world *w)
 	}
 	n->taken = w->taken;
 	n->sized = w->sized;
+	n->unlikely = w->unlikely;
 	memcpy(n->o, w->o, sizeof(n->o));
 	for (int i = 0; i < e->j->nr_objects; i++)
 		memcpy(n->loc[i], w->loc[i], e->j->objects[i].cells_max * sizeof(struct x_loc));
@@ -119,10 +120,17 @@ bool x_world_equal(const struct exact *e, const struct x_world *a, const struct 
 	return true;
 }
 
+void x_world_same(struct x_world *w, const struct x_world *other)
+{
+	if (other->unlikely < w->unlikely)
+		w->unlikely = other->unlikely;
+}
+
 void x_world_join(struct exact *e, struct x_world *w, const struct x_world *from)
 {
 	w->taken |= from->taken;
 	w->sized |= from->sized;
+	x_world_same(w, from);
 	for (int i = 0; i < e->j->nr_objects; i++) {
 		if (w->o[i].size_bytes != from->o[i].size_bytes ||
 		    w->o[i].hist != from->o[i].hist || w->o[i].lost != from->o[i].lost) {

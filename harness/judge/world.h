@@ -21,6 +21,7 @@ struct x_object {
 struct x_world {
 	uint32_t taken; /* operations under way whose moment is over in this world */
 	uint32_t sized; /* looks under way whose size is explained */
+	uint32_t unlikely; /* operations that failed and had their moment all the same */
 	struct x_object o[J_OBJECTS_MAX];
 	struct x_loc *loc[J_OBJECTS_MAX]; /* judge.objects[].cells_max each */
 };
@@ -50,6 +51,8 @@ struct x_world *x_world_copy(struct exact *e, const struct x_world *w);
 void x_world_free(const struct exact *e, struct x_world *w);
 bool x_world_equal(const struct exact *e, const struct x_world *a, const struct x_world *b);
 /* Make @w hold all that @w or @from does, cells that differ as X_ANY. */
+/* @other is @w, and may have come about with less that is unlikely. */
+void x_world_same(struct x_world *w, const struct x_world *other);
 void x_world_join(struct exact *e, struct x_world *w, const struct x_world *from);
 
 /* Pending operations that act on or look at this cell by themselves. */

@@ -14,10 +14,12 @@ void x_worlds_merge_equal(struct exact *e)
 {
 	for (uint32_t i = 0; i < e->nr_worlds; i++)
 		for (uint32_t k = i + 1; k < e->nr_worlds;)
-			if (x_world_equal(e, e->w[i], e->w[k]))
+			if (x_world_equal(e, e->w[i], e->w[k])) {
+				x_world_same(e->w[i], e->w[k]);
 				world_drop(e, k);
-			else
+			} else {
 				k++;
+			}
 }
 
 bool x_sizes_may_change(const struct exact *e, int obj)
@@ -59,6 +61,7 @@ bool x_world_add(struct exact *e, struct x_world *w)
 {
 	for (uint32_t i = 0; i < e->nr_worlds; i++)
 		if (x_world_equal(e, e->w[i], w)) {
+			x_world_same(e->w[i], w);
 			x_world_free(e, w);
 			return true;
 		}
@@ -88,15 +91,29 @@ void x_worlds_fork(struct exact *e)
 		}
 }
 
-/* Of the worlds as they are after an event keep those without a contradiction; if there are
- * none, the
- * one with the fewest, and report those. Frees @bad. */
+/* Is world @a one to report rather than @b? One without contradictions before all others. */
+static bool better(const struct exact *e, const struct x_bad_list *bad, uint32_t a, uint32_t b)
+{
+	if (bad[a].dead || bad[b].dead)
+		return !bad[a].dead;
+	if (!bad[a].cells || !bad[b].cells)
+		return bad[a].cells < bad[b].cells;
+	if (e->w[a]->unlikely != e->w[b]->unlikely)
+		return e->w[a]->unlikely < e->w[b]->unlikely;
+	return bad[a].cells < bad[b].cells;
+}
+
+/*
+ * Of the worlds as they are after an event keep those without a contradiction; if there are none,
+ * report those of one. It is the one that a person has in mind: where as little as can be of what
+ * failed has happened all the same, and then the one with the fewest. Frees @bad.
+ */
 void x_keep_the_best(struct exact *e, struct x_bad_list *bad)
 {
 	uint32_t best = 0, nr = e->nr_worlds;
 
 	for (uint32_t i = 1; i < nr; i++)
-		if (!bad[i].dead && (bad[best].dead || bad[i].cells < bad[best].cells))
+		if (better(e, bad, i, best))
 			best = i;
 	if (!bad[best].cells) {
 		for (uint32_t i = nr; i-- > 0;)
