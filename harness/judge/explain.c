@@ -136,6 +136,19 @@ static bool wants_only_zero(const struct x_violation *v)
 	return v->nr_want == 1 && v->want[0] == PF_VALUE_ZERO;
 }
 
+/* Was there anything, before @at, after which the file may have ended before the cell? */
+static bool ends_before(const struct judge *j, int obj, uint32_t cell, uint32_t at)
+{
+	for (uint32_t n = 1; n <= j->last_op; n++) {
+		const struct j_op *op = &j->ops[n];
+
+		if (op->known && op->verb == J_FAULT && op->inv_at < at &&
+		    (op->prim == J_RESIZE || op->prim == J_COLLAPSE) && j_touches(op, obj, cell))
+			return true;
+	}
+	return (uint64_t)cell * CELL >= j->objects[obj].size_bytes;
+}
+
 /* Is the cell to be zero because the file ended before it? */
 static bool zero_for_the_end(const struct judge *j, const struct x_violation *v, pf_value saw,
 			     uint32_t at)
@@ -153,7 +166,8 @@ static bool zero_for_the_end(const struct judge *j, const struct x_violation *v,
 		return false;
 	if (last->verb == J_FAULT)
 		return last->prim == J_RESIZE || last->prim == J_COLLAPSE;
-	return (uint32_t)(last - j->ops) == pf_value_op(saw); /* it was written behind the end */
+	/* Or it was written behind the end. */
+	return (uint32_t)(last - j->ops) == pf_value_op(saw) && ends_before(j, v->obj, v->first, at);
 }
 
 /* What was seen was written after all that had to be there: it should not have come here at all. */
