@@ -7,9 +7,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "../core/cell.h"
@@ -259,6 +261,18 @@ static uint64_t see_part(struct runs *r, const struct pf_file *f, uint64_t off, 
 	return off;
 }
 
+/*
+ * A page fault for reading makes a page of a hole on tmpfs, and gets SIGBUS where there is no room
+ * for it: that says nothing of the data (mm/shmem.c, shmem_get_folio_gfp()).
+ */
+static bool no_room_to_look(const struct pf_file *f, enum pf_view view, int err)
+{
+	struct statfs sfs;
+
+	return err == EFAULT && (view == PF_VIEW_MMAP || view == PF_VIEW_GUP) &&
+	       !fstatfs(f->fd, &sfs) && sfs.f_type == TMPFS_MAGIC && !sfs.f_bavail;
+}
+
 /* All of [off, end) cell by cell. */
 static void see_range(struct runs *r, struct pf_file *f, int fd, enum pf_view view, uint64_t off,
 		      uint64_t end)
@@ -272,6 +286,14 @@ static void see_range(struct runs *r, struct pf_file *f, int fd, enum pf_view vi
 		int err;
 		size_t got = view_read(f, fd, view, r->look->buf, from, want, &err);
 
+		if (got < want && no_room_to_look(f, view, err)) {
+			off = see_part(r, f, off, end, from, got, got, 0);
+			runs_close_run(r);
+			runs_emit(r);
+			off = (off / VIEW_BLOCK_BYTES + 1) * VIEW_BLOCK_BYTES;
+			r->first = off;
+			continue;
+		}
 		off = see_part(r, f, off, end, from, want, got, err);
 	}
 	runs_close_run(r);

@@ -225,6 +225,16 @@ class Mtime(OnLoop):
         self.assertEqual(said, [["mtime", "5", "yes"]])
 
 
+class FullTmpfs(OnLoop):
+    def test_a_hole_that_no_page_is_left_for(self) -> None:
+        """A load through a mapping needs one; that it gets SIGBUS says nothing of the data, which other views show."""
+        run("mount", "-t", "tmpfs", "-o", "size=16M", "tmpfs", str(self.mnt), check=True)
+        self.addCleanup(run, "umount", str(self.mnt), timeout_s=60)
+        history = self.history("store", "file A 64K written\nfile C 16K hole\npin A\nwrite A 0 4K\nfill A\n")
+        self.assertIn(["C", "buffered", "16384", "0", "16384", "0*256"], [line[2:] for line in history if line[0] == "see"])
+        self.assertEqual(self.judged(history), "verdict coherent")
+
+
 class SleepersOnExt4(OnLoop):
     """What reads, asks for extents and the like waits for the inode's lock there, and takes no other before."""
 
