@@ -167,7 +167,8 @@ static bool zero_for_the_end(const struct judge *j, const struct x_violation *v,
 	if (last->verb == J_FAULT)
 		return last->prim == J_RESIZE || last->prim == J_COLLAPSE;
 	/* Or it was written behind the end. */
-	return (uint32_t)(last - j->ops) == pf_value_op(saw) && ends_before(j, v->obj, v->first, at);
+	return (uint32_t)(last - j->ops) == pf_value_op(saw) &&
+	       ends_before(j, v->obj, v->first, at);
 }
 
 /* What was seen was written after all that had to be there: it should not have come here at all. */
