@@ -45,6 +45,11 @@ static bool has_flag(const struct pf_step *s, unsigned int flag)
 	return s->fault && (s->fault->flags & flag);
 }
 
+static bool freezes(const struct pf_step *s)
+{
+	return has_flag(s, PF_FAULT_OPENS);
+}
+
 static bool is_power(const struct pf_step *s)
 {
 	return has_flag(s, PF_FAULT_POWER);
@@ -216,7 +221,7 @@ static bool held_or_frozen(const struct case_run *c)
 static bool freezing(const struct case_run *c)
 {
 	for (int i = 0; i < c->seq.nr_steps; i++)
-		if (c->jobs[i].running && has_flag(c->jobs[i].step, PF_FAULT_OPENS))
+		if (c->jobs[i].running && freezes(c->jobs[i].step))
 			return true;
 	return false;
 }
@@ -229,7 +234,7 @@ static bool freezing(const struct case_run *c)
  */
 static bool may_sleep(const struct case_run *c, const struct pf_step *s)
 {
-	return held_or_frozen(c) || (freezing(c) && !has_flag(s, PF_FAULT_OPENS)) ||
+	return held_or_frozen(c) || (freezing(c) && !freezes(s)) ||
 	       (s->verb == PF_VERB_FAULT && c->nr_pinned > 0 && !c->power_due &&
 		c->channel.ops->class == PF_CLASS_LONG_PIN);
 }
@@ -279,11 +284,6 @@ static void wait_step(struct case_run *c, struct step_job *j)
 		step_late(c, j, where);
 		return;
 	}
-}
-
-static bool freezes(const struct pf_step *s)
-{
-	return has_flag(s, PF_FAULT_OPENS);
 }
 
 static bool opens_nothing(const struct pf_step *s)

@@ -106,6 +106,16 @@ void step_run(struct job *job);
 void look_all(struct case_run *c, struct look *l, bool fresh_mapping);
 void look_dropped(struct case_run *c);
 int unpin_file(struct case_run *c, struct pf_file *f);
+/* The cells at @data, @len bytes, as operation @op writes them to @f at @off. */
+void stamp_cells(struct case_run *c, const struct pf_file *f, uint32_t op, uint64_t off,
+		 uint8_t *data, size_t len);
+/* Was a pin seen since @before (with @before_rc 0) was read? */
+void say_pinned(struct case_run *c, uint32_t op, const struct pin_counters *before, int before_rc,
+		bool inflight);
+
+/* hold.c */
+void step_hold(struct step_job *j);
+void step_hold_read(struct step_job *j);
 void land_held(struct case_run *c, struct held *held);
 
 /* mtime.c: around every write to @f, and after every sync of it that returned 0. */

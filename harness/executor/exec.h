@@ -142,7 +142,7 @@ struct workers *workers_new(int nr);
 void workers_share(struct workers *w, void (*give)(void *arg), void (*take)(void *arg), void *arg);
 /* The thread that does the work of @job, which has been started. */
 int job_doer(const struct job *job);
-/* The kernel stack of thread @tid, "" if it cannot be read (only root can). */
+/* The kernel stack of thread @tid, of any process, "" if it cannot be read (only root can). */
 void thread_stack(int tid, char *out, size_t bytes);
 /* Of a /proc/PID/stack, in place: "inner < outer < ...", the functions alone. */
 void stack_frames(char *stack);

@@ -91,46 +91,14 @@ static long read_items(struct agent *a, struct explore_item *items, uint32_t max
 	exit(2); /* the runner is gone */
 }
 
-/* State letter of the main thread of @pid, and the kernel function it sleeps in. */
-static char process_where(pid_t pid, char *out, size_t bytes)
-{
-	char path[64], stat[512] = "", wchan[80] = "";
-	const char *names[] = { "stat", "wchan" };
-	char *texts[] = { stat, wchan }, *paren;
-	size_t room[] = { sizeof(stat), sizeof(wchan) };
-
-	for (int i = 0; i < 2; i++) {
-		int fd;
-		ssize_t n;
-
-		snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, names[i]);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		n = fd < 0 ? 0 : read(fd, texts[i], room[i] - 1);
-		texts[i][n > 0 ? n : 0] = '\0';
-		if (fd >= 0)
-			close(fd);
-	}
-	paren = strrchr(stat, ')');
-	snprintf(out, bytes, "%c %s", paren && paren[1] ? paren[2] : '?',
-		 *wchan ? wchan : "unknown");
-	return out[0];
-}
-
-/* As process_where(), and the functions around it. */
+/* Where the main thread of @pid is, and the functions around it. */
 static void process_told(pid_t pid, char *out, size_t bytes)
 {
-	char path[64], stack[2048];
+	char stack[2048];
 	size_t used;
-	ssize_t n;
-	int fd;
 
-	process_where(pid, out, bytes);
-	snprintf(path, sizeof(path), "/proc/%d/stack", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? 0 : read(fd, stack, sizeof(stack) - 1);
-	if (fd >= 0)
-		close(fd);
-	stack[n > 0 ? n : 0] = '\0';
+	thread_where(pid, out, bytes);
+	thread_stack(pid, stack, sizeof(stack));
 	stack_frames(stack);
 	used = strlen(out);
 	snprintf(out + used, bytes - used, ": %s", *stack ? stack : "no stack");
@@ -187,7 +155,7 @@ static void watch_all(struct watch *w, uint64_t now_ns)
 		return;
 	for (unsigned int k = 0; k < w->p->jobs; k++) {
 		pid = w->pids[k] > 0 ? w->pids[k] : pid;
-		if (w->pids[k] > 0 && process_where(pid, where, sizeof(where)) != 'S')
+		if (w->pids[k] > 0 && thread_where(pid, where, sizeof(where)) != 'S')
 			break;
 	}
 	if (pid)
@@ -221,7 +189,7 @@ static void watch_children(struct watch *w)
 		    late_ms < 2 * (uint64_t)w->p->deadline_ms ||
 		    atomic_load(&w->s->at[k]) != nr)
 			continue;
-		if (process_where(w->pids[k], where, sizeof(where)) == 'R' &&
+		if (thread_where(w->pids[k], where, sizeof(where)) == 'R' &&
 		    late_ms < SLOW * (uint64_t)w->p->deadline_ms)
 			continue;
 		process_told(w->pids[k], where, sizeof(where));

@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../../workloads/channels/held_read.h"
 #include "../core/cell.h"
 #include "../core/clock.h"
 #include "../core/guard.h"
@@ -40,8 +39,8 @@ void case_end(struct case_run *c, enum case_end end, const char *fmt, ...)
 	__atomic_store_n(&c->end, end, __ATOMIC_RELEASE);
 }
 
-static void stamp(struct case_run *c, const struct pf_file *f, uint32_t op, uint64_t off,
-		  uint8_t *data, size_t len)
+void stamp_cells(struct case_run *c, const struct pf_file *f, uint32_t op, uint64_t off,
+		 uint8_t *data, size_t len)
 {
 	struct pf_cell_id id = { c->params->run, c->params->nr, f->id, op, off };
 
@@ -81,7 +80,7 @@ static void step_file(struct step_job *j)
 	int rc = file_create(c, f, c->seq.files[s->file]);
 
 	if (!rc && s->state == PF_STATE_WRITTEN) {
-		stamp(c, f, op, 0, j->data, s->size_bytes);
+		stamp_cells(c, f, op, 0, j->data, s->size_bytes);
 		rc = write_all(f->fd, j->data, s->size_bytes);
 	} else if (!rc && s->state == PF_STATE_UNWRITTEN) {
 		rc = fallocate(f->fd, 0, 0, (off_t)s->size_bytes) ? -errno : 0;
@@ -104,8 +103,8 @@ static void step_file(struct step_job *j)
 }
 
 /* "nr_foll_pin +16": what the kernel counts as pinned more than in @before. */
-static void say_pinned(struct case_run *c, uint32_t op, const struct pin_counters *before,
-		       int before_rc, bool inflight)
+void say_pinned(struct case_run *c, uint32_t op, const struct pin_counters *before, int before_rc,
+		bool inflight)
 {
 	struct pin_counters now;
 	int64_t held;
@@ -203,7 +202,7 @@ static void step_write(struct step_job *j)
 	long n;
 
 	j->job.op = op;
-	stamp(c, f, op, s->off_bytes, j->data, s->len_bytes);
+	stamp_cells(c, f, op, s->off_bytes, j->data, s->len_bytes);
 	io.data = j->data;
 	mtime_before_write(c, f, s->verb == PF_VERB_STORE ||
 				 (s->verb == PF_VERB_WRITE &&
@@ -228,126 +227,6 @@ static void step_write(struct step_job *j)
 	space_wrote(c, &io, n, op, space);
 	if (n > 0)
 		mtime_wrote(c, f, op);
-}
-
-/*
- * Has @io come back, @n being what @land said last of it? What its channel has waited for in vain
- * may write for as long as it is in the kernel, so it has not returned, and until then nor does the
- * step: whoever watches that one sees whether it sleeps for a good reason or is late. A pool has no
- * time for that; there it stays without a return.
- */
-static bool came_back(struct case_run *c, struct pf_channel *ch, struct pf_io *io, uint32_t op,
-		      long *n, long (*land)(struct pf_channel *ch, struct pf_io *io))
-{
-	while (io->out && !c->pool)
-		*n = land(ch, io);
-	if (io->out)
-		pf_history_line(&c->history, "note op%%20%u%%20is%%20in%%20the%%20kernel%%20still",
-				op);
-	return !io->out;
-}
-
-static void step_hold(struct step_job *j)
-{
-	struct case_run *c = j->c;
-	const struct pf_step *s = j->step;
-	struct pf_file *f = &c->files[s->file];
-	struct held *held = &c->held[s->hold];
-	struct pin_counters before;
-	int before_rc, rc;
-	bool pins;
-	long n;
-
-	*held = (struct held){
-		.io = { .file = f,
-			.off_bytes = s->off_bytes,
-			.len_bytes = s->len_bytes,
-			.data = j->data },
-		.op = pf_history_reserve(&c->history),
-		.inflight = c->channel.ops->hold_kind == PF_HOLD_INFLIGHT,
-	};
-	j->job.op = held->op;
-	stamp(c, f, held->op, s->off_bytes, j->data, s->len_bytes);
-	if (!held->inflight) {
-		held->out = true;
-		return;
-	}
-	pins = c->channel.ops->class != PF_CLASS_SYSCALL;
-	before_rc = c->pool ? -ENODATA : pins ? pin_counters_read(&before) : 0;
-	mtime_before_write(c, f, pins);
-	held->space = space_before_write(c);
-	pf_history_inv_as(&c->history, held->op, "write %s %llu %llu", f->name,
-			  (ull)s->off_bytes, (ull)s->len_bytes);
-	pf_history_flush(&c->history);
-	rc = c->channel.ops->hold(&c->channel, &held->io);
-	if (rc) {
-		if (came_back(c, &c->channel, &held->io, held->op, &n, c->channel.ops->land))
-			pf_history_ret(&c->history, held->op, rc, held->io.detail);
-		return;
-	}
-	held->out = true;
-	if (pins)
-		say_pinned(c, held->op, &before, before_rc, true);
-}
-
-static void step_hold_read(struct step_job *j)
-{
-	struct case_run *c = j->c;
-	const struct pf_step *s = j->step;
-	struct held *held = &c->held[s->hold];
-	struct pin_counters before;
-	int before_rc = c->pool ? -ENODATA : pin_counters_read(&before), rc;
-	long n;
-
-	*held = (struct held){
-		.io = { .file = &c->files[s->file],
-			.off_bytes = s->off_bytes,
-			.len_bytes = s->len_bytes,
-			.into = j->look.buf },
-		.look = &j->look,
-		.inflight = true,
-	};
-	held->op = look_begin(held->look, &held->io, PF_VIEW_GUP);
-	j->job.op = held->op;
-	pf_history_flush(&c->history);
-	rc = held_uffd_hold(&c->reader, &held->io);
-	held->out = !rc;
-	if (rc && came_back(c, &c->reader, &held->io, held->op, &n, held_uffd_land))
-		look_end(held->look, &held->io, PF_VIEW_GUP, held->op, rc);
-	else if (!rc)
-		say_pinned(c, held->op, &before, before_rc, true);
-}
-
-void land_held(struct case_run *c, struct held *held)
-{
-	const struct pf_io *io = &held->io;
-	long n;
-
-	if (!held->out)
-		return; /* the hold failed: its result is in the history already */
-	held->out = false;
-	if (held->look) {
-		n = held_uffd_land(&c->reader, &held->io);
-		if (came_back(c, &c->reader, &held->io, held->op, &n, held_uffd_land))
-			look_end(held->look, &held->io, PF_VIEW_GUP, held->op, n);
-		return;
-	}
-	if (held->inflight) {
-		n = c->channel.ops->land(&c->channel, &held->io);
-		if (!came_back(c, &c->channel, &held->io, held->op, &n, c->channel.ops->land))
-			return;
-	} else {
-		mtime_before_write(c, io->file, true);
-		held->space = space_before_write(c);
-		pf_history_inv_as(&c->history, held->op, "write %s %llu %llu", io->file->name,
-				  (ull)io->off_bytes, (ull)io->len_bytes);
-		pf_history_flush(&c->history);
-		n = c->channel.ops->write(&c->channel, &held->io);
-	}
-	pf_history_ret(&c->history, held->op, n, held->io.detail);
-	space_wrote(c, io, n, held->op, held->space);
-	if (n > 0)
-		mtime_wrote(c, io->file, held->op);
 }
 
 bool fault_unsupported(const struct pf_fault_ops *ops, int err)

@@ -164,14 +164,14 @@ static void take_back(const struct workers *w, bool given)
 		w->take(w->share_arg);
 }
 
-/* Read /proc/self/task/TID/NAME into @text without allocating. Returns its length. */
+/* Read /proc/TID/NAME into @text without allocating. Returns its length. */
 static size_t thread_file(int tid, const char *name, char *text, size_t bytes)
 {
 	char path[64];
 	ssize_t n = -1;
 	int fd;
 
-	snprintf(path, sizeof(path), "/proc/self/task/%d/%s", tid, name);
+	snprintf(path, sizeof(path), "/proc/%d/%s", tid, name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
 		n = read(fd, text, bytes - 1);

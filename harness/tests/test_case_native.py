@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.runner.agent import decode, encode
 from harness.runner.proc import run
+from harness.tests.mounts import unmount
 
 BUILD = Path(os.environ.get("PINFAULT_BUILD", "build")).resolve()
 FROZEN = "file A 64K written\npin A\nfreeze A\nhold w1 A 0 8K\nthaw A\nland w1\n"
@@ -44,8 +45,7 @@ class OnLoop(unittest.TestCase):
             f.truncate(512 << 20)
         run(*self.MKFS, str(self.root / "image"), timeout_s=60, check=True)
         run("mount", "-o", "loop", str(self.root / "image"), str(self.mnt), check=True)
-        self.addCleanup(run, "umount", str(self.mnt), timeout_s=60)
-        self.addCleanup(run, "fsfreeze", "-u", str(self.mnt))  # or it outlives its mount, if a test failed
+        self.addCleanup(unmount, self.mnt)
 
     def start(self, channel: str, text: str, deadline_ms: int = 3000) -> subprocess.Popen[str]:
         self.cases += 1
@@ -229,7 +229,7 @@ class FullTmpfs(OnLoop):
     def test_a_hole_that_no_page_is_left_for(self) -> None:
         """A load through a mapping needs one; that it gets SIGBUS says nothing of the data, which other views show."""
         run("mount", "-t", "tmpfs", "-o", "size=16M", "tmpfs", str(self.mnt), check=True)
-        self.addCleanup(run, "umount", str(self.mnt), timeout_s=60)
+        self.addCleanup(unmount, self.mnt)
         history = self.history("store", "file A 64K written\nfile C 16K hole\npin A\nwrite A 0 4K\nfill A\n")
         self.assertIn(["C", "buffered", "16384", "0", "16384", "0*256"], [line[2:] for line in history if line[0] == "see"])
         self.assertEqual(self.judged(history), "verdict coherent")

@@ -13,6 +13,7 @@ from pathlib import Path
 from harness.runner.agent import decode, encode
 from harness.runner.judge import JudgeEach
 from harness.runner.proc import run
+from harness.tests.mounts import unmount
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("PINFAULT_BUILD", ROOT / "build")).resolve()
@@ -51,7 +52,7 @@ class Requests(unittest.TestCase):
             f.truncate(512 << 20)
         run("mkfs.xfs", "-q", str(image), timeout_s=60, check=True)
         run("mount", "-o", "loop", str(image), str(self.mnt), check=True)
-        self.addCleanup(run, "umount", str(self.mnt), timeout_s=60)
+        self.addCleanup(unmount, self.mnt)
         self.agent = subprocess.Popen([str(BUILD / "pinfault-exec"), "--stdio"], stdin=subprocess.PIPE,
                                       stdout=subprocess.PIPE, text=True)
         self.addCleanup(self.end)

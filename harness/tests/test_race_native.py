@@ -16,6 +16,7 @@ from pathlib import Path
 from . import racelog
 from harness.runner.agent import decode
 from harness.runner.proc import run
+from harness.tests.mounts import unmount
 from harness.runner.racelog import Window
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +65,7 @@ class OnAFilesystem(unittest.TestCase):
                 f.truncate(512 << 20)
             run(f"mkfs.{self.FSTYPE}", "-q", str(image), timeout_s=60, check=True)
             run("mount", "-o", "loop", str(image), str(self.mnt), check=True)
-        self.addCleanup(run, "umount", str(self.mnt), timeout_s=60)
+        self.addCleanup(unmount, self.mnt)
 
     @contextmanager
     def begun(self, **keys: object) -> Iterator["subprocess.Popen[str]"]:
