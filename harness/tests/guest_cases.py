@@ -18,7 +18,7 @@ from harness.runner.agent import decode, encode
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("PINFAULT_BUILD", "build")).resolve()
 SEQUENCES = ("held-clone", "write-after-clone")
-TIMES = 40
+TIMES = 240  # longer, all in all, than it is thawed
 WRITES = "file A 64K written\npin A\n" + "write A 0 8K\n" * TIMES
 CASE = (f"case nr=1 run=7 dir=/tmp/m/c1 mnt=/tmp/m scratch=/tmp channel=rdma-odp seq={encode(WRITES)} "
         "deadline_ms=6000 grace_ms=100")
