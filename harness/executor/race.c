@@ -161,6 +161,16 @@ static bool pin_threads(struct race_main *m)
 	return true;
 }
 
+/* The stream could not be written: rc, negative. A judge that is gone is a pipe without a reader, from
+ * the header on.
+ */
+static bool end_race_unrecorded(struct race_main *m, int rc)
+{
+	if (rc == -EPIPE)
+		return end_race(m, "broken", "the judge ended before the race");
+	return end_race(m, "broken", "stream: %s", pf_errno_name(-rc));
+}
+
 /* Where the stream goes: the judge, a file, both. */
 static bool start_record(struct race_main *m)
 {
@@ -198,7 +208,7 @@ static bool start_record(struct race_main *m)
 		return end_race(m, "broken", "%s: %s", p->judge, pf_errno_name(-rc));
 	r->log.second_max_bytes = p->record_max_bytes;
 	rc = pf_racelog_begin(&r->log, m->judge.in, m->record_fd, &h);
-	return rc ? end_race(m, "broken", "stream: %s", pf_errno_name(-rc)) : true;
+	return rc ? end_race_unrecorded(m, rc) : true;
 }
 
 static bool start_thread(struct race_main *m, struct race_thread *t, void *(*fn)(void *))
@@ -359,10 +369,8 @@ static void run_race(struct race_main *m)
 	m->cpu_s = cpu_seconds() - m->cpu_s;
 	if (through) {
 		join_done(r);
-		if (r->recording && r->log.error == -EPIPE)
-			end_race(m, "broken", "the judge ended before the race");
-		else if (r->recording && r->log.error)
-			end_race(m, "broken", "stream: %s", pf_errno_name(-r->log.error));
+		if (r->recording && r->log.error)
+			end_race_unrecorded(m, r->log.error);
 		else if (start_thread(m, &r->threads[0], race_last_main))
 			through = watch(m, 0);
 	}
