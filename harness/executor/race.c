@@ -161,8 +161,9 @@ static bool pin_threads(struct race_main *m)
 	return true;
 }
 
-/* The stream could not be written: rc, negative. A judge that is gone is a pipe without a reader, from
- * the header on.
+/*
+ * The stream could not be written: rc, negative. A judge that is gone is a pipe without a reader,
+ * from the header on.
  */
 static bool end_race_unrecorded(struct race_main *m, int rc)
 {

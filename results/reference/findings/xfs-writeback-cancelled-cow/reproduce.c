@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * reproduce.c - XFS: writeback goes on with a copy-on-write mapping that a truncate has cancelled
+ * reproduce.c - XFS: writeback goes on with a copy-on-write mapping that is no more
  *
- * A file that shares all its blocks is written to, page by page, and written back. Between two pages of that
- * writeback it is truncated, and a page behind the new end is written with pwrite(2). Then fsync(2), which returns
- * 0, and the page is read from the disk. It must be what was written.
+ * A file that shares all its blocks is written to, page by page, and written back. Between two
+ * pages of that writeback it is truncated, and a page behind the new end is written with
+ * pwrite(2). Then fsync(2), which returns 0, and the page is read from the disk. It must be what
+ * was written.
  *
- * `other`: the blocks that the truncate gave back are made another file's before the writeback goes on: that file is
- * filled, and synced, and must not change any more.
+ * `other`: the blocks that the truncate gave back are made another file's before the writeback
+ * goes on: that file is filled, and synced, and must not change any more.
  *
- * `clone`: no truncate. A page is written back by itself, and cloned; then it is written again. The clone must stay.
+ * `clone`: no truncate. A page is written back by itself, and cloned; then it is written again.
+ * The clone must stay.
  *
  * build:    gcc -O2 -Wall -o reproduce reproduce.c -lpthread
  * prepare:  mkfs.xfs -m reflink=1 DEV; mount DEV DIR
@@ -18,8 +20,9 @@
  * run:      ./reproduce DIR SECONDS [other | clone]	(any user; one that may write to DIR)
  * exit:     0 nothing was lost; 1 it was, see the lines that begin with FAIL; 2 it cannot run here
  *
- * Writeback runs at SCHED_IDLE on the CPU of the rest: what wakes up finds it half way through. Where writes go to
- * large folios there is one folio to write back and nothing in between, so pages are dirtied with a write each.
+ * Writeback runs at SCHED_IDLE on the CPU of the rest: what wakes up finds it half way through.
+ * Where writes go to large folios there is one folio to write back and nothing in between, so
+ * pages are dirtied with a write each.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -102,12 +105,15 @@ static void fill(const char *dir)
 	struct statvfs fs;
 
 	need(statvfs(dir, &fs) == 0, dir);
-	if (fs.f_bavail > 3 * PAGES)
-		need(posix_fallocate(fd, 0, (off_t)((fs.f_bavail - 3 * PAGES) * fs.f_frsize)) == 0, "fill");
+	if (fs.f_bavail > 3 * PAGES) {
+		off_t bytes = (off_t)((fs.f_bavail - 3 * PAGES) * fs.f_frsize);
+
+		need(posix_fallocate(fd, 0, bytes) == 0, "fill");
+	}
 	need(syncfs(fd) == 0, "syncfs");
 }
 
-/* The cache is dropped and the page read: the byte it is full of, or that it was not read as one. */
+/* The cache is dropped and the page read: the byte it is full of, or ? where they differ. */
 static int page_on_disk(int fd, int page)
 {
 	char data[PAGE];
@@ -123,10 +129,15 @@ static int failed;
 /* A page is written back and cloned, and written again. */
 static void clone_it(int clone, int page)
 {
-	struct file_clone_range range = { .src_fd = file, .src_offset = (uint64_t)page * PAGE, .src_length = PAGE };
+	struct file_clone_range range = {
+		.src_fd = file,
+		.src_offset = (uint64_t)page * PAGE,
+		.src_length = PAGE,
+	};
+	unsigned int write_it = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+				SYNC_FILE_RANGE_WAIT_AFTER;
 
-	need(sync_file_range(file, (off_t)page * PAGE, PAGE, SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-			     SYNC_FILE_RANGE_WAIT_AFTER) == 0, "sync_file_range");
+	need(sync_file_range(file, (off_t)page * PAGE, PAGE, write_it) == 0, "sync_file_range");
 	need(ftruncate(clone, 0) == 0 && ioctl(clone, FICLONERANGE, &range) == 0, "FICLONERANGE");
 	put(file, 'n', page, 1);
 }
@@ -151,8 +162,8 @@ static void check(int round, int fd, int page, int byte, const char *what)
 	if (is == byte)
 		return;
 	failed++;
-	printf("FAIL round %d: page %d of %s must be %c on the disk, is %c\n", round, page, what, byte,
-	       is ? is : '0');
+	printf("FAIL round %d: page %d of %s must be %c on the disk, is %c\n", round, page, what,
+	       byte, is ? is : '0');
 }
 
 int main(int argc, char **argv)
