@@ -25,6 +25,7 @@
  * pages are dirtied with a write each.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <pthread.h>
@@ -43,7 +44,7 @@
 #define PAGES 128
 #define ENOUGH 10 /* failures */
 
-static int file;
+static int file, failed;
 static sem_t begin, ended;
 static volatile int busy;
 
@@ -108,7 +109,8 @@ static void fill(const char *dir)
 	if (fs.f_bavail > 3 * PAGES) {
 		off_t bytes = (off_t)((fs.f_bavail - 3 * PAGES) * fs.f_frsize);
 
-		need(posix_fallocate(fd, 0, bytes) == 0, "fill");
+		errno = posix_fallocate(fd, 0, bytes);
+		need(errno == 0, "fill");
 	}
 	need(syncfs(fd) == 0, "syncfs");
 }
@@ -123,8 +125,6 @@ static int page_on_disk(int fd, int page)
 	need(pread(fd, data, PAGE, (off_t)page * PAGE) == PAGE, "pread");
 	return memcmp(data, data + 1, PAGE - 1) ? '?' : data[0];
 }
-
-static int failed;
 
 /* A page is written back and cloned, and written again. */
 static void clone_it(int clone, int page)
