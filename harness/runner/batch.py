@@ -15,7 +15,9 @@ import errno
 import random
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from . import controls, damage
@@ -60,9 +62,9 @@ class CaseLost(Exception):
 
 
 class BatchFailed(Exception):
-    """A check over the whole batch failed: kind and text of the finding; of kernel messages their shapes."""
+    """A check over the whole batch failed: kind and text of the finding; of kernel messages their kinds by shape."""
 
-    def __init__(self, kind: str, text: str, shapes: frozenset[str] = frozenset()) -> None:
+    def __init__(self, kind: str, text: str, shapes: Mapping[str, str] = MappingProxyType({})) -> None:
         super().__init__(text)
         self.kind = kind
         self.text = text

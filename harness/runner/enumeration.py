@@ -5,8 +5,9 @@ A word is a tuple of numbers of symbols. It is valid when each of its steps make
 words that provably are the same, one is run. The rules, each of which is counted:
 
   names      files that are declared alike, and that no other step tells apart, are interchangeable
-  order      neighbouring steps on different files that share nothing commute (see commute()); of all orders
-             the smallest is run (the lexicographic normal form of a trace: Anisimov and Knuth)
+  order      neighbouring steps on different files that share nothing commute (see commute()), while no write is held
+             that one of them might wait for: what waits is not over when the next begins. Of all orders the smallest
+             is run (the lexicographic normal form of a trace: Anisimov and Knuth)
   landing    a word that ends in landing the oldest held write is the one without: what is held lands at the
              end, oldest first, by steps that are written into the sequence
   look       a look repeated at once sees, and does, nothing new; nor does one through the first file's mapping
@@ -21,9 +22,10 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import permutations, product
+from itertools import count, permutations, product
 
 from .alphabet import CHANNEL_VERBS, SYNCS, Alphabet, Symbol, size_text
+from .findings import HOLD, Steps
 
 HOLDS_MAX = 2
 DEPTH_MAX = 12
@@ -75,15 +77,13 @@ def step(state: State, s: Symbol) -> State | None:
     return state
 
 
-_MOVES = frozenset(("write", "store", "pwrite", "hold"))
+_MOVES = frozenset(("write", "store", "pwrite"))
 
 
 def commute(a: Symbol, b: Symbol) -> bool:
     """Does their order, one right after the other, make no difference? Not known is no."""
     def plain(s: Symbol) -> bool:
         return s.verb in _MOVES or (s.fault and not s.pair and s.verb not in SYNCS and s.verb != "unlink")
-    if a.verb == b.verb == "hold":
-        return False  # which is the oldest
     return plain(a) and plain(b) and not set(a.files) & set(b.files)
 
 
@@ -133,13 +133,14 @@ class Enumeration:
 
     # --- order ------------------------------------------------------------------------------
 
-    def _shared(self, word: Word) -> bool:
-        return any(self.symbols[i].pair for i in word)
+    def _tied(self, word: Word) -> bool:
+        """After it, does the order matter of steps that commute? Files share something, or a write is held."""
+        return any(self.symbols[i].pair for i in word) or self._held(word)
 
     def out_of_order(self, word: Word, last: int) -> bool:
         """Would `last` after `word` stand better further left?"""
         for at in range(len(word) - 1, -1, -1):
-            if not self.commutes[word[at]][last] or self._shared(word[:at]):
+            if not self.commutes[word[at]][last] or self._tied(word[:at]):
                 return False
             if word[at] > last:
                 return True
@@ -150,7 +151,7 @@ class Enumeration:
         out: list[int] = []
         for symbol in word:
             best = at = len(out)
-            while at and self.commutes[out[at - 1]][symbol] and not self._shared(tuple(out[:at - 1])):
+            while at and self.commutes[out[at - 1]][symbol] and not self._tied(tuple(out[:at - 1])):
                 at -= 1
                 if out[at] > symbol:
                     best = at
@@ -341,6 +342,18 @@ class Enumeration:
         lines += [f"land {label}" for label in labels]
         return "\n".join(lines) + "\n"
 
-    def steps(self, word: Word) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        """Verbs and files: what a finding is known by."""
-        return tuple((self.symbols[i].verb, self.symbols[i].files) for i in word)
+    def steps(self, word: Word) -> Steps:
+        """Verbs, files and holds: what a finding is known by. With the landings at the end."""
+        out: list[tuple[str, tuple[int, ...]]] = []
+        held: list[int] = []
+        holds = count(HOLD)
+        for i in word:
+            s = self.symbols[i]
+            if s.verb == "hold":
+                held.append(next(holds))
+                out.append((s.verb, (*s.files, held[-1])))
+            elif s.verb == "land":
+                out.append((s.verb, (held.pop(-1 if s.last else 0),)))
+            else:
+                out.append((s.verb, s.files))
+        return tuple(out + [("land", (hold,)) for hold in held])

@@ -309,7 +309,8 @@ def _finish(options: Any, results: store.Store, failed: dict[str, str], lines: L
     if any(f["outcome"] in ("differs", "fixed") for f in findings) or any(
             not n.get("expected") for n in meta["notes"]):
         return EXIT_DIFFERS
-    if failed or any(f["outcome"] == "broken" for f in findings) or not any(c.get("ran") for c in cells):
+    if failed or any(f["outcome"] == "broken" for f in findings) or any(c.get("broken") for c in cells) \
+            or not any(c.get("ran") for c in cells):
         return EXIT_BROKEN
     return EXIT_EXPECTED
 

@@ -3,11 +3,16 @@
 
 A batch is a fresh filesystem: chunks of sequences, then unmount, fsck, mount, and one more look at every file.
 A batch that fails a check of the whole is redone without the sequences that failed by themselves, and those by
-halves, down to the one at fault, but for what is known; one that ends the machine or hangs is set aside, with what
-contains it. What fails is run again as an ordinary case, several times, with its history kept.
+halves, down to the one at fault. What has been found so and is no news of any sequence in a batch is not looked for
+again, so those of which it would be are run on a filesystem of their own. A sequence that ends the machine or hangs is
+set aside, with what contains it. What fails is run again as an ordinary case, several times, with its history kept.
+
+A finding that is as expected takes in only what is expected by its own steps: rules look at what findings do not
+(sizes, views), and what no rule knows is news.
 """
 
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,7 +24,8 @@ from .agent import Reply
 from .batch import BatchFailed, FsRun, Mode
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
 from .explore_state import STATE_SCHEMA, Cell, ExploreCase, Item, Progress, load_progress, state_path
-from .findings import Candidate, Finding, embeds, family, name_of
+from .expect import Expectation
+from .findings import Candidate, Finding, Steps, embeds, family, more_of, name_of, outcome_of, verbs
 from .judge import JudgeEach, Judgement
 from .klog import classify_console, kind_of
 from .plan import Case, Sequence
@@ -30,13 +36,21 @@ if TYPE_CHECKING:
 CHUNK_ITEMS, CHUNK_BYTES = 1000, 64 << 20
 BATCH_ITEMS, BATCH_BYTES = 4000, 192 << 20
 FIRST_RATE = 100  # sequences a second, before it is known
-CONFIRM_PER_SIGNATURE = 3  # sequences of one kind that are tried before it is called not reproducible
+CONFIRM_PER_SIGNATURE = 3  # sequences of the same steps that are tried before they are called not reproducible
+CONFIRM_PER_RULE = 10      # the same of those that one rule expects
+BLAMED_PER_COMPLAINT = 30  # patterns of steps: what so many lead to is not looked for beyond them, and said so
 EVIDENCE_MAX = 3           # as explore.h
 PROCESSES = 4              # also wait for pins and disks
 SLEEPERS = 16              # as explore.h: where a step waits for a held write(2), all that it takes is its grace
 SILENCE_S = {"native": 60.0, "guest": 120.0}  # it says every second where it is, and sees itself what stands still
 JUDGE_FAILED = "the judge failed"  # what executor/explore_child.c says then
 UNJUDGED_MAX = 3           # in a row: it is not the sequences
+_PATH = re.compile(r"/[^ :]*:? ?")  # where it was is the sequence's own
+
+
+def _fsck(kind: str) -> str:
+    """Among the shapes of messages, what the filesystem's checker says."""
+    return f"fsck: {kind}"
 
 
 class Machine(Exception):
@@ -104,6 +118,8 @@ class CellRun:
         self.progress = self._load()
         self.unjudged = 0  # sequences on which the judge failed, since it last did not
         self.blamed = 0  # sequences that were found to fail a check of the whole
+        self.withheld: list[Item] = []  # not run, for they contain a hang or crash that is to be confirmed
+        self.ruled: dict[str, Expectation] = {}  # by text, of the batch
 
     # --- state ------------------------------------------------------------------------------
 
@@ -144,8 +160,12 @@ class CellRun:
             if until is not None and time.monotonic() >= until:
                 raise OutOfTime
             batch, taken = self._take(items, self._limit(until))
-            if batch:
-                self._run_items(batch)
+            while batch:
+                self.ruled.clear()
+                for part in self._by_complaint(batch):
+                    self._run_items(part)
+                self._confirm_pending()
+                batch, self.withheld = self.withheld, []  # of what was not seen again
             p.index += taken
             if not taken:
                 return
@@ -195,12 +215,58 @@ class CellRun:
             if finding.ends_things and embeds(finding.steps, self.enumeration.steps(item.word)):
                 finding.under += 1
                 finding.unseen += 1
+                if not finding.tries:
+                    self.withheld.append(item)
                 return True
+        return False
+
+    # --- what is expected -------------------------------------------------------------------
+
+    def expected(self, text: str, steps: Steps, also: frozenset[str] = frozenset()) -> Expectation:
+        """Of a sequence, as of the case that it would be."""
+        if also or text not in self.ruled:
+            config = self.k.context.configs[self.cell.fs]
+            rule = self.k.context.expectations.of(self.k.version, {config.name, config.kind}, self.cell.channel,
+                                                  name_of(text, steps), also, Sequence("", text, "", "").steps)
+            if also:
+                return rule
+            self.ruled[text] = rule
+        return self.ruled[text]
+
+    def as_expected(self, candidate: Candidate) -> bool:
+        """Is what it showed no news, by its own steps?"""
+        return outcome_of(candidate, self.expected(candidate.text, candidate.steps)) == "expected"
+
+    def _excuses(self, item: Item, kind: str) -> bool:
+        """Is it no news that this sequence leads to such a complaint: by its rule, or as a finding has it?"""
+        steps = self.enumeration.steps(item.word)
+        found = [*self.progress.findings, *self.progress.unconfirmed]
+        return self.expected(self._text(item), steps).allows(kind) or any(
+            kind in f.kinds and embeds(f.steps, steps) for f in found)
+
+    def _by_complaint(self, items: list[Item]) -> list[list[Item]]:
+        """Parted, so that within each part every known complaint is either no news of any, or news of all."""
+        kinds = sorted(set(self.progress.complaints.values()))
+        parts: dict[tuple[bool, ...], list[Item]] = {}
+        for item in items:
+            parts.setdefault(tuple(self._excuses(item, kind) for kind in kinds), []).append(item)
+        return list(parts.values())
+
+    def _is_news(self, shape: str, items: list[Item]) -> bool:
+        """A complaint that one of them may have led to."""
+        kind = self.progress.complaints.get(shape)
+        if kind is None:
+            return True
+        p = self.progress
+        if sum(kind in f.kinds for f in [*p.findings, *p.unconfirmed]) < BLAMED_PER_COMPLAINT:
+            return not all(self._excuses(i, kind) for i in items)
+        enough = f"{shape}: more than {BLAMED_PER_COMPLAINT} kinds of steps lead to it; not looked for beyond them"
+        p.set_aside += [enough] * (enough not in p.set_aside)
         return False
 
     # --- a batch ----------------------------------------------------------------------------
 
-    def _run_items(self, items: list[Item], whole: bool = True) -> None:
+    def _run_items(self, items: list[Item]) -> None:
         """Run them and take what came of it, whatever some of them do to the machine."""
         todo = items
         while todo:
@@ -209,13 +275,13 @@ class CellRun:
             except Machine as end:
                 self.fs_run.dirty = True
                 culprit = self._culprit(todo, end)
-                if culprit is None and len(todo) > 1 and whole:
+                if culprit is None:
+                    before = len(self.progress.set_aside)
                     half = len(todo) // 2
                     self._run_items(todo[:half])
-                    todo = todo[half:]
-                    continue
-                if culprit is None:
-                    self.progress.set_aside.append(f"{end.why} (not again when its sequences were run in parts)")
+                    self._run_items(todo[half:])
+                    if len(self.progress.set_aside) == before:
+                        self._not_again(todo, end)
                     return
                 if isinstance(end, Unjudged):
                     self._unjudged(culprit, end)
@@ -234,6 +300,16 @@ class CellRun:
             self.progress.looked_after_remount += attempt.looked
             self._take_results(todo, attempt.said)
             return
+
+    def _not_again(self, items: list[Item], end: Machine) -> None:
+        """The machine went down in a batch and not in its halves. A deadline that was missed on a machine that has other
+        things to do says nothing of the kernel; a panic does. What the judge failed on, it has judged by now."""
+        if isinstance(end, Unjudged):
+            return
+        said = f"{end.why} (not seen again when the batch was redone by halves)"
+        self.progress.set_aside.append(f"{end.verdict}: {said}")
+        if end.verdict == "crashed":
+            self.k.store.add_note("crash", said, [f"{self.cell.id}/explore-{items[0].nr}..{items[-1].nr}"])
 
     def _blame(self, items: list[Item], failed: BatchFailed) -> None:
         corrupt = {said["nr"] for said in failed.said if said["verdict"] == "corrupt"}
@@ -259,7 +335,7 @@ class CellRun:
     def _all_known(self, items: list[Item], failed: BatchFailed) -> bool:
         """Is each under a finding of this check? (A message of the kernel that is new is always looked for.)"""
         of_family = family([failed.kind])
-        return not failed.shapes and all(any(f.covers(self.enumeration.steps(i.word), of_family)
+        return not failed.shapes and all(any(f.covers(self.enumeration.steps(i.word), of_family, [failed.kind])
                                              for f in self.progress.findings) for i in items)
 
     def _take_failed(self, items: list[Item], failed: BatchFailed) -> None:
@@ -269,7 +345,7 @@ class CellRun:
         for item in items:
             self._candidate(item, {"verdict": failed.kind, "kinds": [failed.kind], "why": failed.text})
         self.progress.resolutions.update(s["resolution"] for s in said if s["resolution"])
-        self.progress.known_logs = sorted(failed.shapes.union(self.progress.known_logs))
+        self.progress.complaints.update(failed.shapes or {_fsck(failed.kind): failed.kind})
         self.blamed += len(items)
         self._take_results(items, said)
 
@@ -326,7 +402,7 @@ class CellRun:
     def _deadly(self, item: Item, end: Machine) -> None:
         text, steps = self._text(item), self.enumeration.steps(item.word)
         kind = {"hung": "hang", "broken": "died"}.get(end.verdict, "kernel-fault")
-        self.k.say(f"{self.cell.id}: {end.verdict}: {end.why[:120]}; set aside: {' '.join(v for v, _ in steps)}")
+        self.k.say(f"{self.cell.id}: {end.verdict}: {end.why[:120]}; set aside: {' '.join(verbs(steps))}")
         self.progress.set_aside.append(f"{end.verdict} in sequence {item.nr}: {end.why[:600]}")
         self.progress.ran += 1
         # Known at once, so that what contains it is not run; confirmed with the others.
@@ -348,13 +424,17 @@ class CellRun:
                 out.said += _lines(out.replies[-1])
             if fs.config.persistent:
                 self.fs_run._umount(fs)  # noqa: SLF001  # the same steps as after a batch of cases
-                self.fs_run._check_fs(fs, [])  # noqa: SLF001
+                try:
+                    self.fs_run._check_fs(fs, [])  # noqa: SLF001
+                except BatchFailed as failed:
+                    if self._is_news(_fsck(failed.kind), items):
+                        raise
                 self.fs_run._mount_again(fs)  # noqa: SLF001
                 seen = self.k.agent.explore_views(60 + len(items) / 10, run=self.k.nonce, mnt=fs.mnt)
                 out.looked = int(seen.env().get("looked", "0"))
                 out.said += _lines(seen)
             self.fs_run._umount(fs)  # noqa: SLF001
-            self._check_log()
+            self._check_log(items)
             self._check_pins(pins)
         except BatchFailed as failed:
             failed.said = out.said
@@ -425,13 +505,15 @@ class CellRun:
             raise Unjudged(why)
         raise EnvironmentFailed(f"{self.cell.id}: executor: {why}")
 
-    def _check_log(self) -> None:
+    def _check_log(self, items: list[Item]) -> None:
         graded = self.k.klog.grade([text for _, _, text in self.k.kmsg()])
         # An oops says where it was in its trace only, and a filesystem that has given up is good for nothing: such are
         # never known.
-        new = [f for f in graded if f.kind.startswith(("kernel-fault", "aborted")) or f.shape not in self.progress.known_logs]
+        shapes = {f.shape for f in graded}
+        news = {s for s in shapes if self._is_news(s, items)}
+        new = [f for f in graded if f.kind.startswith(("kernel-fault", "aborted")) or f.shape in news]
         if new:
-            raise BatchFailed(kind_of(new), " | ".join(f.text for f in new[:4]), frozenset(f.shape for f in new))
+            raise BatchFailed(kind_of(new), " | ".join(f.text for f in new[:4]), {f.shape: f.kind for f in new})
 
     def _check_pins(self, before: int | None) -> None:
         until = time.monotonic() + 2.0
@@ -482,8 +564,11 @@ class CellRun:
             elif one["verdict"] == "inconclusive" and ("had no effect" in one["why"]
                                                        or "have had an effect" in one["why"]):
                 p.idle += 1
-            elif one["verdict"] in ("inconclusive", "broken"):
+            elif one["verdict"] == "inconclusive":
                 p.inconclusive[one["why"] or one["verdict"]] += 1
+            elif one["verdict"] == "broken":
+                p.broken[_PATH.sub("", one["why"]) or one["verdict"]] += 1
+                p.ran -= 1
             else:
                 self._candidate(item, one)
         self._confirm_pending()
@@ -493,16 +578,36 @@ class CellRun:
         candidate = Candidate(item.nr, self._text(item), self.enumeration.steps(item.word), said["verdict"],
                               said.get("resolution", ""), kinds, said.get("errno", ""), said.get("why", ""),
                               said.get("evidence", []), item.world, item.word)
-        known = self._known(candidate)
+        known = self.falls_under(candidate)
         if known:
             known.take(kinds)
         else:
             self.progress.pending.append(candidate)
 
-    def _known(self, candidate: Candidate) -> Finding | None:
+    def falls_under(self, candidate: Candidate) -> Finding | None:
         """The finding that it falls under."""
         return next((f for f in self.progress.findings
-                     if f.covers(candidate.steps, candidate.family, candidate.kinds)), None)
+                     if f.covers(candidate.steps, candidate.family, candidate.kinds)
+                     and (f.outcome != "expected" or self.as_expected(candidate))), None)
+
+    def _not_reproducible(self, candidate: Candidate) -> Finding | None:
+        """The one of those that were not seen again that it falls under, once enough like it have been tried."""
+        unconfirmed = self.progress.unconfirmed
+        if self.as_expected(candidate):
+            known = [f for f in unconfirmed if f.outcome == "expected"]
+            rule = self.expected(candidate.text, candidate.steps).rule
+            alike = [f for f in known if f.family == candidate.family and f.expected.get("rule") == rule
+                     and not more_of(candidate.kinds) - set(f.kinds)]
+            under = [f for f in known if f.covers(candidate.steps, candidate.family, candidate.kinds)]
+            return under[0] if under else alike[0] if len(alike) >= CONFIRM_PER_RULE else None
+        return self.tried(candidate)
+
+    def tried(self, candidate: Candidate) -> Finding | None:
+        """One of the same steps that was not seen again, once there are enough of them."""
+        from .explore_confirm import unrepeated
+        by_chance = unrepeated(self, candidate)[0]
+        same = [f for f in self.progress.unconfirmed if f.signature == candidate.signature and f.outcome == by_chance]
+        return same[0] if len(same) >= CONFIRM_PER_SIGNATURE else None
 
     def _confirm_pending(self) -> None:
         """Each that is not under a finding, nor under one that this here makes."""
@@ -510,20 +615,18 @@ class CellRun:
         for deadly in [f for f in p.findings if f.ends_things and not f.tries]:
             finding = self._confirm(Candidate(
                 0, deadly.text, deadly.steps, deadly.verdict, deadly.resolution, deadly.kinds, "", deadly.why))
-            finding.under, finding.unseen = deadly.under, deadly.unseen
             p.findings.remove(deadly)
-            # What is not seen again is not told as a finding; what contains it is run from here on.
+            # What is not seen again is not told as a finding, and what contains it is run after all.
+            if finding.shown:
+                finding.under, finding.unseen = deadly.under, deadly.unseen
+                self.withheld = [i for i in self.withheld if not embeds(finding.steps, self.enumeration.steps(i.word))]
             (p.findings if finding.shown else p.unconfirmed).append(finding)
         while p.pending:
             p.pending.sort(key=lambda c: (len(c.steps), c.nr))
             first = p.pending.pop(0)
-            known = self._known(first)
+            known = self.falls_under(first) or self._not_reproducible(first)
             if known:
                 known.take(first.kinds)
-                continue
-            tried = [f for f in p.unconfirmed if f.signature == first.signature]
-            if len(tried) >= CONFIRM_PER_SIGNATURE:
-                tried[0].take(first.kinds)
                 continue
             finding = self._confirm(first)
             (p.findings if finding.shown else p.unconfirmed).append(finding)
@@ -532,7 +635,7 @@ class CellRun:
         from .explore_confirm import confirm
         finding = confirm(self, candidate)
         self.k.say(f"{self.cell.id}: {finding.family}: {', '.join(finding.kinds)}: "
-                   f"{' '.join(v for v, _ in finding.steps)} ({finding.shown} of {finding.tries})")
+                   f"{' '.join(verbs(finding.steps))} ({finding.shown} of {finding.tries})")
         return finding
 
     def run_cases(self, name: str, text: str, times: int, first: int = 1) -> list[str]:

@@ -2,12 +2,12 @@
 """From a failing sequence to a finding: shorter where that still fails, then several times as an ordinary case."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .batch import BatchFailed
-from .expect import outcome
 from .explore_state import Item
-from .findings import Candidate, Finding, family, more_of, name_of
+from .findings import JUDGED, Candidate, Finding, family, more_of, name_of, outcome_of
 from .store import CaseResult
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 DEADLY_TRIES = 3
 COPIES = 3  # of each shorter sequence: it may need a probability
-_JUDGED = ("corrupt", "remount")  # verdicts that a history's data has got
 _RANK = {"differs": 0, "fixed": 1, "broken": 2, "inconclusive": 3, "expected": 4}
 
 
@@ -37,29 +36,40 @@ def _alike(kinds: Iterable[str], of: Candidate | Finding) -> bool:
     return family(kinds) == of.family and (not more or bool(more & set(kinds)))
 
 
-def minimise(run: "CellRun", item: Item, like: Candidate) -> Item:
-    """Leave steps out while it fails as before. On the fast path; of violations of data only."""
+def _as(like: Candidate, run: "CellRun", item: Item) -> Candidate:
+    """Another sequence, were it to show the same."""
+    return replace(like, text=run.enumeration.text(item.world, item.word), steps=run.enumeration.steps(item.word),
+                   world=item.world, word=item.word)
+
+
+def minimise(run: "CellRun", like: Candidate) -> Candidate:
+    """Leave steps out while it fails as before. On the fast path; of violations of data only. Never down to what falls
+    under a finding, nor, if it is news, to what is none: those have another cause."""
     from .explore_cell import Machine
-    while len(item.word) > 1:
+    news = not run.as_expected(like)
+    while len(like.word) > 1:
+        shorter = [_as(like, run, item) for item in _shorter(run, Item(like.nr, like.world, like.word))]
         numbered: list[Item] = []
-        back: dict[int, Item] = {}
-        for candidate in _shorter(run, item):
+        back: dict[int, Candidate] = {}
+        for candidate in shorter:
+            if run.falls_under(candidate) or news and run.as_expected(candidate):
+                continue
             for _ in range(COPIES):
                 nr = len(numbered) + 1
                 numbered.append(Item(nr, candidate.world, candidate.word))
                 back[nr] = candidate
         if not numbered:
-            return item
+            return like
         try:
             said = run.attempt(numbered).said
         except (Machine, BatchFailed):
-            return item
+            return like
         failing = [back[s["nr"]] for s in said
                    if s["verdict"] in ("corrupt", "remount", "unnoticed") and _alike(s["kinds"], like)]
         if not failing:
-            return item
-        item = failing[0]
-    return item
+            return like
+        like = failing[0]
+    return like
 
 
 def _shows(result: CaseResult, finding: Finding) -> bool:
@@ -70,48 +80,54 @@ def _shows(result: CaseResult, finding: Finding) -> bool:
     return finding.family in {family([k]) for k in kinds} and (not more or bool(more & set(kinds)))
 
 
-def _unrepeated(run: "CellRun", candidate: Candidate, name: str) -> tuple[str, dict[str, Any]]:
-    """Its data was judged, seen again or not. No repeat has what thousands of sequences on one filesystem do to each
-    other, so rules can say what is expected of that by a name of its own."""
-    config = run.k.context.configs[run.cell.fs]
-    expected = run.k.context.expectations.of(run.k.version, {config.name, config.kind}, run.cell.channel, name,
-                                             frozenset({f"unrepeated-{name}"}))
-    return outcome(expected, candidate.verdict, candidate.resolution, candidate.errno, [],
-                   candidate.kinds), expected.dump()
+def unrepeated(run: "CellRun", candidate: Candidate) -> tuple[str, dict[str, Any]]:
+    """Of what was seen once: outcome, and by which rule. No repeat has what thousands of sequences on one filesystem do to
+    each other, so rules can say what is expected of that by a name of its own."""
+    if candidate.family == "hang":  # a deadline that was missed once, on a machine that has other things to do
+        return "inconclusive", {}
+    if "died" in candidate.kinds:  # a process of ours
+        return "broken", {}
+    name = name_of(candidate.text, candidate.steps)
+    expected = run.expected(candidate.text, candidate.steps, frozenset({f"unrepeated-{name}"}))
+    return outcome_of(candidate, expected), expected.dump()
 
 
-def confirm(run: "CellRun", candidate: Candidate) -> Finding:
-    """Run it again `times` as a case; what it then shows is the finding."""
-    text, steps = candidate.text, candidate.steps
-    if candidate.verdict in ("corrupt", "remount", "unnoticed"):
-        least = minimise(run, Item(candidate.nr, candidate.world, candidate.word), candidate)
-        text, steps = run.enumeration.text(least.world, least.word), run.enumeration.steps(least.word)
-    finding = Finding(name_of(text, steps), run.cell.kernel, run.cell.fs, run.cell.channel, text, steps,
-                      candidate.family, list(candidate.kinds), candidate.resolution, candidate.verdict, candidate.why,
-                      list(candidate.evidence))
+def _repeat(run: "CellRun", candidate: Candidate) -> Finding:
+    """Its sequence as a case, several times; what that shows is the finding."""
+    finding = Finding(name_of(candidate.text, candidate.steps), run.cell.kernel, run.cell.fs, run.cell.channel,
+                      candidate.text, candidate.steps, candidate.family, list(candidate.kinds), candidate.resolution,
+                      candidate.verdict, candidate.why, list(candidate.evidence))
     results: list[CaseResult] = []
     shown: list[CaseResult] = []
     # A hang costs its deadline and a crash a boot: once is enough, when it shows.
     for times in (1,) * DEADLY_TRIES if finding.ends_things else (run.explore.times,):
-        finding.cases += run.run_cases(finding.name, text, times, len(finding.cases) + 1)
+        finding.cases += run.run_cases(finding.name, candidate.text, times, len(finding.cases) + 1)
         results = [run.k.store.results[c] for c in finding.cases if c in run.k.store.results]
         shown = [r for r in results if _shows(r, finding)]
         if shown:
             break
     finding.tries, finding.shown = len(results), len(shown)
-    if shown:
-        worst = min(shown, key=lambda r: _RANK.get(r.outcome, 5))
-        finding.outcome, finding.expected = worst.outcome, worst.expected
-        finding.resolution, finding.verdict = worst.resolution, worst.verdict
-        finding.why = worst.why or finding.why
-        finding.evidence = worst.evidence[:8] or [f["text"] for f in worst.findings][:4] or finding.evidence
-        finding.kinds = list(dict.fromkeys([*worst.kinds, *(f["kind"] for f in worst.findings), *finding.kinds]))
-        finding.cases.sort(key=lambda c: c != worst.id)  # the one that is told of comes first
-    elif candidate.verdict in _JUDGED:
-        finding.outcome, finding.expected = _unrepeated(run, candidate, finding.name)
-    else:
-        # A deadline that was missed once on a machine that has other things to do, or a process of ours that died, says
-        # nothing of the kernel.
-        finding.outcome = {"hang": "inconclusive"}.get(finding.family, "broken" if "died" in finding.kinds else "differs")
-        finding.expected = results[0].expected if results else {}
+    if not shown:
+        finding.outcome, finding.expected = unrepeated(run, candidate)
+        return finding
+    worst = min(shown, key=lambda r: _RANK.get(r.outcome, 5))
+    finding.outcome, finding.expected = worst.outcome, worst.expected
+    finding.resolution, finding.verdict = worst.resolution, worst.verdict
+    finding.why = worst.why or finding.why
+    finding.evidence = worst.evidence[:8] or [f["text"] for f in worst.findings][:4] or finding.evidence
+    finding.kinds = list(dict.fromkeys([*worst.kinds, *(f["kind"] for f in worst.findings), *finding.kinds]))
+    finding.cases.sort(key=lambda c: c != worst.id)  # the one that is told of comes first
     return finding
+
+
+def confirm(run: "CellRun", candidate: Candidate) -> Finding:
+    """Cut down and repeated. What is left of it may show by chance only, so what was seen is repeated, too, before it is
+    called not reproducible."""
+    if candidate.verdict not in (*JUDGED, "unnoticed"):
+        return _repeat(run, candidate)
+    least = minimise(run, candidate)
+    finding = _repeat(run, least)
+    if finding.shown or least is candidate:
+        return finding
+    whole = _repeat(run, candidate)
+    return whole if whole.shown else finding

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import controls
 from .expect import asleep_in
-from .findings import pattern, steps_from
+from .findings import embeds, pattern, steps_from, verbs
 from .store import CaseResult
 
 EVIDENCE_LINES = 4
@@ -29,8 +29,12 @@ class Group:
     @property
     def others(self) -> list[str]:
         """Steps beside the shortest's that come to the same."""
-        words = [" ".join(verb for verb, _ in steps_from(f["steps"])) for f in self.found]
-        return [w for w in dict.fromkeys(words) if w != " ".join(verb for verb, _ in self.steps)]
+        words = [" ".join(verbs(steps_from(f["steps"]))) for f in self.found]
+        return [w for w in dict.fromkeys(words) if w != self.words]
+
+    @property
+    def words(self) -> str:
+        return " ".join(verbs(self.steps))
 
     @property
     def shortest(self) -> dict[str, Any]:
@@ -81,14 +85,16 @@ def _compress(ids: list[str], every: list[str]) -> str:
 def _where_not(group: Group, cells: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
     """Cells that ran such sequences and do not show it, and those that could not run them."""
     shows = {_cell(f) for f in group.found}
-    verbs = {verb for verb, _ in group.steps}
+    needs = set(verbs(group.steps))
     quiet, unable = [], []
     for cell in cells:
         name = _cell(cell)
         if name in shows:
             continue
-        if not cell.get("ran") or cell["depth_done"] < len(group.steps) or verbs & set(cell["dropped"]) \
-                or ("hold" in verbs and not cell.get("holds", True)):
+        left_out = any(f["family"] in ("crash", "hang") and embeds(steps_from(f["steps"]), group.steps)
+                       for f in cell.get("findings", []))
+        if not cell.get("ran") or cell["depth_done"] < len(verbs(group.steps)) or needs & set(cell["dropped"]) \
+                or ("hold" in needs and not cell.get("holds", True)) or left_out:
             unable.append(name)
         else:
             quiet.append(name)
@@ -102,7 +108,7 @@ def _group_lines(number: int, group: Group, cells: list[dict[str, Any]], markdow
     kinds = ", ".join(dict.fromkeys(k for g in group.found for k in g["kinds"]))
     classes = Counter(g["expected"].get("class", "") for g in group.found)
     rates = sorted({f"{g['shown']} of {g['tries']}" for g in group.found})
-    out = [f"{number}. {kinds}: {' '.join(verb for verb, _ in group.steps)}"
+    out = [f"{number}. {kinds}: {group.words}"
            f" ({'/'.join(c for c in classes if c)}; {', '.join(dict.fromkeys(g['outcome'] for g in group.found))})", ""]
     out += ["       " + line for line in f["text"].splitlines()] + [""]
     out.append(f"   shown   {' or '.join(rates[:3])} repeats; {group.under:,} sequences fell under it"
@@ -147,12 +153,20 @@ def _section(title: str, lines: list[str], markdown: bool) -> list[str]:
     return [*([f"## {title}", ""] if markdown else [f"{title}", ""]), *lines, ""] if lines else []
 
 
+def _commonest(reasons: Counter[str], most: int) -> str:
+    rest = sum(reasons.values()) - sum(n for _, n in reasons.most_common(most))
+    return "; ".join([*(f"{why} ({n:,})" for why, n in reasons.most_common(most)), *[f"others ({rest:,})"] * bool(rest)])
+
+
 def _sums(cells: list[dict[str, Any]]) -> list[str]:
     ran = [c for c in cells if c.get("ran")]
     total = sum(c["ran"] for c in ran)
     resolutions: Counter[str] = Counter()
     inconclusive: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
+    broken: Counter[str] = Counter()
+    for c in cells:
+        broken.update(c.get("broken", {}))
     for c in ran:
         resolutions.update(c["resolutions"])
         inconclusive.update(c["inconclusive"])
@@ -161,9 +175,11 @@ def _sums(cells: list[dict[str, Any]]) -> list[str]:
            f"{sum(c['idle'] for c in ran):,} of which a fault had no effect; "
            + ", ".join(f"{word} {n:,}" for word, n in resolutions.most_common())]
     if inconclusive:
-        out.append("inconclusive: " + "; ".join(f"{why} ({n:,})" for why, n in inconclusive.most_common(6)))
+        out.append(f"inconclusive: {_commonest(inconclusive, 6)}")
     if skipped:
-        out.append("not covered: " + "; ".join(f"{why} ({n:,})" for why, n in skipped.most_common(8)))
+        out.append(f"not covered: {_commonest(skipped, 8)}")
+    if broken:
+        out.append(f"{_plural(sum(broken.values()), 'sequence')} could not be run: {_commonest(broken, 6)}")
     looked = sum(c["looked_after_remount"] for c in ran)
     unseen = sorted({c["fs"] for c in ran if not c["looked_after_remount"]})
     out.append(f"views: mmap, buffered, direct and dropped of every sequence; {looked:,} files once more after a remount"
@@ -201,7 +217,7 @@ def render(meta: dict[str, Any], _results: list[CaseResult], folder: str, markdo
     notes = [f"{n['kind']}: {n['text']} (first {n['cases'][0]})" for n in meta.get("notes", []) if n.get("cases")]
     out += _section("findings of whole batches", notes, markdown)
     aside = [f"{_cell(c)}: {text}" for c in cells for text in c.get("set_aside", [])]
-    out += _section("set aside", aside[:20], markdown)
+    out += _section("set aside", aside[:20] + [f"and {len(aside) - 20:,} more, in run.json"] * (len(aside) > 20), markdown)
     for name, facts in meta.get("kernels", {}).items():
         if facts.get("error"):
             out.append(f"kernel {name} was not finished: {facts['error']}")

@@ -12,7 +12,8 @@ from .errors import UsageError
 from .findings import Candidate, Finding
 from .plan import Asked, Case
 
-STATE_SCHEMA = 1
+_COUNTERS = ("resolutions", "inconclusive", "broken", "skipped")
+STATE_SCHEMA = 2  # 2: landings are steps of a finding
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Progress:
     refused: int = 0
     resolutions: Counter[str] = field(default_factory=Counter)
     inconclusive: Counter[str] = field(default_factory=Counter)
+    broken: Counter[str] = field(default_factory=Counter)  # not run as they stand, for a reason of this machine or ours
     skipped: Counter[str] = field(default_factory=Counter)
     dropped: dict[str, str] = field(default_factory=dict)  # verbs that this filesystem has not, with the errno
     looked_after_remount: int = 0
@@ -72,19 +74,18 @@ class Progress:
     findings: list[Finding] = field(default_factory=list)
     unconfirmed: list[Finding] = field(default_factory=list)
     set_aside: list[str] = field(default_factory=list)
-    known_logs: list[str] = field(default_factory=list)  # shapes of messages that a sequence alone has led to
+    complaints: dict[str, str] = field(default_factory=dict)  # kinds of what a sequence alone has led to, by shape
 
     def dump(self) -> dict[str, Any]:
         """For JSON. (asdict would make a counter of pairs of a counter.)"""
-        out = asdict(replace(self, resolutions=Counter(), inconclusive=Counter(), skipped=Counter()))
-        return {**out, "resolutions": dict(self.resolutions), "inconclusive": dict(self.inconclusive),
-                "skipped": dict(self.skipped)}
+        out = asdict(replace(self, **{name: Counter() for name in _COUNTERS}))
+        return {**out, **{name: dict(getattr(self, name)) for name in _COUNTERS}}
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> "Progress":
         out = cls(**data)
-        out.resolutions, out.inconclusive, out.skipped = (Counter(data[k]) for k in (
-            "resolutions", "inconclusive", "skipped"))
+        for name in _COUNTERS:
+            setattr(out, name, Counter(data[name]))
         out.pending = [Candidate.load(c) for c in data["pending"]]
         out.findings = [Finding.load(f) for f in data["findings"]]
         out.unconfirmed = [Finding.load(f) for f in data["unconfirmed"]]

@@ -2,8 +2,9 @@
 """From thousands of failing sequences to a short list: what counts as the same finding.
 
 A sequence falls under a finding when it contains the finding's steps, in their order, on files that correspond
-one to one; sizes and offsets do not matter. Shortest first, so what a finding is known by has nothing in it that
-is not needed. Violations of data, and each of the other checks, are kept apart.
+one to one; sizes and offsets do not matter. Each hold has its landing among the steps, the ones at the end, too: what
+happens while a write is held is not what happens once it has landed. Shortest first, so what a finding is known by has
+nothing in it that is not needed. Violations of data, and each of the other checks, are kept apart.
 """
 
 import hashlib
@@ -11,9 +12,11 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .expect import KINDS, LOSSES
+from .expect import KINDS, LOSSES, Expectation, outcome
 
+# Verbs, and what they are about: files by number, and holds from HOLD on.
 Steps = tuple[tuple[str, tuple[int, ...]], ...]
+HOLD = 100
 
 # Kinds that say something else than that data is not what it must be.
 _OWN_FAMILY = {"metadata": "metadata", "kernel-log": "kernel-log", "kernel-warning": "kernel-log", "aborted": "aborted",
@@ -21,6 +24,7 @@ _OWN_FAMILY = {"metadata": "metadata", "kernel-log": "kernel-log", "kernel-warni
                "hang": "hang", "leaked-pin": "leaked-pin", "umount": "mount", "mount": "mount", "unnoticed": "unnoticed",
                "foreign": "foreign"}
 _MORE = set(KINDS) - set(LOSSES)
+JUDGED = ("corrupt", "remount")  # verdicts that the data of a history has got
 # What shows them at all decides; of several the first here.
 _ORDER = ("crash", "hang", "aborted", "metadata", "leaked-pin", "mount", "foreign", "data", "kernel-log", "unnoticed")
 
@@ -37,7 +41,7 @@ def more_of(kinds: Iterable[str]) -> set[str]:
 
 
 def embeds(small: Steps, big: Steps) -> bool:
-    """Does `big` contain the steps of `small` in their order, under one renaming of its files?"""
+    """Does `big` contain the steps of `small` in their order, under one renaming of its files and holds?"""
     def fits(i: int, at: int, names: dict[int, int]) -> bool:
         if i == len(small):
             return True
@@ -53,6 +57,14 @@ def embeds(small: Steps, big: Steps) -> bool:
                 return True
         return False
     return len(small) <= len(big) and fits(0, 0, {})
+
+
+def verbs(steps: Steps) -> list[str]:
+    """As people say it: without the landings that every sequence ends with."""
+    out = [verb for verb, _ in steps]
+    while out and out[-1] == "land":
+        out.pop()
+    return out
 
 
 def steps_from(data: Any) -> Steps:
@@ -80,8 +92,9 @@ class Candidate:
         return family(self.kinds)
 
     @property
-    def signature(self) -> tuple[str, Steps]:
-        return self.family, tuple(sorted(self.steps))
+    def signature(self) -> tuple[str, frozenset[str], Steps]:
+        """Those with the same are the same, but for sizes and offsets."""
+        return self.family, frozenset(more_of(self.kinds)), pattern(self.steps)
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> "Candidate":
@@ -90,10 +103,16 @@ class Candidate:
         return cls(**{**data, **exact})
 
 
+def outcome_of(candidate: Candidate, expected: Expectation) -> str:
+    """As of a case that shows the same."""
+    if candidate.verdict in JUDGED:
+        return outcome(expected, candidate.verdict, candidate.resolution, candidate.errno, [], candidate.kinds)
+    return "expected" if all(expected.allows(kind) for kind in candidate.kinds) else "differs"
+
+
 def name_of(text: str, steps: Steps) -> str:
     """Of the sequence, for folders and expectations: the verbs in it, and six digits of its text."""
-    verbs = list(dict.fromkeys(verb for verb, _ in steps))
-    return f"explore-{'-'.join(verbs)}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return f"explore-{'-'.join(dict.fromkeys(verbs(steps)))}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
 
 
 @dataclass
@@ -125,8 +144,8 @@ class Finding:
         return self.family == of_family and not more_of(kinds) - set(self.kinds) and embeds(self.steps, steps)
 
     @property
-    def signature(self) -> tuple[str, Steps]:
-        return self.family, tuple(sorted(self.steps))
+    def signature(self) -> tuple[str, frozenset[str], Steps]:
+        return self.family, frozenset(more_of(self.kinds)), pattern(self.steps)
 
     def take(self, kinds: list[str]) -> None:
         """One more sequence falls under it."""
@@ -147,6 +166,6 @@ class Finding:
 
 
 def pattern(steps: Steps) -> Steps:
-    """With files numbered as they first appear, so that it can be compared across cells."""
+    """With files and holds numbered as they first appear, so that it can be compared across cells."""
     names: dict[int, int] = {}
     return tuple((verb, tuple(names.setdefault(f, len(names)) for f in files)) for verb, files in steps)

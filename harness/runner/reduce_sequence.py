@@ -118,6 +118,10 @@ class SequenceRun(CellRun):
         if self.grade(kinds) == 1 and not self.depth_of_kin:
             self.depth_of_kin = len(item.word)
 
+    def _not_reproducible(self, candidate: Candidate) -> Finding | None:
+        """What is expected is wanted here as much as what is not."""
+        return self.tried(candidate)
+
     def _confirm(self, candidate: Candidate) -> Finding:
         finding = super()._confirm(candidate)
         self._judge(finding)

@@ -86,8 +86,9 @@ class Classes:
         for i in range(len(word) - 1):
             x, y = symbols[word[i]], symbols[word[i + 1]]
             shared = any(symbols[k].verb in ("clone", "rename") for k in word[:i])
-            if x.files and y.files and not set(x.files) & set(y.files) and not shared \
-                    and {x.verb, y.verb} <= {"write", "hold", "punch", "evict"} and {x.verb, y.verb} != {"hold"}:
+            out = sum({"hold": 1, "land": -1}.get(symbols[k].verb, 0) for k in word[:i])  # what waits for it goes on
+            if x.files and y.files and not set(x.files) & set(y.files) and not shared and not out \
+                    and {x.verb, y.verb} <= {"write", "punch", "evict"}:
                 yield (*word[:i], word[i + 1], word[i], *word[i + 2:])
             if word[i] == word[i + 1] and x.verb == "read":
                 yield (*word[:i], *word[i + 1:])

@@ -7,6 +7,7 @@ import unittest
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from .fake_machine import FakeMachine
@@ -19,6 +20,7 @@ from harness.runner.errors import EXIT_USAGE, EnvironmentFailed, UsageError
 from harness.runner.expect import Expectations, parse_rule
 from harness.runner.explore import RATES, Explore, ExploreKernel, duration, estimate
 from harness.runner.explore_state import Cell, load_progress
+from harness.runner.findings import steps_from, verbs
 
 ALPHABET = """# test
 file A 16K written pinned
@@ -42,6 +44,10 @@ while read -r path; do
 	echo "checked 3"; echo end
 done
 """
+
+
+def verbs_of(finding: dict[str, Any]) -> list[str]:
+    return verbs(steps_from(finding["steps"]))
 
 
 class Explored(Bench):
@@ -159,7 +165,7 @@ class Explored(Bench):
         cell = self.explore()
         self.assertEqual(len(cell["findings"]), 1)
         f = cell["findings"][0]
-        self.assertEqual([v for v, _ in f["steps"]], ["hold", "punch"])
+        self.assertEqual(verbs_of(f), ["hold", "punch"])
         self.assertEqual((f["shown"], f["tries"], f["outcome"]), (3, 3, "differs"))
         self.assertGreater(f["under"], 3)
         out = explore_report.render(self.store.meta, [], "results/x")
@@ -180,7 +186,7 @@ class Explored(Bench):
             return original(words, keys)
         self.machine.do_case = case  # type: ignore[method-assign]
         self.context.expectations = Expectations([parse_rule("* xfs dio-read explore-* unsupported lost its reference", "x:1")])
-        found = {tuple(v for v, _ in f["steps"]): f for f in self.explore()["findings"]}
+        found = {tuple(verbs_of(f)): f for f in self.explore()["findings"]}
         self.assertEqual({steps: (f["outcome"], f["kinds"], f["shown"]) for steps, f in found.items()},
                          {("evict",): ("expected", ["lost-write"], 3),
                           ("evict", "punch"): ("differs", ["lost-write", "wrong-size"], 3)})
@@ -218,15 +224,16 @@ class Explored(Bench):
         with mock.patch.object(explore_cell.CellRun, "_items", lambda run, depth, skip: iter(
                 [explore_cell.Item(1, ("written",), (0, 1, 2))] if depth == 3 and not skip else [])):
             cell = self.explore()
-        self.assertEqual([[v for v, _ in f["steps"]] for f in cell["findings"]], [["write", "evict"]])
+        self.assertEqual([verbs_of(f) for f in cell["findings"]], [["write", "evict"]])
 
     def test_one_that_kills_the_machine_is_set_aside(self) -> None:
         self.breaks(lambda text: "evict" in text and "hold" in text, "die")
         cell = self.explore()
         deadly = [f for f in cell["findings"] if f["family"] == "crash"]
-        self.assertEqual(sorted(sorted(v for v, _ in f["steps"]) for f in deadly), [["evict", "hold"]] * 2)
+        self.assertEqual(sorted(verbs_of(f) for f in deadly),
+                         [["evict", "hold"], ["hold", "evict"], ["hold", "land", "evict"]])
         self.assertTrue(all((f["shown"], f["tries"], f["outcome"]) == (1, 1, "differs") for f in deadly))
-        self.assertEqual(cell["ran"], len(set(self.machine.explored)) + 2)
+        self.assertEqual(cell["ran"], len(set(self.machine.explored)) + 3)
         self.assertTrue(any(f["unseen"] for f in deadly))
         self.assertIn("Kernel panic", cell["set_aside"][0])
         # With what contains them, nothing is missing.
@@ -289,7 +296,7 @@ class Explored(Bench):
         self.fails_its_check(lambda text: "evict" in text and "hold" in text)
         cell = self.explore(2)
         found = [f for f in [*cell["findings"], *cell["unconfirmed"]] if f["family"] == "metadata"]
-        self.assertEqual(sorted([v for v, _ in f["steps"]] for f in found), [["evict", "hold"], ["hold", "evict"]])
+        self.assertEqual(sorted(verbs_of(f) for f in found), [["evict", "hold"], ["hold", "evict"]])
 
     def fails_its_check(self, when: Callable[[str], bool]) -> None:
         """fsck complains where a sequence of which that holds is on the disk."""
@@ -314,11 +321,13 @@ class Explored(Bench):
         self.fails_its_check(bad)
         cell = self.explore()
         found = [*cell["findings"], *cell["unconfirmed"]]
-        self.assertEqual(sorted((f["family"], [v for v, _ in f["steps"]]) for f in found),
+        self.assertEqual(sorted((f["family"], verbs_of(f)) for f in found),
                          [("data", ["write", "evict"]), ("metadata", ["write", "evict"])])
         times = Counter(self.machine.explored)
-        longest = max(len(text.splitlines()) for text in times)  # shorter ones are what those are cut down to as well
-        self.assertEqual({n for text, n in times.items() if len(text.splitlines()) == longest and not bad(text)}, {2})
+        # When it is found they run twice. From then on those of which it would be news have a filesystem of their own.
+        for steps, want in ((2, 2), (3, 1)):
+            self.assertEqual({n for text, n in times.items() if "hold" not in text and not bad(text)
+                              and len(text.splitlines()) == 2 + steps}, {want}, steps)
         self.assertEqual(cell["ran"], 73)
 
     def test_a_check_that_fails_for_another_beside_those(self) -> None:
@@ -330,7 +339,7 @@ class Explored(Bench):
         self.assertEqual({f for f, v in found if v == "punch"}, {"metadata"})
 
     def test_a_complaint_of_the_kernel_is_looked_for_once(self) -> None:
-        """The same about another inode is the same; another is looked for too."""
+        """In sequences that no other explains, of which it is no news. The same about another inode is the same."""
         inode = itertools.count(257)
 
         def complain(text: str) -> str:
@@ -340,10 +349,47 @@ class Explored(Bench):
                 self.machine.kmsg.append("BTRFS error (device vda): bdev /dev/vda errs")
             return "coherent"
         self.machine.on_explore = complain
-        with mock.patch.object(explore_cell, "BATCH_ITEMS", 8):
+        for rule, want in (("none", 4), ("explore-*evict*", 1), ("explore-*", 1)):
+            with self.subTest(rule=rule):
+                self.setUp()
+                self.machine.on_explore = complain
+                self.context.expectations = Expectations([parse_rule(
+                    f"* xfs dio-read {rule} unsupported landed,+checksum its reference", "x:1")])
+                with mock.patch.object(explore_cell, "BATCH_ITEMS", 8):
+                    cell = self.explore(2)
+                found = Counter(f["kinds"][0] for f in [*cell["findings"], *cell["unconfirmed"]])
+                self.assertEqual(found, {"checksum": want, "kernel-log": 4})
+
+    def test_what_leads_to_too_much_is_not_looked_for_for_ever(self) -> None:
+        def complain(text: str) -> str:
+            self.machine.kmsg.append("BTRFS error (device vda): bdev /dev/vda errs")
+            return "coherent"
+        self.machine.on_explore = complain
+        with mock.patch.object(explore_cell, "BLAMED_PER_COMPLAINT", 2), mock.patch.object(explore_cell, "BATCH_ITEMS", 1):
             cell = self.explore(2)
-        found = [f for f in [*cell["findings"], *cell["unconfirmed"]] if f["kinds"][0] in ("checksum", "kernel-log")]
-        self.assertEqual(sorted(f["kinds"][0] for f in found), ["checksum", "kernel-log"])
+        self.assertEqual(sum("kernel-log" in f["kinds"] for f in cell["unconfirmed"]), 2)
+        self.assertEqual([why for why in cell["set_aside"] if "more than 2 kinds of steps" in why], cell["set_aside"])
+        self.assertTrue(cell["set_aside"])
+
+    def test_a_known_complaint_does_not_hide_what_else_leads_to_it(self) -> None:
+        """Known of one, with a rule. Of another, for which there is none, it is news."""
+        def complain(text: str) -> str:
+            if "evict A" in text or "punch A" in text:
+                self.machine.kmsg.append("WARNING: CPU: 0 PID: 7 at fs/dax.c:387 dax_one+0x1/0x2")
+            return "coherent"
+        case = self.machine.do_case
+
+        def with_message(words: object, keys: dict[str, str]) -> list[str]:
+            complain(keys["seq"])
+            return case(words, keys)
+        self.machine.on_explore, self.machine.do_case = complain, with_message  # type: ignore[method-assign]
+        self.context.expectations = Expectations([parse_rule(
+            "* xfs dio-read explore-*punch* bug landed,+kernel-warning:dax_one its reference", "x:1")])
+        for batch in (1, 4000):
+            with self.subTest(batch=batch), mock.patch.object(explore_cell, "BATCH_ITEMS", batch):
+                cell = self.explore(2)
+                told = {(f["outcome"], "evict" in verbs_of(f), "punch" in verbs_of(f)) for f in cell["findings"]}
+                self.assertEqual({t for t in told if t[1] != t[2]}, {("expected", False, True), ("differs", True, False)})
 
     def test_another_warning_is_another_finding(self) -> None:
         """Also where the sequence has the steps of one that warns, and failed by itself."""
@@ -364,7 +410,7 @@ class Explored(Bench):
             return case(words, keys)
         self.machine.on_explore, self.machine.do_case = explored, with_message  # type: ignore[method-assign]
         cell = self.explore()
-        told = {kind: [v for v, _ in f["steps"]] for f in reversed(cell["findings"]) for kind in f["kinds"]
+        told = {kind: verbs_of(f) for f in reversed(cell["findings"]) for kind in f["kinds"]
                 if f["family"] == "kernel-log" and kind.startswith("kernel-warning")}
         self.assertEqual(set(told), {"kernel-warning:dax_one", "kernel-warning:dax_two"})
         self.assertIn("punch", told["kernel-warning:dax_two"])
@@ -381,6 +427,137 @@ class Explored(Bench):
         found = [f for f in [*cell["findings"], *cell["unconfirmed"]] if f["kinds"] == ["kernel-fault"]]
         verbs = {v for f in found for v, _ in f["steps"]}
         self.assertLessEqual({"evict", "punch"}, verbs)
+
+    def test_what_landed_before_is_another_finding(self) -> None:
+        """Not that of what happens while the write is held, which is expected."""
+        self.breaks(lambda text: "hold" in text and "punch" in text.partition("hold")[2])
+        self.context.expectations = Expectations([parse_rule(
+            "* xfs dio-read explore-*/*hold.*>*>land.* unsupported lost its reference", "x:1")])
+        found = {tuple(verbs_of(f)): f["outcome"] for f in self.explore()["findings"]}
+        self.assertEqual(found, {("hold", "punch"): "expected", ("hold", "land", "punch"): "differs"})
+
+    def test_an_expected_finding_takes_in_only_what_is_expected(self) -> None:
+        """Rules look at sizes, and findings do not."""
+        self.breaks(lambda text: "write A" in text and "punch A" in text.partition("write A")[2])
+        self.context.expectations = Expectations([parse_rule(
+            "* xfs dio-read explore-*/*write.A.0.4K>*punch* unsupported lost its reference", "x:1")])
+        with mock.patch(f"{__name__}.ALPHABET", ALPHABET.replace("write A 0 4K", "write A 0,4K 4K")):
+            found = {(*verbs_of(f), f["outcome"], "write A 4K 4K" in f["text"]) for f in self.explore()["findings"]}
+        self.assertEqual(found, {("write", "punch", "expected", False), ("write", "punch", "differs", True)})
+
+    def test_what_does_not_hang_is_run_beside_what_does(self) -> None:
+        self.breaks(lambda text: "punch" in text.partition("hold")[2].partition("land")[0], "hung")
+        self.explore()
+        landed = "file A 16K written\npin A\nhold w1 A 0 4K\nland w1\npunch A 0 4K\n"
+        self.assertIn(landed, self.machine.explored)
+
+    def test_a_panic_that_is_not_seen_again_is_told(self) -> None:
+        seen: list[str] = []
+
+        def once(text: str) -> str:
+            if "evict" in text and "hold" in text and not seen:
+                seen.append(text)
+                return "die"
+            return "coherent"
+        self.machine.on_explore = once
+        cell = self.explore()
+        self.assertEqual((cell["findings"], cell["unconfirmed"]), ([], []))
+        self.assertIn("not seen again", cell["set_aside"][0])
+        self.assertEqual([n["kind"] for n in self.store.meta["notes"]], ["crash"])
+        self.assertIn("Kernel panic", explore_report.render(self.store.meta, [], "x"))
+
+    def test_what_an_unrepeated_hang_withheld_is_run(self) -> None:
+        hung: list[str] = []
+
+        def once(text: str) -> str:
+            if "punch" in text.partition("hold")[2].partition("land")[0] and not hung:
+                hung.append(text)
+                return "hung"
+            return "coherent"
+        self.machine.on_explore = once
+        cell = self.explore()
+        self.assertEqual(len(hung), 1)
+        self.assertEqual([f["unseen"] for f in cell["unconfirmed"]], [0])
+        self.assertEqual(len({*self.machine.explored, *hung}), 73)
+
+    def test_not_reproducible_is_said_of_the_same_steps_only(self) -> None:
+        """The same in another order, and each time: told, though those that came first were not seen again."""
+        def comes_of(text: str) -> str:
+            order = [line.split()[0] for line in text.splitlines()[2:]]
+            if sorted(order) != ["evict", "punch", "write"]:
+                return "coherent"
+            return "corrupt past-eof" if order[0] == "evict" else "corrupt"
+        self.machine.on_explore = comes_of
+        original = self.machine.do_case
+
+        def case(words: object, keys: dict[str, str]) -> list[str]:
+            real = "past-eof" in comes_of(keys["seq"])
+            self.machine.history_of = lambda nr: ["BAD past-eof"] if real else []
+            return original(words, keys)
+        self.machine.do_case = case  # type: ignore[method-assign]
+        self.context.expectations = Expectations([parse_rule(
+            "* xfs dio-read unrepeated-explore-* unsupported lost its reference", "x:1")])
+        told = {tuple(verbs_of(f)): (f["shown"], f["outcome"]) for f in self.explore()["findings"]}
+        self.assertEqual(told, {("evict", "punch", "write"): (3, "differs"), ("evict", "write", "punch"): (3, "differs")})
+
+    def test_what_is_expected_is_not_tried_for_ever(self) -> None:
+        self.machine.on_explore = lambda text: "corrupt" if "punch" in text and "write" in text else "coherent"
+        self.context.expectations = Expectations([parse_rule("* xfs dio-read explore-* unsupported lost it", "x:1")])
+        with mock.patch.object(explore_cell, "CONFIRM_PER_RULE", 1):
+            self.assertEqual([f["outcome"] for f in self.explore()["unconfirmed"]], ["expected"])
+
+    def test_cut_down_to_what_shows_by_chance_it_is_repeated_as_it_was(self) -> None:
+        def steps(text: str) -> list[str]:
+            return [line.split()[0] for line in text.splitlines()[2:]]
+        chance: Counter[str] = Counter()
+
+        def comes_of(text: str) -> str:
+            chance[text] += steps(text) == ["write", "evict"]
+            return "corrupt" if steps(text) == ["write", "evict", "punch"] or chance[text] == 3 else "coherent"
+        self.machine.on_explore = comes_of
+        original = self.machine.do_case
+
+        def case(words: object, keys: dict[str, str]) -> list[str]:
+            always = steps(keys["seq"]) == ["write", "evict", "punch"]
+            self.machine.history_of = lambda nr: ["BAD x"] if always else []
+            return original(words, keys)
+        self.machine.do_case = case  # type: ignore[method-assign]
+        cell = self.explore()
+        self.assertEqual([(verbs_of(f), f["shown"]) for f in cell["findings"]], [(["write", "evict", "punch"], 3)])
+
+    def test_news_is_not_cut_down_to_what_is_none(self) -> None:
+        self.breaks(lambda text: "hold" in text and "punch" in text.partition("hold")[2])
+        self.context.expectations = Expectations([parse_rule(
+            "* xfs dio-read explore-*/*hold.*>punch*>land.* unsupported lost its reference", "x:1")])
+        one = explore_cell.Item(1, ("written",), (3, 4, 1))  # hold, land, punch
+        with mock.patch.object(explore_cell.CellRun, "_items", lambda run, depth, skip: iter(
+                [one] if depth == 3 and not skip else [])):
+            self.assertEqual([(verbs_of(f), f["outcome"]) for f in self.explore()["findings"]],
+                             [(["hold", "land", "punch"], "differs")])
+
+    def test_what_could_not_be_run_is_none_that_ran(self) -> None:
+        original = self.machine.do_explore
+
+        def broken(words: object, keys: dict[str, str]) -> list[str]:
+            numbers = [r.split(" ")[1] for r in self.machine.following if r.startswith("seq ")]
+            original(words, keys)
+            return [*(f"x {nr} broken - - - /mnt/x0/{nr}:%20EROFS" for nr in numbers),
+                    "env coherent 0", f"env not_coherent {len(numbers)}", "env wall_us 1000", "ok ran"]
+        self.machine.do_explore = broken  # type: ignore[method-assign]
+        cell = self.explore()
+        self.assertEqual((cell["ran"], cell["coherent"], cell["broken"]), (0, 0, {"EROFS": 73}))
+        self.assertIn("73 sequences could not be run: ", explore_report.render(self.store.meta, [], "x"))
+
+    def test_a_cell_that_left_it_out_is_not_quiet(self) -> None:
+        """One with a hang in the same steps has not run them."""
+        self.breaks(lambda text: "punch" in text.partition("hold")[2].partition("land")[0], "hung")
+        self.explore()
+        cells = self.store.meta["explore"]["cells"]
+        cells["6.1/ext4/dio-read"] = {**cells["6.1/xfs/dio-read"], "fs": "ext4", "findings": [
+            {**cells["6.1/xfs/dio-read"]["findings"][0], "fs": "ext4", "family": "data", "kinds": ["lost-write"], "why": "",
+             "steps": [["evict", [0]], ["hold", [0, 100]], ["punch", [0]], ["land", [100]]]}]}
+        out = explore_report.render(self.store.meta, [], "x")
+        self.assertRegex(out.partition("evict hold punch")[2], "not run .*xfs")
 
     def test_what_the_filesystem_has_not(self) -> None:
         self.machine.on_explore = lambda text: ("skipped punch: EOPNOTSUPP on this filesystem" if "punch" in text
