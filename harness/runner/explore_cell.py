@@ -252,12 +252,12 @@ class CellRun:
             parts.setdefault(tuple(self._excuses(item, kind) for kind in kinds), []).append(item)
         return list(parts.values())
 
-    def _is_news(self, shape: str, items: list[Item]) -> bool:
-        """A complaint that one of them may have led to."""
-        kind = self.progress.complaints.get(shape)
-        if kind is None:
-            return True
+    def _is_news(self, shape: str, kind: str, items: list[Item]) -> bool:
+        """A complaint that one of them may have led to. Other words for what is known are not, but `kernel-log` is
+        anything that has no kind of its own."""
         p = self.progress
+        if shape not in p.complaints and (kind == "kernel-log" or kind not in p.complaints.values()):
+            return True
         if sum(kind in f.kinds for f in [*p.findings, *p.unconfirmed]) < BLAMED_PER_COMPLAINT:
             return not all(self._excuses(i, kind) for i in items)
         enough = f"{shape}: more than {BLAMED_PER_COMPLAINT} kinds of steps lead to it; not looked for beyond them"
@@ -427,7 +427,7 @@ class CellRun:
                 try:
                     self.fs_run._check_fs(fs, [])  # noqa: SLF001
                 except BatchFailed as failed:
-                    if self._is_news(_fsck(failed.kind), items):
+                    if self._is_news(_fsck(failed.kind), failed.kind, items):
                         raise
                 self.fs_run._mount_again(fs)  # noqa: SLF001
                 seen = self.k.agent.explore_views(60 + len(items) / 10, run=self.k.nonce, mnt=fs.mnt)
@@ -509,8 +509,7 @@ class CellRun:
         graded = self.k.klog.grade([text for _, _, text in self.k.kmsg()])
         # An oops says where it was in its trace only, and a filesystem that has given up is good for nothing: such are
         # never known.
-        shapes = {f.shape for f in graded}
-        news = {s for s in shapes if self._is_news(s, items)}
+        news = {s for s, kind in {f.shape: f.kind for f in graded}.items() if self._is_news(s, kind, items)}
         new = [f for f in graded if f.kind.startswith(("kernel-fault", "aborted")) or f.shape in news]
         if new:
             raise BatchFailed(kind_of(new), " | ".join(f.text for f in new[:4]), {f.shape: f.kind for f in new})
