@@ -15,7 +15,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -51,6 +51,11 @@ _PATH = re.compile(r"/[^ :]*:? ?")  # where it was is the sequence's own
 def _fsck(kind: str) -> str:
     """Among the shapes of messages, what the filesystem's checker says."""
     return f"fsck: {kind}"
+
+
+def _complaints(failed: BatchFailed) -> Mapping[str, str]:
+    """Kinds by shape."""
+    return failed.shapes or {_fsck(failed.kind): failed.kind}
 
 
 class Machine(Exception):
@@ -328,9 +333,13 @@ class CellRun:
         half = len(items) // 2
         self._run_items(items[:half])
         self._run_items(items[half:])
-        if self.blamed == before:
-            self.k.store.add_note(failed.kind, f"{failed.text} (not seen again when the batch was redone by halves)",
-                                  [f"{self.cell.id}/explore-{items[0].nr}..{items[-1].nr}"])
+        if self.blamed != before:
+            return
+        if all(self._excuses(i, kind) for i in items for kind in set(_complaints(failed).values())):
+            self.progress.complaints.update(_complaints(failed))
+            return
+        self.k.store.add_note(failed.kind, f"{failed.text} (not seen again when the batch was redone by halves)",
+                              [f"{self.cell.id}/explore-{items[0].nr}..{items[-1].nr}"])
 
     def _all_known(self, items: list[Item], failed: BatchFailed) -> bool:
         """Is each under a finding of this check? (A message of the kernel that is new is always looked for.)"""
@@ -345,7 +354,7 @@ class CellRun:
         for item in items:
             self._candidate(item, {"verdict": failed.kind, "kinds": [failed.kind], "why": failed.text})
         self.progress.resolutions.update(s["resolution"] for s in said if s["resolution"])
-        self.progress.complaints.update(failed.shapes or {_fsck(failed.kind): failed.kind})
+        self.progress.complaints.update(_complaints(failed))
         self.blamed += len(items)
         self._take_results(items, said)
 

@@ -74,7 +74,7 @@ class Progress:
     findings: list[Finding] = field(default_factory=list)
     unconfirmed: list[Finding] = field(default_factory=list)
     set_aside: list[str] = field(default_factory=list)
-    complaints: dict[str, str] = field(default_factory=dict)  # kinds of what a sequence alone has led to, by shape
+    complaints: dict[str, str] = field(default_factory=dict)  # kinds by shape, of what need not be looked for where it is no news
 
     def dump(self) -> dict[str, Any]:
         """For JSON. (asdict would make a counter of pairs of a counter.)"""

@@ -360,6 +360,25 @@ class Explored(Bench):
                 found = Counter(f["kinds"][0] for f in [*cell["findings"], *cell["unconfirmed"]])
                 self.assertEqual(found, {"checksum": want, "kernel-log": 4})
 
+    def test_a_complaint_by_chance_is_looked_for_once_where_it_is_no_news(self) -> None:
+        """Of any of the sequences: then no batch is redone for it again, and nothing is told."""
+        at = itertools.count()
+
+        def complain(text: str) -> str:
+            if "evict" in text and len(self.machine.following) > 3:  # never alone
+                self.machine.kmsg.append(f"BTRFS error (device vda): bdev /dev/vda errs {next(at)}")
+            return "coherent"
+        for rule, notes in (("explore-*", False), ("none", True)):
+            with self.subTest(rule=rule), mock.patch.object(explore_cell, "BATCH_ITEMS", 20):
+                self.setUp()
+                self.machine.on_explore = complain
+                self.context.expectations = Expectations([parse_rule(
+                    f"* xfs dio-read {rule} unsupported landed,+kernel-log its reference", "x:1")])
+                cell = self.explore()
+                self.assertEqual((cell["ran"], bool(self.store.meta["notes"]), cell["unconfirmed"]), (73, notes, []))
+                twice = {text for text, n in Counter(self.machine.explored).items() if n > 1}
+                self.assertEqual(any(len(text.splitlines()) == 5 and "hold" not in text for text in twice), notes)
+
     def test_what_leads_to_too_much_is_not_looked_for_for_ever(self) -> None:
         def complain(text: str) -> str:
             self.machine.kmsg.append("BTRFS error (device vda): bdev /dev/vda errs")
