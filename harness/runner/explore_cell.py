@@ -15,7 +15,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,8 @@ from .agent import Reply
 from .batch import BatchFailed, FsRun, Mode
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
 from .explore_state import STATE_SCHEMA, Cell, ExploreCase, Item, Progress, load_progress, state_path
-from .expect import Expectation
-from .findings import Candidate, Finding, Steps, embeds, family, more_of, name_of, outcome_of, verbs
+from .explore_rules import Rules, complaints_of, fsck_shape
+from .findings import Candidate, Finding, embeds, family, more_of, name_of, verbs
 from .judge import JudgeEach, Judgement
 from .klog import classify_console, kind_of
 from .plan import Case, Sequence
@@ -38,7 +38,6 @@ BATCH_ITEMS, BATCH_BYTES = 4000, 192 << 20
 FIRST_RATE = 100  # sequences a second, before it is known
 CONFIRM_PER_SIGNATURE = 3  # sequences of the same steps that are tried before they are called not reproducible
 CONFIRM_PER_RULE = 10      # the same of those that one rule expects
-BLAMED_PER_COMPLAINT = 30  # patterns of steps: what so many lead to is not looked for beyond them, and said so
 EVIDENCE_MAX = 3           # as explore.h
 PROCESSES = 4              # also wait for pins and disks
 SLEEPERS = 16              # as explore.h: where a step waits for a held write(2), all that it takes is its grace
@@ -46,16 +45,6 @@ SILENCE_S = {"native": 60.0, "guest": 120.0}  # it says every second where it is
 JUDGE_FAILED = "the judge failed"  # what executor/explore_child.c says then
 UNJUDGED_MAX = 3           # in a row: it is not the sequences
 _PATH = re.compile(r"/[^ :]*:? ?")  # where it was is the sequence's own
-
-
-def _fsck(kind: str) -> str:
-    """Among the shapes of messages, what the filesystem's checker says."""
-    return f"fsck: {kind}"
-
-
-def _complaints(failed: BatchFailed) -> Mapping[str, str]:
-    """Kinds by shape."""
-    return failed.shapes or {_fsck(failed.kind): failed.kind}
 
 
 class Machine(Exception):
@@ -124,7 +113,7 @@ class CellRun:
         self.unjudged = 0  # sequences on which the judge failed, since it last did not
         self.blamed = 0  # sequences that were found to fail a check of the whole
         self.withheld: list[Item] = []  # not run, for they contain a hang or crash that is to be confirmed
-        self.ruled: dict[str, Expectation] = {}  # by text, of the batch
+        self.rules = Rules(kernel, cell, self.enumeration, self.progress)
 
     # --- state ------------------------------------------------------------------------------
 
@@ -166,8 +155,8 @@ class CellRun:
                 raise OutOfTime
             batch, taken = self._take(items, self._limit(until))
             while batch:
-                self.ruled.clear()
-                for part in self._by_complaint(batch):
+                self.rules.forget()
+                for part in self.rules.by_complaint(batch):
                     self._run_items(part)
                 self._confirm_pending()
                 batch, self.withheld = self.withheld, []  # of what was not seen again
@@ -223,50 +212,6 @@ class CellRun:
                 if not finding.tries:
                     self.withheld.append(item)
                 return True
-        return False
-
-    # --- what is expected -------------------------------------------------------------------
-
-    def expected(self, text: str, steps: Steps, also: frozenset[str] = frozenset()) -> Expectation:
-        """Of a sequence, as of the case that it would be."""
-        if also or text not in self.ruled:
-            config = self.k.context.configs[self.cell.fs]
-            rule = self.k.context.expectations.of(self.k.version, {config.name, config.kind}, self.cell.channel,
-                                                  name_of(text, steps), also, Sequence("", text, "", "").steps)
-            if also:
-                return rule
-            self.ruled[text] = rule
-        return self.ruled[text]
-
-    def as_expected(self, candidate: Candidate) -> bool:
-        """Is what it showed no news, by its own steps?"""
-        return outcome_of(candidate, self.expected(candidate.text, candidate.steps)) == "expected"
-
-    def _excuses(self, item: Item, kind: str) -> bool:
-        """Is it no news that this sequence leads to such a complaint: by its rule, or as a finding has it?"""
-        steps = self.enumeration.steps(item.word)
-        found = [*self.progress.findings, *self.progress.unconfirmed]
-        return self.expected(self._text(item), steps).allows(kind) or any(
-            kind in f.kinds and embeds(f.steps, steps) for f in found)
-
-    def _by_complaint(self, items: list[Item]) -> list[list[Item]]:
-        """Parted, so that within each part every known complaint is either no news of any, or news of all."""
-        kinds = sorted(set(self.progress.complaints.values()))
-        parts: dict[tuple[bool, ...], list[Item]] = {}
-        for item in items:
-            parts.setdefault(tuple(self._excuses(item, kind) for kind in kinds), []).append(item)
-        return list(parts.values())
-
-    def _is_news(self, shape: str, kind: str, items: list[Item]) -> bool:
-        """A complaint that one of them may have led to. Other words for what is known are not, but `kernel-log` is
-        anything that has no kind of its own."""
-        p = self.progress
-        if shape not in p.complaints and (kind == "kernel-log" or kind not in p.complaints.values()):
-            return True
-        if sum(kind in f.kinds for f in [*p.findings, *p.unconfirmed]) < BLAMED_PER_COMPLAINT:
-            return not all(self._excuses(i, kind) for i in items)
-        enough = f"{shape}: more than {BLAMED_PER_COMPLAINT} kinds of steps lead to it; not looked for beyond them"
-        p.set_aside += [enough] * (enough not in p.set_aside)
         return False
 
     # --- a batch ----------------------------------------------------------------------------
@@ -335,8 +280,8 @@ class CellRun:
         self._run_items(items[half:])
         if self.blamed != before:
             return
-        if all(self._excuses(i, kind) for i in items for kind in set(_complaints(failed).values())):
-            self.progress.complaints.update(_complaints(failed))
+        if all(self.rules.excuses(i, kind) for i in items for kind in set(complaints_of(failed).values())):
+            self.progress.complaints.update(complaints_of(failed))
             return
         self.k.store.add_note(failed.kind, f"{failed.text} (not seen again when the batch was redone by halves)",
                               [f"{self.cell.id}/explore-{items[0].nr}..{items[-1].nr}"])
@@ -354,7 +299,7 @@ class CellRun:
         for item in items:
             self._candidate(item, {"verdict": failed.kind, "kinds": [failed.kind], "why": failed.text})
         self.progress.resolutions.update(s["resolution"] for s in said if s["resolution"])
-        self.progress.complaints.update(_complaints(failed))
+        self.progress.complaints.update(complaints_of(failed))
         self.blamed += len(items)
         self._take_results(items, said)
 
@@ -436,7 +381,7 @@ class CellRun:
                 try:
                     self.fs_run._check_fs(fs, [])  # noqa: SLF001
                 except BatchFailed as failed:
-                    if self._is_news(_fsck(failed.kind), failed.kind, items):
+                    if self.rules.is_news(fsck_shape(failed.kind), failed.kind, items):
                         raise
                 self.fs_run._mount_again(fs)  # noqa: SLF001
                 seen = self.k.agent.explore_views(60 + len(items) / 10, run=self.k.nonce, mnt=fs.mnt)
@@ -518,7 +463,7 @@ class CellRun:
         graded = self.k.klog.grade([text for _, _, text in self.k.kmsg()])
         # An oops says where it was in its trace only, and a filesystem that has given up is good for nothing: such are
         # never known.
-        news = {s for s, kind in {f.shape: f.kind for f in graded}.items() if self._is_news(s, kind, items)}
+        news = {s for s, kind in {f.shape: f.kind for f in graded}.items() if self.rules.is_news(s, kind, items)}
         new = [f for f in graded if f.kind.startswith(("kernel-fault", "aborted")) or f.shape in news]
         if new:
             raise BatchFailed(kind_of(new), " | ".join(f.text for f in new[:4]), {f.shape: f.kind for f in new})
@@ -596,14 +541,14 @@ class CellRun:
         """The finding that it falls under."""
         return next((f for f in self.progress.findings
                      if f.covers(candidate.steps, candidate.family, candidate.kinds)
-                     and (f.outcome != "expected" or self.as_expected(candidate))), None)
+                     and (f.outcome != "expected" or self.rules.as_expected(candidate))), None)
 
     def _not_reproducible(self, candidate: Candidate) -> Finding | None:
         """The one of those that were not seen again that it falls under, once enough like it have been tried."""
         unconfirmed = self.progress.unconfirmed
-        if self.as_expected(candidate):
+        if self.rules.as_expected(candidate):
             known = [f for f in unconfirmed if f.outcome == "expected"]
-            rule = self.expected(candidate.text, candidate.steps).rule
+            rule = self.rules.expected(candidate.text, candidate.steps).rule
             alike = [f for f in known if f.family == candidate.family and f.expected.get("rule") == rule
                      and not more_of(candidate.kinds) - set(f.kinds)]
             under = [f for f in known if f.covers(candidate.steps, candidate.family, candidate.kinds)]

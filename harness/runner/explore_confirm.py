@@ -46,13 +46,13 @@ def minimise(run: "CellRun", like: Candidate) -> Candidate:
     """Leave steps out while it fails as before. On the fast path; of violations of data only. Never down to what falls
     under a finding, nor, if it is news, to what is none: those have another cause."""
     from .explore_cell import Machine
-    news = not run.as_expected(like)
+    news = not run.rules.as_expected(like)
     while len(like.word) > 1:
         shorter = [_as(like, run, item) for item in _shorter(run, Item(like.nr, like.world, like.word))]
         numbered: list[Item] = []
         back: dict[int, Candidate] = {}
         for candidate in shorter:
-            if run.falls_under(candidate) or news and run.as_expected(candidate):
+            if run.falls_under(candidate) or news and run.rules.as_expected(candidate):
                 continue
             for _ in range(COPIES):
                 nr = len(numbered) + 1
@@ -88,7 +88,7 @@ def unrepeated(run: "CellRun", candidate: Candidate) -> tuple[str, dict[str, Any
     if "died" in candidate.kinds:  # a process of ours
         return "broken", {}
     name = name_of(candidate.text, candidate.steps)
-    expected = run.expected(candidate.text, candidate.steps, frozenset({f"unrepeated-{name}"}))
+    expected = run.rules.expected(candidate.text, candidate.steps, frozenset({f"unrepeated-{name}"}))
     return outcome_of(candidate, expected), expected.dump()
 
 

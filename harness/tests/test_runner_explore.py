@@ -13,7 +13,7 @@ from unittest import mock
 from .fake_machine import FakeMachine
 from .test_runner_enumeration import FAULTS
 from .test_runner_execute import Bench
-from harness.runner import cli, explore_cell, explore_report, judge
+from harness.runner import cli, explore_cell, explore_report, explore_rules, judge
 from harness.runner.agent import decode
 from harness.runner.alphabet import parse
 from harness.runner.errors import EXIT_USAGE, EnvironmentFailed, UsageError
@@ -384,7 +384,7 @@ class Explored(Bench):
             self.machine.kmsg.append("BTRFS error (device vda): bdev /dev/vda errs")
             return "coherent"
         self.machine.on_explore = complain
-        with mock.patch.object(explore_cell, "BLAMED_PER_COMPLAINT", 2), mock.patch.object(explore_cell, "BATCH_ITEMS", 1):
+        with mock.patch.object(explore_rules, "BLAMED_PER_COMPLAINT", 2), mock.patch.object(explore_cell, "BATCH_ITEMS", 1):
             cell = self.explore(2)
         self.assertEqual(sum("kernel-log" in f["kinds"] for f in cell["unconfirmed"]), 2)
         self.assertEqual([why for why in cell["set_aside"] if "more than 2 kinds of steps" in why], cell["set_aside"])
