@@ -226,6 +226,7 @@ class KernelRun:
             expected=expected.dump(),
             outcome=outcome(expected, judgement.verdict, judgement.resolution, judgement.errno, kinds,
                             violations, sleepers(judgement.why)),
+            exclusive=case.exclusive,
             started=running.started, took_s=round((running.ended or time.monotonic()) - running.began, 3),
             repeat=case.repeat(self.context.asked))
         self.store.finish(result, self.sequences[case.sequence].text, running.log, on_disk)

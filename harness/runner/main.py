@@ -59,6 +59,7 @@ class Options:
     selftest: bool = False  # run the cases that break things on purpose, and print no tables
     times: int = 1  # each case
     fs_recorded: FsConfig | None = None  # instead of the configuration of its name
+    exclusive: bool = False  # no fio beside the cases, whatever their steps
 
 
 class _Local:
@@ -274,6 +275,8 @@ def plan_cases(options: Options, everything: World, kernels: list[str]) -> list[
     if not cases:
         raise UsageError("no case is left by these options: the sequences do not belong on these channels "
                          "or filesystems")
+    if options.exclusive:
+        cases = [replace(case, exclusive=True) for case in cases]
     return again(cases, options.times)
 
 

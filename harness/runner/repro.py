@@ -2,7 +2,7 @@
 """`repro RESULT`: a recorded case again, as often as asked for; or written out as a program of its own.
 
 What it runs is what is recorded: kernel, filesystem (with the options it was made and mounted with then), channel,
-the case's own copy of its sequence, seed; of a race, what its command line said.
+the case's own copy of its sequence, seed, with fio beside it or alone; of a race, what its command line said.
 """
 
 import os
@@ -86,6 +86,11 @@ def filesystem(found: Found) -> FsConfig:
         raise UsageError(f"{found.folder}: its run.json does not say how {found.result.fs} was made") from None
 
 
+def exclusive(result: CaseResult) -> bool:
+    """Was it alone on the filesystem? Explored cases were, also before that was recorded."""
+    return result.sequence.startswith("explore-") if result.exclusive is None else result.exclusive
+
+
 def aim(options: runs.Options, found: Found, kernels: list[str]) -> None:
     """Point `options` at the recorded case. `kernels`: instead of the recorded one. Raises UsageError."""
     result = found.result
@@ -105,6 +110,7 @@ def aim(options: runs.Options, found: Found, kernels: list[str]) -> None:
         options.sequence_file = found.folder / "sequence.seq"
         options.sequence_name = result.sequence
         options.seed = found.meta["seed"] if options.seed is None else options.seed
+        options.exclusive = exclusive(result)
 
 
 def fails(result: CaseResult) -> bool:

@@ -67,6 +67,7 @@ class CaseResult:
     blocked_ns: int = 0
     expected: dict[str, Any] = field(default_factory=dict)  # class, resolutions, reference, rule
     outcome: str = ""
+    exclusive: bool | None = None  # alone on the filesystem; None: of before this was recorded
     started: str = ""
     took_s: float = 0.0
     repeat: str = ""

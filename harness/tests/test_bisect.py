@@ -227,6 +227,17 @@ class Bisect(Bench):
         self.assertEqual(code, 0)
         self.assertIn("first bad: 6.12.107-1~deb12u1 (6.12.107); last good: 6.12.90-2 ", out)
 
+    def test_what_was_alone_stays_alone(self) -> None:
+        self.how = from_version("6.12.90-2", "bad", "good")
+        path = self.root / "then/run.json"
+        for alone in (False, True):
+            with self.subTest(alone=alone), mock.patch.object(batch.Neighbour, "start") as neighbour:
+                facts = json.loads(path.read_text())
+                facts["cases"][0]["exclusive"] = alone
+                path.write_text(json.dumps(facts))
+                code, _, err = self.bisect("6.12.90-1", "6.12.90-2", "--out", str(self.root / f"now-{alone}"))
+                self.assertEqual((code, neighbour.called), (0, not alone), err)
+
     def test_named_kernels(self) -> None:
         self.how = from_version("6.12.90-1", "bad", "good")
         with mock.patch("harness.guest.obtain", side_effect=lambda conf, log: mock.Mock(

@@ -326,6 +326,20 @@ class Programs(unittest.TestCase):
         self.assertRegex(text, r'\tmust_fail\("5 write A 0 8K", channel_write\(&A, ')
         compiled(text, self.root / "claim")
 
+    def test_what_has_failed_is_not_taken_back(self) -> None:
+        """The step after a failure is refused, or cannot be done here."""
+        begin = "# T\nfile A 64K written\npin A\ntruncate A 0\n"
+        for how, last, alone in (("refused", "punch A 0 0\n", 0), ("cannot", "file B 0 hole\npin B\n", 2)):
+            for write, code in (("write A 0 8K\n", 1), ("", alone)):
+                with self.subTest(how, write=write):
+                    checks = [Check(0, "A", len_bytes=8192, claim=4)] if write else []
+                    text = self.program(made(begin + write + last, "", "pwrite"), checks)
+                    done = subprocess.run([compiled(text, self.root / how), self.root], capture_output=True, text=True,
+                                          timeout=60)
+                    self.assertEqual(done.returncode, code, done.stdout)
+                    self.assertEqual("FAIL 4 write A 0 8K: success for bytes" in done.stdout, bool(write), done.stdout)
+                    self.assertIn(": Invalid argument\n", done.stdout.splitlines(True)[-1 - (how == "refused")])
+
     def test_what_is_not_in_the_content(self) -> None:
         recorded = made(EITHER_SEQ, EITHER)
         recorded.result = replace(recorded.result, verdict="hung", resolution="hung", why="line 5, in D wait_on_page",

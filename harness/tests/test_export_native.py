@@ -10,7 +10,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from harness.export import Recorded, find_checks, read_case, write_program, write_xfstests
+from harness.export import Check, Recorded, find_checks, read_case, write_program, write_xfstests
 from harness.runner.proc import run
 from harness.runner.store import CaseResult, load_run
 
@@ -160,14 +160,16 @@ class Native(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout.strip()), (0, str(out)), done.stderr)
         self.assertEqual(self.ends(compiled(out.read_text(), self.root / "by-command"), "xfs")[0], 1)
 
-    def fstests(self, recorded: Recorded, name: str) -> tuple[list[str], list[str], str]:
+    def fstests(self, recorded: Recorded, name: str, checks: list[Check] | None = None
+                ) -> tuple[list[str], list[str], str]:
         """Run the test in xfstests' form. Its output, its golden output, why it did not run."""
         tree, tmp = self.root / f"fstests-{name}", self.root / f"tmp-{name}"
         (tree / "common").mkdir(parents=True)
         tmp.mkdir()
         shutil.copy(STAND_IN, tree / "common/preamble")
         (tree / "common/reflink").write_text("")
-        script, golden, source = write_xfstests(recorded, find_checks(JUDGE, self.case("pvm-writev")), name, tree)
+        checks = find_checks(JUDGE, self.case("pvm-writev")) if checks is None else checks
+        script, golden, source = write_xfstests(recorded, checks, name, tree)
         compiled(source.read_text(), source.with_suffix(""))
         image = tmp / "image"
         with open(image, "wb") as f:
@@ -192,6 +194,14 @@ class Native(unittest.TestCase):
         control = dataclasses.replace(recorded, result=dataclasses.replace(recorded.result, channel="store"))
         got, golden, why = self.fstests(control, "silent")
         self.assertEqual((got, why), (golden, ""))
+
+    def test_xfstests_form_of_what_failed_before_a_step_was_refused(self) -> None:
+        for name, last in (("refused", "punch A 0 0\n"), ("cannot", "file B 0 hole\npin B\n")):
+            with self.subTest(name):
+                recorded = made(f"# T\nfile A 64K written\ntruncate A 0\nwrite A 0 8K\n{last}", "", "pwrite")
+                got, _, why = self.fstests(recorded, name, [Check(0, "A", len_bytes=8192, claim=3)])
+                self.assertIn("FAIL 3 write A 0 8K: success for bytes that the file does not have", got)
+                self.assertEqual(why, "")
 
     @unittest.skipUnless(shutil.which("shellcheck"), "no shellcheck")
     def test_xfstests_script_is_clean(self) -> None:

@@ -10,11 +10,14 @@ from pathlib import Path
 from unittest import mock
 
 from harness.runner import main, reduce, repro
+from harness.runner.agent import Agent
+from harness.runner.batch import Mode
 from harness.runner.errors import EnvironmentFailed, UsageError
-from harness.runner.plan import Case, _matching, again
+from harness.runner.plan import Case, Sequence, _matching, again
 from harness.runner.race import Race, RaceCase
 from harness.runner.store import SCHEMA, CaseResult
 
+from .fake_machine import FakeMachine
 from .test_runner_cli import call
 
 XFS = {"fstype": "xfs", "mkfs_options": "-m reflink=1", "mount_options": "", "requires": "disk",
@@ -124,6 +127,36 @@ class Which(Temporary):
                 mock.patch.object(Path, "write_text", side_effect=OSError(errno.ENOSPC, "No space left on device")), \
                 self.assertRaisesRegex(EnvironmentFailed, f"^the disk of {self.root} is full$"):
             repro.export(repro.find(str(case), case), "c", self.root / "x.c", Path("judge"))
+
+
+class Beside(Temporary):
+    def modes(self, name: str, *verbs: str, **said: bool | None) -> set[Mode]:
+        """How a repro of the case runs it, of which case.json says this."""
+        result = replace(LOST, id=f"native/xfs/store/{name}", channel="store", sequence=name)
+        case = record(self.root / f"{len(list(self.root.iterdir()))}", result, complete=False, cases=[])
+        facts = {key: value for key, value in asdict(result).items() if key != "exclusive"}
+        (case / "case.json").write_text(json.dumps({**facts, **said}))
+        options = main.Options(times=2)
+        repro.aim(options, repro.find(str(case), case), [])
+        machine = FakeMachine()
+        machine.start()
+        assert options.fs_recorded
+        world = main.World(Agent(machine).hello(), {name: Sequence(name, "", "", "t", verbs=verbs)},
+                           {"xfs": options.fs_recorded}, {})
+        return {Mode.of(case) for case in main.plan_cases(options, world, options.kernels)}
+
+    def test_what_was_beside_it_when_it_was_recorded(self) -> None:
+        for mode, name, said in ((Mode.SHARED, "held-punch", False), (Mode.QUIET, "held-punch", True),
+                                 (Mode.SHARED, "explore-mine", False), (Mode.QUIET, "explore-hold-1a2b3c.1", True)):
+            with self.subTest(name, said=said):
+                self.assertEqual(self.modes(name, "punch", exclusive=said), {mode})
+        self.assertEqual(self.modes("crash-write", "crash", exclusive=False), {Mode.CRASH})
+
+    def test_a_result_that_does_not_say(self) -> None:
+        self.assertEqual(self.modes("held-punch", "punch"), {Mode.SHARED})
+        self.assertEqual(self.modes("explore-hold-1a2b3c.1", "punch"), {Mode.QUIET})
+        self.assertEqual(self.modes("explore-hold-1a2b3c.1", "punch", exclusive=None), {Mode.QUIET})
+        self.assertEqual(self.modes("crash-write", "crash"), {Mode.CRASH})
 
 
 class HowOften(unittest.TestCase):

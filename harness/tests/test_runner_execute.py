@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Batches, bisection, deaths and hangs, on a machine that breaks where it is told to."""
 
+import json
 import stat
 import tempfile
 import unittest
@@ -66,7 +67,7 @@ class Kernels(Bench):
         self.assertEqual([r.outcome for r in got.values()], ["expected"] * 5)
         self.assertEqual({r.detail for r in got.values()}, {"views 1"})  # judged after the remount
         self.assertEqual((machine.boots, machine.mkfs), (1, 1))
-        self.assertTrue((self.store.case_dir(got[1].id) / "case.json").exists())
+        self.assertFalse(json.loads((self.store.case_dir(got[1].id) / "case.json").read_text())["exclusive"])
 
     def test_a_full_disk_under_the_image_is_no_finding(self) -> None:
         full = "critical space allocation error, dev {}, sector 547536 op 0x1:(WRITE) flags 0x800 phys_seg 1 prio class 2"
@@ -209,6 +210,7 @@ class Kernels(Bench):
         machine = FakeMachine(fsck_bad=lambda on_disk: 2 in on_disk)
         got = self.run_it(machine, self.cases(3, exclusive=True))
         self.assertEqual([bool(got[n].findings) for n in (1, 2, 3)], [False, True, False])
+        self.assertEqual([got[n].exclusive for n in (1, 2, 3)], [True] * 3)
         self.assertGreater(machine.mkfs, 1)
 
     def test_crash_is_viewed_at_once(self) -> None:

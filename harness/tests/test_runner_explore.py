@@ -168,6 +168,8 @@ class Explored(Bench):
         self.assertEqual(verbs_of(f), ["hold", "punch"])
         self.assertEqual((f["shown"], f["tries"], f["outcome"]), (3, 3, "differs"))
         self.assertGreater(f["under"], 3)
+        said = [json.loads((self.store.case_dir(c) / "case.json").read_text()) for c in f["cases"]]
+        self.assertEqual([case["exclusive"] for case in said], [True] * 3)
         out = explore_report.render(self.store.meta, [], "results/x")
         self.assertIn("hold w1 A 0 4K", out)
         self.assertIn("3 of 3 repeats", out)
