@@ -271,13 +271,13 @@ class CellRun:
         if bad and rest:
             self.k.say(f"{self.cell.id}: {failed.kind}: {failed.text[:160]}; redoing {len(rest)} sequences without the "
                        f"{len(bad)} that failed by themselves")
-            self._run_items(rest)
-            self._blame(bad, failed)
-            return
-        self.k.say(f"{self.cell.id}: {failed.kind}: {failed.text[:160]}; redoing {len(items)} sequences by halves")
-        half = len(items) // 2
-        self._run_items(items[:half])
-        self._run_items(items[half:])
+            parts = [rest, bad]
+        else:
+            self.k.say(f"{self.cell.id}: {failed.kind}: {failed.text[:160]}; redoing {len(items)} sequences by halves")
+            half = len(items) // 2
+            parts = [items[:half], items[half:]]
+        for part in parts:
+            self._run_items(part)
         if self.blamed != before:
             return
         if all(self.rules.excuses(i, kind) for i in items for kind in set(complaints_of(failed).values())):

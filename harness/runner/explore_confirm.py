@@ -43,8 +43,8 @@ def _as(like: Candidate, run: "CellRun", item: Item) -> Candidate:
 
 
 def minimise(run: "CellRun", like: Candidate) -> Candidate:
-    """Leave steps out while it fails as before. On the fast path; of violations of data only. Never down to what falls
-    under a finding, nor, if it is news, to what is none: those have another cause."""
+    """Leave steps out while it fails as before. On the fast path; of violations of data only. What is news never down to
+    what is none: that has another cause."""
     from .explore_cell import Machine
     news = not run.rules.as_expected(like)
     while len(like.word) > 1:
@@ -52,7 +52,7 @@ def minimise(run: "CellRun", like: Candidate) -> Candidate:
         numbered: list[Item] = []
         back: dict[int, Candidate] = {}
         for candidate in shorter:
-            if run.falls_under(candidate) or news and run.rules.as_expected(candidate):
+            if news and run.rules.as_expected(candidate):
                 continue
             for _ in range(COPIES):
                 nr = len(numbered) + 1
@@ -127,6 +127,7 @@ def confirm(run: "CellRun", candidate: Candidate) -> Finding:
         return _repeat(run, candidate)
     least = minimise(run, candidate)
     finding = _repeat(run, least)
+    finding.seen = candidate.steps
     if finding.shown or least is candidate:
         return finding
     whole = _repeat(run, candidate)

@@ -66,8 +66,9 @@ class Rules:
             kind in f.kinds and embeds(f.steps, steps) for f in found)
 
     def by_complaint(self, items: list[Item]) -> list[list[Item]]:
-        """Parted, so that within each part every known complaint is either no news of any, or news of all."""
-        kinds = sorted(set(self.progress.complaints.values()))
+        """Parted, so that within each part every known complaint is either no news of any, or news of all; and a filesystem
+        that is not in order, which nobody may be seen to have done."""
+        kinds = sorted({*self.progress.complaints.values(), "metadata"})
         parts: dict[tuple[bool, ...], list[Item]] = {}
         for item in items:
             parts.setdefault(tuple(self.excuses(item, kind) for kind in kinds), []).append(item)

@@ -138,6 +138,7 @@ class Finding:
     outcome: str = ""
     expected: dict[str, Any] = field(default_factory=dict)
     cases: list[str] = field(default_factory=list)
+    seen: Steps = ()  # what was cut down to its steps
 
     def covers(self, steps: Steps, of_family: str, kinds: Iterable[str] = ()) -> bool:
         """None whose `kinds` say more than it does: that is news, whatever else such steps do."""
@@ -145,7 +146,8 @@ class Finding:
 
     @property
     def signature(self) -> tuple[str, frozenset[str], Steps]:
-        return self.family, frozenset(more_of(self.kinds)), pattern(self.steps)
+        """Of what was seen."""
+        return self.family, frozenset(more_of(self.kinds)), pattern(self.seen or self.steps)
 
     def take(self, kinds: list[str]) -> None:
         """One more sequence falls under it."""
@@ -158,7 +160,7 @@ class Finding:
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> "Finding":
-        exact: dict[str, Any] = {"steps": steps_from(data["steps"])}
+        exact: dict[str, Any] = {"steps": steps_from(data["steps"]), "seen": steps_from(data["seen"])}
         return cls(**{**data, **exact})
 
     def dump(self) -> dict[str, Any]:

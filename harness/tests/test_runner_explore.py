@@ -332,6 +332,15 @@ class Explored(Bench):
                               and len(text.splitlines()) == 2 + steps}, {want}, steps)
         self.assertEqual(cell["ran"], 73)
 
+    def test_a_check_that_fails_once_is_laid_to_nobody(self) -> None:
+        """Not to the only one that failed by itself, either: the others did well without it, and so did it without them."""
+        self.breaks(lambda text: "write A" in text.partition("evict A")[0] and "hold" not in text)
+        checks = itertools.count()
+        self.machine.fsck_bad = lambda disk: len(disk) > 5 and next(checks) == 0
+        cell = self.explore(2)
+        self.assertEqual([f["family"] for f in [*cell["findings"], *cell["unconfirmed"]]], ["data"])
+        self.assertEqual([n["kind"] for n in self.store.meta["notes"]], ["metadata"])
+
     def test_a_check_that_fails_for_another_beside_those(self) -> None:
         self.breaks(lambda text: "evict A" in text)
         self.fails_its_check(lambda text: "punch A" in text)
@@ -496,10 +505,25 @@ class Explored(Bench):
                 return "hung"
             return "coherent"
         self.machine.on_explore = once
-        cell = self.explore()
+        with mock.patch(f"{__name__}.ALPHABET", ALPHABET.replace("punch A 0 4K", "punch A 0,4K,8K 4K")):
+            cell = self.explore(2)
         self.assertEqual(len(hung), 1)
         self.assertEqual([f["unseen"] for f in cell["unconfirmed"]], [0])
-        self.assertEqual(len({*self.machine.explored, *hung}), 73)
+        self.assertEqual(len({*self.machine.explored, *hung}), cell["ran"])
+        self.assertEqual(sum("punch" in t.partition("hold")[2] for t in {*self.machine.explored}), 2)
+
+    def test_what_a_hang_withheld_is_not_run(self) -> None:
+        self.breaks(lambda text: "punch" in text.partition("hold")[2].partition("land")[0], "hung")
+        with mock.patch(f"{__name__}.ALPHABET", ALPHABET.replace("punch A 0 4K", "punch A 0,4K,8K 4K")):
+            cell = self.explore(2)
+        self.assertEqual([(f["shown"], f["unseen"]) for f in cell["findings"]], [(1, 2)])
+
+    def test_the_same_steps_are_tried_a_few_times_only(self) -> None:
+        self.machine.on_explore = lambda text: "corrupt" if "punch" in text else "coherent"
+        with mock.patch(f"{__name__}.ALPHABET", ALPHABET.replace("punch A 0 4K", "punch A 0,4K,8K,12K 4K")):
+            cell = self.explore(2)
+        tried = Counter(tuple(verbs(steps_from(f["seen"]))) for f in cell["unconfirmed"])
+        self.assertEqual((len(tried) > 3, set(tried.values())), (True, {3}))
 
     def test_not_reproducible_is_said_of_the_same_steps_only(self) -> None:
         """The same in another order, and each time: told, though those that came first were not seen again."""
