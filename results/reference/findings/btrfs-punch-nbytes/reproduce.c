@@ -7,9 +7,10 @@
  *	cc -O2 -Wall -Wextra -pthread reproduce.c -o reproduce
  *	./reproduce DIRECTORY [SECONDS [store]]
  *
- * DIRECTORY is on btrfs, and any user may write to it; source and target are made in it. With `store`
- * the mapping is written to by the CPU instead, and all is well. Exit: 1 it is wrong, 0 it was not in so
- * many seconds (60), 2 this cannot be tried here. The file is left for `btrfs check`, unmounted.
+ * DIRECTORY is on btrfs, and any user may write to it; source and target are made in it. With
+ * `store` the mapping is written to by the CPU instead, and all is well. Exit: 1 it is wrong, 0 it was
+ * not in so many seconds (60), 2 this cannot be tried here. The file is left for `btrfs check` of the
+ * unmounted filesystem.
  */
 #define _GNU_SOURCE
 #include <errno.h>
