@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * btrfs with large folios: a hole is punched into a page that an O_DIRECT read has written to through
- * a mapping, and the inode's nbytes is too small from then on: st_blocks is wrong, and so says
- * `btrfs check`.
+ * btrfs with large folios: a hole is punched into a page that an O_DIRECT read has written to
+ * through a mapping, and the inode's nbytes is too small from then on: st_blocks is wrong, and so
+ * says `btrfs check`.
  *
  *	cc -O2 -Wall -Wextra -pthread reproduce.c -o reproduce
  *	./reproduce DIRECTORY [SECONDS [store]]
  *
  * DIRECTORY is on btrfs, and any user may write to it; source and target are made in it. With
- * `store` the mapping is written to by the CPU instead, and all is well. Exit: 1 it is wrong, 0 it was
- * not in so many seconds (60), 2 this cannot be tried here. The file is left for `btrfs check` of the
- * unmounted filesystem.
+ * `store` the mapping is written to by the CPU instead, and all is well. Exit: 1 it is wrong, 0 it
+ * was not in so many seconds (60), 2 this cannot be tried here. The file is left, so that `btrfs
+ * check` of the unmounted filesystem can look at it.
  */
 #define _GNU_SOURCE
 #include <errno.h>
