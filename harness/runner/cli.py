@@ -72,6 +72,10 @@ def _path(text: str) -> Path:
     return Path(os.path.normpath(Path(os.environ.get("PINFAULT_CALLER_DIR", "."), text)))
 
 
+def _out(text: str) -> Path:
+    return repro.STDOUT if text == "-" else _path(text)
+
+
 def _device(text: str) -> str:
     return str(_path(text))
 
@@ -120,7 +124,7 @@ def _common(parser: argparse.ArgumentParser, hidden: list[str]) -> None:
     add("--sequence", action="append", default=[], metavar="NAME", help="a named sequence, or a glob")
     add("--all", action="store_true", help="every named sequence, also those outside the default run")
     add("--seed", type=_number, help="of the run; printed, and random by default")
-    add("--out", type=_path, metavar="DIR", help="results folder (default: results/<time>)")
+    add("--out", type=_out, metavar="DIR", help="results folder (default: results/<time>)")
     add("--json", action="store_true", help="run.json on stdout instead of the tables")
     add("--resume", type=_path, metavar="DIR", help="go on with a run that was stopped")
     add("--no-install", action="store_true", help="never install packages")
@@ -184,8 +188,8 @@ def parser() -> Parser:
     add = made["repro"].add_argument
     add("result", nargs="?", metavar="RESULT", help="a case's folder, or RUN:KERNEL/FS/CHANNEL/SEQUENCE")
     add("--times", type=int, metavar="N", help="run it so often (default 1), in one boot")
-    add("--export", choices=repro.EXPORTS, help="run nothing; write a standalone C file (--out FILE), or a test in "
-        "xfstests' form (--out DIR)")
+    add("--export", choices=repro.EXPORTS, help="run nothing; write a standalone C file (--out FILE, or - for "
+        "stdout), or a test in xfstests' form (--out DIR)")
     _reduce_options(made["reduce"])
     add("--git-bisect", action="store_true", help="the exit code as `git bisect run` wants it: 0 it never failed, 1 it "
         "failed, 125 nothing was concluded, 255 (git stops) for everything else")
@@ -239,6 +243,8 @@ def _options(args: argparse.Namespace) -> runs.Options:
         race.check()
         if args.fault and race.verbs and "fault" not in race.verbs:
             raise UsageError("--fault chooses what runs beside the writes, and --verb leaves fault out")
+    if args.out == repro.STDOUT and not getattr(args, "export", None):
+        raise UsageError("--out - is where repro --export c writes to stdout; results want a folder")
     return runs.Options(
         race=race,
         kernels=list(dict.fromkeys(args.kernel)), modules=args.modules,

@@ -20,6 +20,7 @@ from .race import SEQUENCE
 from .store import CaseResult, load_run, write_atomic
 
 EXPORTS = ("c", "xfstests")
+STDOUT = Path("-")  # as --out of --export c
 FAILING = ("corrupt", "hung", "crashed")
 CONCLUDED = (*FAILING, "coherent")
 EPILOG = """exit: 0 it did not fail once; 1 it failed at least once, in this way or another; 2 the harness or its
@@ -175,12 +176,30 @@ def repeat(options: runs.Options, found: Found, argv: list[str]) -> int:
     return exit_code(ended.outcomes, bool(ended.failed))
 
 
+def _place(form: str, name: str, out: Path | None) -> Path:
+    """Where the export goes. UsageError for what is there and must stay: only a regular file may be overwritten."""
+    here = Path(os.environ.get("PINFAULT_CALLER_DIR", "."))
+    if form == "xfstests":
+        path = out or here / f"pinfault-{name}"
+        if out == STDOUT or path.exists() and not path.is_dir():
+            raise UsageError(f"{path}: is no folder; a test of xfstests is three files, --out wants a folder")
+        return path
+    path = out or here / f"{name}.c"
+    if path == STDOUT:
+        return path
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "no regular file"
+        raise UsageError(f"{path}: is {what}; --export c wants --out FILE, or - for stdout")
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 def export(found: Found, form: str, out: Path | None, judge: Path) -> int:
     """Write the program, or the test around it. Raises UsageError for what cannot be exported."""
     from ..export import CannotExport, find_checks, read_case, write_program, write_xfstests
     name = found.result.sequence
-    here = Path(os.environ.get("PINFAULT_CALLER_DIR", "."))
+    text = ""
     try:
+        path = _place(form, name, out)
         if found.race:
             raise CannotExport("a race cannot be exported: only what runs in one order can be written down; make a "
                                "sequence of it first")
@@ -192,16 +211,18 @@ def export(found: Found, form: str, out: Path | None, judge: Path) -> int:
                               "mount_options": " ".join(fs.mount_options), "requires": fs.requires})
         checks = find_checks(judge, recorded)
         if form == "xfstests":
-            paths = write_xfstests(recorded, checks, name, out or here / f"pinfault-{name}")
+            paths = write_xfstests(recorded, checks, name, path)
         else:
-            path = out or here / f"{name}.c"
-            path = path / f"{name}.c" if path.is_dir() else path
-            paths = [path]
-            write_atomic(path, write_program(recorded, checks, name), "")
+            text = write_program(recorded, checks, name)
+            paths = [] if path == STDOUT else [path]
+            for path in paths:
+                write_atomic(path, text, "")
     except CannotExport as err:
         raise UsageError(f"{found.result.id}: {err}") from None
     except OSError as err:
         raise EnvironmentFailed(str(err)) from None
+    if path == STDOUT:
+        sys.stdout.write(text)
     for path in paths:
         print(path)
     return EXIT_EXPECTED

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0
 """repro: which case, on what, how often it failed, and what it refuses in one line."""
 
+import contextlib
 import errno
+import io
 import json
+import os
 import tempfile
 import unittest
 from dataclasses import asdict, replace
 from pathlib import Path
 from unittest import mock
 
-from harness.runner import main, reduce, repro
+from harness.runner import cli, main, reduce, repro
 from harness.runner.agent import Agent
 from harness.runner.batch import Mode
 from harness.runner.errors import EnvironmentFailed, UsageError
@@ -119,7 +122,6 @@ class Which(Temporary):
                 self.assertIn(says, err)
                 self.assertEqual(err.count("\n"), 1, err)
 
-
     def test_an_export_to_a_full_disk_is_not_told_of_resuming(self) -> None:
         case = record(self.root, LOST)
         with mock.patch("harness.export.read_case"), mock.patch("harness.export.find_checks"), \
@@ -127,6 +129,38 @@ class Which(Temporary):
                 mock.patch.object(Path, "write_text", side_effect=OSError(errno.ENOSPC, "No space left on device")), \
                 self.assertRaisesRegex(EnvironmentFailed, f"^the disk of {self.root} is full$"):
             repro.export(repro.find(str(case), case), "c", self.root / "x.c", Path("judge"))
+
+    def exported(self, form: str, out: str) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr of an export whose program is "text"."""
+        with mock.patch("harness.export.read_case"), mock.patch("harness.export.find_checks"), \
+                mock.patch("harness.export.write_program", return_value="text"), \
+                mock.patch("harness.runner.deps.build"), mock.patch("harness.runner.deps.ensure"), \
+                contextlib.redirect_stderr(io.StringIO()) as err, contextlib.redirect_stdout(io.StringIO()) as said:
+            code = cli.ends(["repro", f"{self.root}/run:{LOST.id}", "--export", form, "--out", out])
+        return code, said.getvalue(), err.getvalue()
+
+    def test_an_export_overwrites_regular_files_only(self) -> None:
+        record(self.root / "run", LOST)
+        os.mkfifo(self.root / "fifo")
+        (self.root / "link").symlink_to("fifo")
+        (self.root / "file").write_text("old")
+        for form, out in (("c", "fifo"), ("c", "link"), ("c", "run"), ("xfstests", "fifo"), ("xfstests", "file")):
+            with self.subTest(form, out=out):
+                code, said, err = self.exported(form, str(self.root / out))
+                self.assertEqual((code, said, err.count("\n")), (64, "", 1), err)
+                self.assertIn(f"{self.root / out}: is ", err)
+        self.assertTrue((self.root / "fifo").is_fifo())
+        self.assertEqual(sorted(p.name for p in (self.root / "run").iterdir()), ["cases", "run.json"])
+
+    def test_an_export_through_a_symlink_and_to_stdout(self) -> None:
+        record(self.root / "run", LOST)
+        (self.root / "file").write_text("old")
+        (self.root / "link").symlink_to("file")
+        self.assertEqual(self.exported("c", str(self.root / "link"))[0], 0)
+        self.assertEqual(((self.root / "file").read_text(), (self.root / "link").is_symlink()), ("text", True))
+        self.assertEqual(self.exported("c", "-"), (0, "text", ""))
+        self.assertEqual(self.exported("xfstests", "-")[0], 64)
+        self.assertIn("results want a folder", call("run", "--out", "-")[1])
 
 
 class Beside(Temporary):
