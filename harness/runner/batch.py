@@ -460,7 +460,7 @@ class FsRun:
             path.unlink(missing_ok=True)
             raise unwritten(path, OSError(getattr(errno, full[1]), ""), self.k.store.advice)
         if self.k.machine.guest:
-            why = fetch(self.k.agent, source, path) if keep else ""
+            why = fetch(self.k.agent, source, path, self.k.store.advice) if keep else ""
             if why:
                 running.answer.append(f"note the stream could not be fetched: {why}")
             self.k.agent.sh("rm", "-f", source, source + ".gz")

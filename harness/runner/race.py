@@ -21,6 +21,7 @@ from .fsconfig import FsConfig
 from .judge import Judgement, answer
 from .plan import Asked, Case, Filters, Sequence, _matching, default_filesystems
 from .racelog import VERBS, VIEWS
+from .store import GOES_ON, unwritten
 
 SEQUENCE = "race"  # what expectations and tables know a race by
 SECONDS = 10.0     # of each race, when neither time nor number was asked for
@@ -204,8 +205,9 @@ def lines(reply: Reply) -> list[str]:
             for line in reply.lines if line[0] in ("j", "env")]
 
 
-def fetch(agent: Agent, path: str, to: Path) -> str:
-    """Bring a file out of a guest. "" or why it could not be had."""
+def fetch(agent: Agent, path: str, to: Path, advice: str = GOES_ON) -> str:
+    """Bring a file out of a guest. "" or why it could not be had. EnvironmentFailed where it cannot be written here;
+    nothing of it is left then."""
     packed = agent.sh("sh", "-c", 'gzip -1 < "$1" > "$1.gz" && wc -c < "$1.gz"', "sh", path, timeout_s=300)
     if not packed.ok or not packed.out.strip().isdigit():
         return packed.out[-200:] or packed.how
@@ -219,6 +221,11 @@ def fetch(agent: Agent, path: str, to: Path) -> str:
         whole = zlib.decompress(data, wbits=31)
     except (binascii.Error, zlib.error) as err:
         return f"{len(data)} of {size} bytes came: {err}"
-    to.parent.mkdir(parents=True, exist_ok=True)
-    to.write_bytes(whole)
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_bytes(whole)
+    except OSError as err:
+        if to.is_file():
+            to.unlink()
+        raise unwritten(to, err, advice) from None
     return ""

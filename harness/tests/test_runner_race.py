@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 """Races as the runner sees them: which there are, what is made of an answer, what is kept."""
 
+import errno
 import stat
 import tempfile
 import unittest
 from collections.abc import Callable
 from pathlib import Path
+from unittest import mock
 
 from .fake_machine import FakeMachine
 from harness.runner import race, table
@@ -180,6 +182,18 @@ class Answers(unittest.TestCase):
         path.write_bytes(b"part of it")
         with self.assertRaisesRegex(EnvironmentFailed, f"^the disk of {path.parent} is full; every case finished before"):
             self.run_it("j verdict coherent", "j end", "env ops 9", "err 5 stream:%20ENOSPC")
+        self.assertEqual((self.store.results, path.exists()), ({}, False))
+
+    def test_a_guest_s_stream_for_which_there_is_no_space(self) -> None:
+        self.race = race.Race(seed=4, record=True)
+        path = self.store.stream_path("6.1/xfs/store/race-4")
+
+        def full(to: Path, data: bytes) -> int:
+            to.write_text("part of it")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        with mock.patch.object(Path, "write_bytes", full), \
+                self.assertRaisesRegex(EnvironmentFailed, f"^the disk of {path.parent} is full; every case finished"):
+            self.run_it()
         self.assertEqual((self.store.results, path.exists()), ({}, False))
 
     def test_a_folder_that_cannot_be_made(self) -> None:
