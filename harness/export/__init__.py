@@ -6,9 +6,10 @@ checks.py asks the judge what every look had to see, and so what the program has
 program.py writes the C file out of the *.c.in beside it; xfstests.py the test around it.
 """
 
-from .checks import Check, find_checks
+from .checks import Check, check_whole, find_checks
 from .program import write_program
 from .recorded import CannotExport, Recorded, read_case
 from .xfstests import write_xfstests
 
-__all__ = ["CannotExport", "Check", "Recorded", "find_checks", "read_case", "write_program", "write_xfstests"]
+__all__ = ["CannotExport", "Check", "Recorded", "check_whole", "find_checks", "read_case", "write_program",
+           "write_xfstests"]

@@ -57,6 +57,14 @@ def _ask(judge: Path, lines: list[list[str]]) -> list[str]:
     return [decode(line.partition(" ")[2]) for line in done.stdout.splitlines() if line.startswith("evidence ")]
 
 
+def check_whole(judge: Path, history: Path) -> None:
+    """Raises CannotExport, with what the judge says, for a history that it cannot read."""
+    done = subprocess.run([str(judge), str(history)], capture_output=True, text=True, timeout=60)
+    said = {key: decode(value) for key, _, value in (line.partition(" ") for line in done.stdout.splitlines())}
+    if said.get("verdict", "broken") == "broken":
+        raise CannotExport(f"broken: {said.get('why') or 'the judge gave no answer'}")
+
+
 def _alone(recorded: Recorded, look: Look, shown: Iterable[int] = ()) -> list[list[str]]:
     """The history with this look only, which sees what it saw at the offsets `shown`, and else what nobody wrote."""
     out = []

@@ -195,7 +195,7 @@ def _place(form: str, name: str, out: Path | None) -> Path:
 
 def export(found: Found, form: str, out: Path | None, judge: Path) -> int:
     """Write the program, or the test around it. Raises UsageError for what cannot be exported."""
-    from ..export import CannotExport, find_checks, read_case, write_program, write_xfstests
+    from ..export import CannotExport, check_whole, find_checks, read_case, write_program, write_xfstests
     name = found.result.sequence
     text = ""
     try:
@@ -206,6 +206,8 @@ def export(found: Found, form: str, out: Path | None, judge: Path) -> int:
         if not fails(found.result):
             raise CannotExport(f"this case did not fail ({found.result.verdict}): there is nothing to show")
         fs = filesystem(found)
+        if found.result.verdict not in ("hung", "crashed") and (found.folder / "history").exists():
+            check_whole(judge, found.folder / "history")
         recorded = read_case(found.folder, found.result,
                              {"fstype": fs.fstype, "mkfs_options": " ".join(fs.mkfs_options),
                               "mount_options": " ".join(fs.mount_options), "requires": fs.requires})

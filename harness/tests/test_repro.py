@@ -18,9 +18,10 @@ from harness.runner.batch import Mode
 from harness.runner.errors import EnvironmentFailed, UsageError
 from harness.runner.plan import Case, Sequence, _matching, again
 from harness.runner.race import Race, RaceCase
-from harness.runner.store import SCHEMA, CaseResult
+from harness.runner.store import SCHEMA, CaseResult, seal_history
 
 from .fake_machine import FakeMachine
+from .test_export import JUDGE
 from .test_runner_cli import call
 
 XFS = {"fstype": "xfs", "mkfs_options": "-m reflink=1", "mount_options": "", "requires": "disk",
@@ -138,6 +139,14 @@ class Which(Temporary):
                 contextlib.redirect_stderr(io.StringIO()) as err, contextlib.redirect_stdout(io.StringIO()) as said:
             code = cli.ends(["repro", f"{self.root}/run:{LOST.id}", "--export", form, "--out", out])
         return code, said.getvalue(), err.getvalue()
+
+    @unittest.skipUnless(JUDGE.exists(), "the judge is not built")
+    def test_a_damaged_history_is_not_exported(self) -> None:
+        lines = ["pinfault-history 1", "case 3 9 store pte trivial T", "file A 1 4096 written 1", "inv 2 1 write A 0 4096",
+                 "ret 2 2 ok 4096", "end 99"]
+        case = record(self.root, LOST, seal_history(lines).replace("ok 4096", "ok 4097"))
+        with self.assertRaisesRegex(UsageError, f": broken: {case}/history: line 5, byte [0-9]+: damaged: "):
+            repro.export(repro.find(str(case), case), "c", self.root / "x.c", JUDGE)
 
     def test_an_export_overwrites_regular_files_only(self) -> None:
         record(self.root / "run", LOST)
