@@ -131,6 +131,13 @@ def table_kinds() -> list[str]:
     return [name for line in text.splitlines() for name in re.findall(r"`([\w-]+)`", (line.split("|") + ["", ""])[1])]
 
 
+class Readmes(unittest.TestCase):
+    def test_every_code_block_ends(self) -> None:
+        for path in (ROOT / "README.md", *ROOT.glob("*/README.md")):
+            fences = [line for line in path.read_text().splitlines() if line.startswith("```")]
+            self.assertEqual((len(fences) % 2, [f for f in fences[1::2] if f != "```"]), (0, []), path)
+
+
 class Kinds(Bench):
     def outcome(self, path: Path) -> list[str]:
         self.context.judge_program = JUDGE
