@@ -140,7 +140,7 @@ def _cell_line(cell: dict[str, Any]) -> list[str]:
     all_of_it = cell["ran"] / cell["took_s"] if cell["took_s"] else 0.0
     note = cell["not_covered"] or ("" if cell["finished"] else f"stopped in depth {cell['depth']}")
     return [_cell(cell), str(cell["depth_done"]), f"{cell['ran']:,}",
-            f"{rate:,.0f} ({cell['best_rate']:,.0f}; {all_of_it:,.0f})",
+            f"{rate:,.0f} ({max(cell['best_rate'], rate):,.0f}; {all_of_it:,.0f})",
             f"{1000 * cell['cpu_s'] / cell['ran']:.2f}", str(len(cell["findings"])), note]
 
 

@@ -593,6 +593,13 @@ class Explored(Bench):
         self.assertEqual((cell["ran"], cell["coherent"], cell["broken"]), (0, 0, {"EROFS": 73}))
         self.assertIn("73 sequences could not be run: ", explore_report.render(self.store.meta, [], "x"))
 
+    def test_the_best_rate_is_no_less_than_the_mean(self) -> None:
+        """Where no batch was large enough to be measured there is no best one."""
+        cell = self.explore()
+        small = {**cell, "ran": 70, "wall_s": 1.0, "took_s": 2.0, "best_rate": 0.0}
+        self.store.meta["explore"]["cells"] = {"x": small}
+        self.assertIn("70 (70; 35)", explore_report.render(self.store.meta, [], "x"))
+
     def test_a_cell_that_left_it_out_is_not_quiet(self) -> None:
         """One with a hang in the same steps has not run them."""
         self.breaks(lambda text: "punch" in text.partition("hold")[2].partition("land")[0], "hung")
