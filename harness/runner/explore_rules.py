@@ -19,7 +19,7 @@ from .plan import Sequence
 if TYPE_CHECKING:
     from .explore import ExploreKernel
 
-BLAMED_PER_COMPLAINT = 30  # patterns of steps: what so many lead to is not looked for beyond them, and said so
+BLAMED_PER_COMPLAINT = 30  # patterns of steps of which it is news: what so many lead to is told, and looked for no more
 
 
 def fsck_shape(kind: str) -> str:
@@ -59,11 +59,11 @@ class Rules:
         return outcome_of(candidate, self.expected(candidate.text, candidate.steps)) == "expected"
 
     def excuses(self, item: Item, kind: str) -> bool:
-        """Is it no news that this sequence leads to such a complaint: by its rule, or as a finding has it?"""
+        """Is it no news that this sequence leads to such a complaint: by its rule, or as one that is told of has it?"""
         steps = self.enumeration.steps(item.word)
         found = [*self.progress.findings, *self.progress.unconfirmed]
         return self.expected(self.enumeration.text(item.world, item.word), steps).allows(kind) or any(
-            kind in f.kinds and embeds(f.steps, steps) for f in found)
+            kind in f.kinds and f.outcome != "expected" and embeds(f.steps, steps) for f in found)
 
     def by_complaint(self, items: list[Item]) -> list[list[Item]]:
         """Parted, so that within each part every known complaint is either no news of any, or news of all; and a filesystem
@@ -80,7 +80,7 @@ class Rules:
         p = self.progress
         if shape not in p.complaints and (kind == "kernel-log" or kind not in p.complaints.values()):
             return True
-        if sum(kind in f.kinds for f in [*p.findings, *p.unconfirmed]) < BLAMED_PER_COMPLAINT:
+        if sum(kind in f.kinds and f.outcome != "expected" for f in [*p.findings, *p.unconfirmed]) < BLAMED_PER_COMPLAINT:
             return not all(self.excuses(i, kind) for i in items)
         enough = f"{shape}: more than {BLAMED_PER_COMPLAINT} kinds of steps lead to it; not looked for beyond them"
         p.set_aside += [enough] * (enough not in p.set_aside)

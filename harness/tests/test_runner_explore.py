@@ -415,8 +415,10 @@ class Explored(Bench):
         self.machine.on_explore, self.machine.do_case = complain, with_message  # type: ignore[method-assign]
         self.context.expectations = Expectations([parse_rule(
             "* xfs dio-read explore-*punch* bug landed,+kernel-warning:dax_one its reference", "x:1")])
-        for batch in (1, 4000):
-            with self.subTest(batch=batch), mock.patch.object(explore_cell, "BATCH_ITEMS", batch):
+        for batch, blamed in ((1, 30), (4000, 30), (1, 1)):  # what is expected of one is not what is told of another
+            with self.subTest(batch=batch, blamed=blamed), mock.patch.object(explore_cell, "BATCH_ITEMS", batch), \
+                    mock.patch.object(explore_rules, "BLAMED_PER_COMPLAINT", blamed):
+                self.store.folder = self.store.folder.parent / f"batch{batch}-{blamed}"
                 cell = self.explore(2)
                 told = {(f["outcome"], "evict" in verbs_of(f), "punch" in verbs_of(f)) for f in cell["findings"]}
                 self.assertEqual({t for t in told if t[1] != t[2]}, {("expected", False, True), ("differs", True, False)})
@@ -457,6 +459,27 @@ class Explored(Bench):
         found = [f for f in [*cell["findings"], *cell["unconfirmed"]] if f["kinds"] == ["kernel-fault"]]
         verbs = {v for f in found for v, _ in f["steps"]}
         self.assertLessEqual({"evict", "punch"}, verbs)
+
+    def test_an_expected_finding_excuses_only_what_is_expected(self) -> None:
+        """The same warning in the same steps with another offset, for which there is no rule."""
+        def complain(text: str) -> str:
+            if "punch A" in text:
+                self.machine.kmsg.append("WARNING: CPU: 0 PID: 7 at fs/dax.c:387 dax_one+0x1/0x2")
+            return "coherent"
+        case = self.machine.do_case
+
+        def with_message(words: object, keys: dict[str, str]) -> list[str]:
+            complain(keys["seq"])
+            return case(words, keys)
+        self.machine.on_explore, self.machine.do_case = complain, with_message  # type: ignore[method-assign]
+        self.context.expectations = Expectations([parse_rule(
+            "* xfs dio-read explore-*/*punch.A.0.4K* bug landed,+kernel-warning:dax_one its reference", "x:1")])
+        with mock.patch(f"{__name__}.ALPHABET", ALPHABET.replace("punch A 0 4K", "punch A 0,4K 4K")), \
+                mock.patch.object(explore_cell, "BATCH_ITEMS", 1):
+            cell = self.explore(2)
+        outcomes = {f["text"].partition("pin A\n")[2]: f["outcome"] for f in cell["findings"]}
+        self.assertEqual(outcomes["write A 0 4K\npunch A 0 4K\n"], "expected")
+        self.assertEqual(outcomes.get("write A 0 4K\npunch A 4K 4K\n"), "differs")
 
     def test_what_landed_before_is_another_finding(self) -> None:
         """Not that of what happens while the write is held, which is expected."""
