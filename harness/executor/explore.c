@@ -4,6 +4,7 @@
  * and kills them all when one does not. The runner then sets that sequence aside and sends the rest
  * again.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -91,14 +92,41 @@ static long read_items(struct agent *a, struct explore_item *items, uint32_t max
 	exit(2); /* the runner is gone */
 }
 
-/* Where the main thread of @pid is, and the functions around it. */
-static void process_told(pid_t pid, char *out, size_t bytes)
+/*
+ * The thread of @pid that is at work, and its state letter: one that runs; or else the main one,
+ * which waits for the others itself and says which of them sleeps too long.
+ */
+static int thread_at_work(pid_t pid, char *letter)
+{
+	char path[64], where[128];
+	int tid = (int)pid;
+	struct dirent *e;
+	DIR *threads;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	threads = opendir(path);
+	*letter = thread_where(tid, where, sizeof(where));
+	while (threads && *letter == 'S' && (e = readdir(threads))) {
+		int other = atoi(e->d_name);
+
+		if (other > 0 && thread_where(other, where, sizeof(where)) == 'R') {
+			tid = other;
+			*letter = 'R';
+		}
+	}
+	if (threads)
+		closedir(threads);
+	return tid;
+}
+
+/* Where thread @tid is, and the functions around it. */
+static void thread_told(int tid, char *out, size_t bytes)
 {
 	char stack[2048];
 	size_t used;
 
-	thread_where(pid, out, bytes);
-	thread_stack(pid, stack, sizeof(stack));
+	thread_where(tid, out, bytes);
+	thread_stack(tid, stack, sizeof(stack));
 	stack_frames(stack);
 	used = strlen(out);
 	snprintf(out + used, bytes - used, ": %s", *stack ? stack : "no stack");
@@ -159,7 +187,7 @@ static void watch_all(struct watch *w, uint64_t now_ns)
 			break;
 	}
 	if (pid)
-		process_told(pid, where, sizeof(where));
+		thread_told(pid, where, sizeof(where));
 	pf_token_encode(token, sizeof(token), where);
 	snprintf(w->end, sizeof(w->end), "ok hung 0 %s", token);
 }
@@ -172,8 +200,8 @@ static void watch_children(struct watch *w)
 		uint32_t nr = atomic_load(&w->s->at[k]);
 		uint64_t since_ns = atomic_load(&w->s->since_ns[k]);
 		uint64_t late_ms = now_ns > since_ns ? (now_ns - since_ns) / PF_NS_PER_MS : 0;
-		char where[TOLD_BYTES], token[TOKEN_BYTES];
-		int status;
+		char where[TOLD_BYTES], token[TOKEN_BYTES], letter;
+		int status, tid;
 
 		if (w->pids[k] > 0 && waitpid(w->pids[k], &status, WNOHANG) == w->pids[k]) {
 			w->pids[k] = 0;
@@ -189,10 +217,10 @@ static void watch_children(struct watch *w)
 		    late_ms < 2 * (uint64_t)w->p->deadline_ms ||
 		    atomic_load(&w->s->at[k]) != nr)
 			continue;
-		if (thread_where(w->pids[k], where, sizeof(where)) == 'R' &&
-		    late_ms < SLOW * (uint64_t)w->p->deadline_ms)
+		tid = thread_at_work(w->pids[k], &letter);
+		if (letter == 'R' && late_ms < SLOW * (uint64_t)w->p->deadline_ms)
 			continue;
-		process_told(w->pids[k], where, sizeof(where));
+		thread_told(tid, where, sizeof(where));
 		pf_token_encode(token, sizeof(token), where);
 		snprintf(w->end, sizeof(w->end), "ok hung %u %s", nr, token);
 	}

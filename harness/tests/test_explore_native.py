@@ -188,6 +188,16 @@ class Requests(unittest.TestCase):
             self.assertEqual(got.last[:3], ["ok", "stuck", "hung"])
             self.assertRegex(" ".join(got.last[4:]), rf"^{said}D (\w+): \1 < ([\w.]+ < )+entry_SYSCALL_64")
 
+    def test_a_step_that_runs(self) -> None:
+        """The main thread waits for it, and is not what is told of. One that runs may only be slow: it gets longer."""
+        text = "file A 768M hole\npin A\nhold w1 A 0 8K\nread A 0 768M buffered\nland w1\n"
+        began = time.monotonic()
+        self.ask({1: text}, channel="pvm-writev", jobs=1, deadline_ms=30)
+        got = self.reply()
+        self.assertGreater(time.monotonic() - began, 0.15)  # five deadlines
+        self.assertEqual(got.last[:3], ["ok", "hung", "1"])
+        self.assertRegex(" ".join(got.last[3:]), r"^(line \d of the sequence, in )?R running: ")
+
     def test_a_process_that_stands_still_between_two_sequences(self) -> None:
         """Before it begins, as it would in a sync: no sequence can be named."""
         self.ask({nr: CLEAN for nr in range(1, 3)}, jobs=2, deadline_ms=300, judge=self.slow_judge())

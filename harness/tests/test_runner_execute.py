@@ -144,6 +144,13 @@ class Kernels(Bench):
         self.assertEqual([got[n].verdict for n in (1, 2, 3, 4)], ["coherent", "coherent", "hung", "coherent"])
         self.assertEqual(machine.boots, 3)
 
+    def test_running_at_the_deadline_as_a_rule_says(self) -> None:
+        self.context.expectations = Expectations([parse_rule("* xfs store s bug hung:running,landed x", "f:1")])
+        machine = FakeMachine(lambda nr, _: "ok hung line%203,%20in%20R%20running" if nr == 2 else "ok ran")
+        got = self.run_it(machine, self.cases(3))
+        self.assertEqual([got[n].verdict for n in (1, 2, 3)], ["coherent", "hung", "coherent"])
+        self.assertEqual((got[2].outcome, machine.boots), ("expected", 1))
+
     def test_all_panic_ends(self) -> None:
         machine = FakeMachine(lambda nr, _: "die")
         got = self.run_it(machine, self.cases(9))

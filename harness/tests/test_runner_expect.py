@@ -178,6 +178,7 @@ class Outcomes(unittest.TestCase):
 # pin A, resolution, kinds (of a hang: where it sleeps), outcome.
 SHORT_PIN = "hold w1 A 0 8K;punch A 0 4K;land w1"
 COW = "clone A B;hold w1 A 0 8K;%s;land w1"
+CLONED = "hold w1 A 0 8K;clone A B;land w1"
 WAIT = "hold w1 A 0 8K;punch A 0 4K;write A 0 8K;land w1"
 EXPLORED = (
     ("6.18.44", "xfs", "pvm-writev", SHORT_PIN, "lost", "lost-write", "expected"),
@@ -201,6 +202,15 @@ EXPLORED = (
     ("7.3.4", "xfs-dax", "dio-read", WAIT, "hung", "rwsem_down_write_slowpath", "differs"),
     ("7.3.4", "xfs-dax", "dio-read", SHORT_PIN, "hung", "xfs_wait_dax_page", "differs"),
     ("6.12.117", "xfs-dax", "dio-read", WAIT, "hung", "xfs_break_dax_layouts", "differs"),
+    ("7.3.4", "xfs-dax", "dio-read", CLONED, "hung", "running", "expected"),
+    ("7.3.4", "xfs-dax", "dio-read", CLONED, "hung", "xfs_wait_dax_page", "differs"),
+    ("7.3.4", "xfs-dax", "dio-read", CLONED, "lost", "lost-write", "differs"),
+    ("7.3.4", "xfs-dax", "dio-read", "hold w1 A 0 8K;write A 0 8K;clone A B;land w1", "hung", "xfs_wait_dax_page", "expected"),
+    ("7.3.4", "xfs-dax", "dio-read", "hold w1 A 0 8K;clone A B;write A 0 8K;land w1", "hung", "xfs_wait_dax_page", "expected"),
+    ("7.3.4", "xfs-dax", "dio-read", "clone A B;hold w1 A 0 8K;punch A 0 4K;land w1", "hung", "running", "differs"),
+    ("7.3.4", "ext4-dax", "dio-read", CLONED, "hung", "running", "differs"),
+    ("6.12.117", "xfs-dax", "pvm-writev", CLONED, "hung", "running", "expected"),
+    ("6.1.176", "xfs-dax", "pvm-writev", CLONED, "hung", "running", "expected"),
     ("6.1.176", "xfs-dax", "store", "clone A B;store A 0 4K", "lost", "lost-write", "differs"),
     ("7.3.4", "ext4", "rdma-odp", "write A 64 4K", "lost", "lost-write misplaced", "expected"),
     ("7.3.4", "ext4", "rdma-odp", "write A 64 4K", "lost", "foreign", "differs"),
@@ -220,6 +230,9 @@ NAMED = (
     ("6.1.176", "xfs-dax", "pvm-writev", "held-clone", "lost", "lost-write", "differs"),
     ("6.12.117", "xfs-dax", "pvm-writev", "held-read-clone-punch", "hung", "running", "expected"),
     ("6.12.117", "xfs-dax", "pvm-writev", "held-read-clone-punch", "hung", "xfs_break_dax_layouts", "differs"),
+    ("6.12.117", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "running", "expected"),
+    ("6.12.117", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "xfs_break_dax_layouts", "differs"),
+    ("7.3.4", "xfs-dax", "dio-read", "held-clone", "hung", "running", "differs"),
     ("7.3.4", "xfs-dax", "pwrite", "held-cow-read", "lost", "lost-write unreadable", "expected"),
     ("6.12.117", "xfs-dax", "pwrite", "held-cow-read", "lost", "lost-write unreadable", "differs"),
     ("7.3.4", "xfs-dax", "pwrite", "held-cow-store", "lost", "lost-write unreadable", "differs"),
