@@ -15,7 +15,7 @@ import errno
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -117,6 +117,7 @@ class FsRun:
         self.had = False  # it could be made and mounted here before
         self.cuts = 0
         self.pins: int | None = None  # pages pinned by nobody's case, None where that is not counted
+        self.enough: Callable[[], bool] = lambda: False  # after a loss: is there no time to begin again?
         self.cut_log: list[str] = []  # of the kernel, while cases were at work until the last cut
         self.spun: set[str] = set()  # cases that were still running at their deadline, and get another try
 
@@ -206,6 +207,8 @@ class FsRun:
                 self.dirty = True
                 losses += 1
                 todo = [c for c in todo if not self.k.is_done(c)]
+                if self.enough():
+                    return
                 if losses >= 3 and len(todo) > 1:
                     break
                 continue
@@ -236,6 +239,8 @@ class FsRun:
                    f"redoing {len(todo)} cases by halves")
         half = len(todo) // 2
         for part in (todo[:half], todo[half:]):
+            if self.enough():
+                return
             self.dirty = True  # nothing of the other half may be found again
             self.run_batch(part, mode)
         if self.k.count_findings(failure.kind, todo) == before:

@@ -170,7 +170,7 @@ def parser() -> Parser:
     add("--alphabet", default="core", metavar="NAME|FILE|VERBS",
         help="workloads/alphabets/NAME.alphabet (core, wide, huge), such a file, or verbs: 'punch write hold land'")
     add("--budget", type=_duration, default=0.0, metavar="TIME",
-        help="of the whole run, as 90s, 10m, 2h: likeliest first, as far as it goes")
+        help="of the whole run, as 90s, 10m, 2h: likeliest first, as far as it goes; with --resume: of what is left")
     add("--shard", type=_shard, default=(0, 1), metavar="I/N", help="only every Nth sequence, from the Ith on")
     add("--repeats", type=int, default=explore.TIMES, metavar="K",
         help=f"how often each finding is run again (default {explore.TIMES})")
@@ -362,7 +362,7 @@ def _resumed(args: argparse.Namespace) -> argparse.Namespace:
         raise UsageError(f"{args.resume}: was made by `{resumed.command}`, not by `{args.command}`")
     plain = parser().parse_args([args.command])
     for name, value in vars(args).items():
-        if name in ("resume", "jobs", "no_install", "json") or name == "overwrite_device" and value:
+        if name in ("resume", "jobs", "no_install", "json") or name in ("overwrite_device", "budget") and value:
             setattr(resumed, name, value)
         elif name != "command" and value not in (getattr(plain, name), getattr(resumed, name, None)):
             what = {"file": "FILE", "result": "RESULT"}.get(name, "--" + name.replace("_", "-"))

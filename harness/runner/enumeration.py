@@ -206,6 +206,11 @@ class Enumeration:
     def writes(self, word: Word) -> bool:
         return any(self.symbols[i].verb in CHANNEL_VERBS for i in word)
 
+    def bytes_of(self, word: Word) -> int:
+        """What the files that its steps name hold when they are made."""
+        used = {f for i in word for f in self.symbols[i].files}
+        return sum(self.alphabet.files[f].size for f in used)
+
     # --- all of them ------------------------------------------------------------------------
 
     def valid_after(self, state: State, left: int) -> int:

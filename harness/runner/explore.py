@@ -13,10 +13,12 @@ from . import alphabet as alphabets, controls, explore_report, main as runs, nat
 from .agent import ChannelInfo
 from .alphabet import Alphabet
 from .batch import FsRun
-from .enumeration import DEPTH_MAX, HOLDS_MAX, RULES, Counts, Enumeration
+from .enumeration import DEPTH_MAX, Enumeration
 from .errors import EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, EnvironmentFailed, UsageError
 from .execute import KernelRun, RunContext, run_kernels
 from .explore_cell import CellRun
+from .explore_confirm import not_confirmed
+from .explore_estimate import DAY_S, estimate, holds_of, time_text
 from .explore_state import Cell, load_progress, state_path
 from .fsops import NotCovered
 from .machines import Machine
@@ -24,24 +26,9 @@ from .plan import _matching
 from .progress import Progress as Lines
 
 TIMES = 5
-DAY_S = 86400.0
-COUNTED_MAX = 1_500_000  # valid words; of more the number is estimated
-# Sequences a second of one machine before its own rate is known: measured on two CPUs, guests without KVM.
-RATES = {"native": 1000.0, "guest": 120.0}
 _CLASS_ORDER = ("pte", "syscall", "short-pin", "long-pin", "faulting")
 SECTION = "explore"  # of run.json
 
-
-_HOLDS_TEXT = {0: "without held writes", 1: "with one held write at a time", HOLDS_MAX: "with held writes"}
-
-
-def _holds(channel: ChannelInfo) -> int:
-    """Writes that may be held at once. Where nothing is in flight after a hold, a held write is a write where it
-    lands. A held write(2) has its file's lock: a second one may wait for it, or for who waits for it, and is not
-    held then, but stuck."""
-    if channel.hold != "inflight":
-        return 0
-    return 1 if channel.cls == "syscall" else HOLDS_MAX
 
 
 @dataclass
@@ -56,6 +43,7 @@ class Explore:
     times: int = TIMES
     seed: int = 0
     alphabet: Alphabet | None = None
+    likeliest: bool = False  # first: where time is short the order matters, and who goes on keeps to it
     _made: dict[int, Enumeration] = field(default_factory=dict)
 
     def check(self) -> None:
@@ -66,15 +54,10 @@ class Explore:
         if not 1 <= self.times <= 100:
             raise UsageError("--repeats wants 1 to 100")
 
-    @property
-    def likeliest(self) -> bool:
-        """Where time is short the order matters."""
-        return self.budget_s > 0
-
     def enumeration(self, channel: ChannelInfo) -> Enumeration:
         """Of the sequences that make sense for the channel."""
         assert self.alphabet
-        holds = _holds(channel)
+        holds = holds_of(channel)
         if holds not in self._made:
             made = self.alphabet if holds else self.alphabet.without_holds()
             made.check()
@@ -91,18 +74,16 @@ def duration(text: str) -> float:
     return number * units.get(text[-1:], 1)
 
 
-def _time_text(seconds: float) -> str:
-    for size, unit in ((365 * DAY_S, "years"), (DAY_S, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:.0f} seconds"
+def part_of(left_s: float, waiting: int, jobs: int) -> float:
+    """Of what is left of the budget, for a kernel that begins now: some of those `waiting` follow it one by one."""
+    return left_s / (1 + waiting // jobs)
 
 
 class ExploreKernel(KernelRun):
     """All cells of one kernel, in one thread."""
 
     explore: Explore
-    began = 0.0
+    until: float | None = None  # of this kernel; time.monotonic()
     numbers = itertools.count(1)  # of cases, over all kernels
     cells_said: dict[str, dict[str, Any]]
 
@@ -120,26 +101,44 @@ class ExploreKernel(KernelRun):
         p = run.progress
         rate = f", {p.ran / p.wall_s:.0f}/s" if p.wall_s else ""
         depth = f"all to depth {p.depth_done}" if p.finished else f"depth {p.depth}"
-        self.context.say(f"{run.cell.id}: {p.ran} sequences, {depth}{rate}, {len(p.findings)} findings")
+        waits = len(p.pending) + len(p.deadly)
+        self.context.say(f"{run.cell.id}: {p.ran} sequences, {depth}{rate}, {len(p.findings) - len(p.deadly)} findings"
+                         + f", {waits} sequences still to be confirmed" * bool(waits))
 
     def tell_cell(self, cell: Cell, run: CellRun | None, not_covered: str = "") -> None:
         told: dict[str, Any] = {"kernel": cell.kernel, "fs": cell.fs, "channel": cell.channel,
                                 "not_covered": not_covered}
         if run:
-            told.update({**run.progress.dump(), "not_covered": run.progress.not_covered or not_covered})
+            p = run.progress
+            told.update({**p.dump(), "not_covered": p.not_covered or not_covered, "left": len(p.left),
+                         "findings": [f.dump() for f in p.findings if f not in p.deadly],
+                         "seen": [f.dump() for f in not_confirmed(run)], "unlaid": [u.dump() for u in p.unlaid]})
             del told["pending"]
         self.store.set_section(SECTION, cell.id, told)
 
     def run(self, cells: list[Any]) -> None:
         try:
-            self.ensure_up()
-            for at, fs in enumerate(dict.fromkeys(c.fs for c in cells)):
+            names = list(dict.fromkeys(c.fs for c in cells))
+            for at, fs in enumerate(names):
                 mine = [c for c in cells if c.fs == fs]
-                left = [c for c in cells if c.fs in list(dict.fromkeys(d.fs for d in cells))[at:]]
-                self._filesystem(fs, mine, len(left))
+                if self._over():
+                    self._not_begun(mine)
+                    continue
+                if not self.boots:
+                    self.ensure_up()
+                self._filesystem(fs, mine, len([c for c in cells if c.fs in names[at:]]))
         finally:
             self.judge.close()
             self.machine.close()
+
+    def _over(self) -> bool:
+        return self.until is not None and time.monotonic() >= self.until
+
+    def _not_begun(self, cells: list[Cell]) -> None:
+        """What is known of them from before stands."""
+        for cell in cells:
+            if cell.id not in self.store.meta[SECTION]["cells"]:
+                self.tell_cell(cell, None)
 
     def _filesystem(self, fs: str, cells: list[Cell], nr_left: int) -> None:
         fs_run = FsRun(self, self.context.configs[fs])
@@ -163,10 +162,10 @@ class ExploreKernel(KernelRun):
 
     def _until(self, cells_left: int) -> float | None:
         """Each cell gets an equal part of what is left of the budget."""
-        if not self.explore.budget_s:
+        if self.until is None:
             return None
-        left_s = self.explore.budget_s - (time.monotonic() - self.began)
-        return time.monotonic() + max(0.0, left_s) / max(1, cells_left)
+        now = time.monotonic()
+        return now + max(0.0, self.until - now) / max(1, cells_left)
 
 
 def plan(kernels: list[str], everything: runs.World, filters: Any, explore: Explore) -> list[Cell]:
@@ -178,40 +177,6 @@ def plan(kernels: list[str], everything: runs.World, filters: Any, explore: Expl
     if not filters.channels:
         chosen = {n for n in chosen if channels[n].plain and not channels[n].brief}
     return [Cell(k, fs, c) for k in kernels for fs in fs_names for c in ordered if c in chosen]
-
-
-def estimate(cells: list[Cell], everything: runs.World, explore: Explore, jobs: int) -> tuple[list[str], float, Any]:
-    """The lines said before the start, the seconds in all, and the counts for run.json."""
-    by_holds: dict[int, list[Cell]] = {}
-    for cell in cells:
-        by_holds.setdefault(_holds(everything.hello.channels[cell.channel]), []).append(cell)
-    out, told = [], []
-    busy_s: dict[str, float] = {}
-    for holds, mine in sorted(by_holds.items()):
-        e = explore.enumeration(everything.hello.channels[mine[0].channel])
-        channels = dict.fromkeys(c.channel for c in mine)
-        out.append(f"{' '.join(channels)} ({_HOLDS_TEXT[holds]}, {len(e.symbols)} steps):")
-        for depth in range(1, explore.depth + 1):
-            counts = e.count(depth, COUNTED_MAX)
-            out.append("  " + _count_line(depth, counts, len(mine)))
-            told.append({"holds": holds, "depth": depth, "channels": list(channels), **vars(counts), "saved": dict(counts.saved)})
-            for cell in mine:
-                rate = RATES["native" if cell.kernel == "native" else "guest"]
-                busy_s[cell.kernel] = busy_s.get(cell.kernel, 0.0) + counts.run / explore.shards / rate
-    seconds = max([max(busy_s.values()), sum(busy_s.values()) / jobs])
-    rates = sorted({"native" if c.kernel == "native" else "guest" for c in cells})
-    out.append(f"{len(cells)} cells (kernel, filesystem, channel), at about "
-               + " and ".join(f"{RATES[r]:.0f} sequences a second in a {'native machine' if r == 'native' else r}"
-                              for r in rates) + f": {_time_text(seconds)}")
-    return out, seconds, told
-
-
-def _count_line(depth: int, counts: Counts, cells: int) -> str:
-    about = "about " if counts.estimated else ""
-    text = f"{depth} step{'s' * (depth != 1)}: {about}{counts.run:,} sequences in each of {cells} cells"
-    saved = [f"{rule} {counts.saved[rule]:,}" for rule in RULES if counts.saved[rule]]
-    return text + (" (estimated)" if counts.estimated else
-                   f"; of {counts.valid:,} that make sense" + (f", saved: {', '.join(saved)}" if saved else ""))
 
 
 def run(options: Any, explore: Explore, argv: list[str]) -> int:
@@ -229,7 +194,7 @@ def run(options: Any, explore: Explore, argv: list[str]) -> int:
     for line in said:
         lines.say(line)
     if seconds > DAY_S and not explore.budget_s:
-        raise UsageError(f"that is {_time_text(seconds)}: more than a day wants a --budget (likeliest first), a smaller "
+        raise UsageError(f"that is {time_text(seconds)}: more than a day wants a --budget (likeliest first), a smaller "
                          "--depth, or fewer --kernel, --fs, --channel")
     if native.os.getuid() == 0:
         native.cleanup_stale(lines.say, state)
@@ -252,10 +217,13 @@ def _open_store(options: Any, explore: Explore, argv: list[str], everything: run
         if was["alphabet"]["text"] != explore.alphabet.text:
             raise UsageError(f"{options.resume}: its alphabet {was['alphabet']['name']} has changed since; it cannot "
                              "go on with another one")
+        explore.likeliest = was["likeliest_first"]
+        was["budget_s"] = explore.budget_s
         for path in (state_path(results.folder, cell) for cell in cells):
             if path.exists():
                 load_progress(path)
         return results
+    explore.likeliest = explore.budget_s > 0
     about = {"alphabet": {"name": explore.alphabet.name, "title": explore.alphabet.title,
                           "text": explore.alphabet.text},
              "depth": explore.depth, "budget_s": explore.budget_s, "shard": explore.shard + 1,
@@ -275,11 +243,15 @@ def _run(options: Any, explore: Explore, everything: runs.World, names: dict[str
         with store.when_stopped(runs.goes_on(results, "explore")), ExitStack() as stack:
             makers = runs.stage(options, names, store.new_run_name(), lines.say, stack)
             context = runs.context_of(options, names, results, everything, lines.say, lambda _result: None)
-            began = time.monotonic()
+            until = time.monotonic() + explore.budget_s
+            begun = itertools.count(1)
 
             def kernel(machine: Machine, shared: RunContext) -> ExploreKernel:
                 made = ExploreKernel(machine, shared)
-                made.explore, made.began = explore, began
+                made.explore = explore
+                if explore.budget_s:
+                    now = time.monotonic()
+                    made.until = now + part_of(max(0.0, until - now), len(makers) - next(begun), options.jobs)
                 return made
             failed = run_kernels(makers, cells, context, options.jobs, kernel)
             to_the_end = True
@@ -305,7 +277,7 @@ def _finish(options: Any, results: store.Store, failed: dict[str, str], lines: L
     if wrong:
         return EXIT_BROKEN
     cells = meta[SECTION]["cells"].values()
-    findings = [f for c in cells for f in [*c.get("findings", []), *c.get("unconfirmed", [])]]
+    findings = [f for c in cells for key in ("findings", "unconfirmed", "seen", "unlaid") for f in c.get(key, [])]
     if any(f["outcome"] in ("differs", "fixed") for f in findings) or any(
             not n.get("expected") for n in meta["notes"]):
         return EXIT_DIFFERS

@@ -14,91 +14,29 @@ A finding that is as expected takes in only what is expected by its own steps: r
 import json
 import re
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence as Sequence_
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from .agent import Reply
 from .batch import BatchFailed, FsRun, Mode
-from .errors import AgentDied, AgentTimeout, EnvironmentFailed
-from .explore_state import STATE_SCHEMA, Cell, ExploreCase, Item, Progress, load_progress, state_path
-from .explore_rules import Rules, complaints_of, fsck_shape
-from .findings import Candidate, Finding, embeds, family, more_of, name_of, verbs
-from .judge import JudgeEach, Judgement
-from .klog import classify_console, kind_of
+from .errors import EnvironmentFailed
+from .explore_attempt import CHUNK_ITEMS, Attempts, Machine, Unjudged, wall_of
+from .explore_clock import Clock, OutOfTime
+from .explore_state import STATE_SCHEMA, Cell, ExploreCase, Item, Progress, Unlaid, load_progress, state_path
+from .explore_rules import Rules, complaints_of
+from .findings import JUDGED, Candidate, Finding, embeds, family, more_of, name_of, verbs
 from .plan import Case, Sequence
 
 if TYPE_CHECKING:
     from .explore import ExploreKernel, Explore
 
-CHUNK_ITEMS, CHUNK_BYTES = 1000, 64 << 20
 BATCH_ITEMS, BATCH_BYTES = 4000, 192 << 20
-FIRST_RATE = 100  # sequences a second, before it is known
 CONFIRM_PER_SIGNATURE = 3  # sequences of the same steps that are tried before they are called not reproducible
 CONFIRM_PER_RULE = 10      # the same of those that one rule expects
-EVIDENCE_MAX = 3           # as explore.h
-PROCESSES = 4              # also wait for pins and disks
-SLEEPERS = 16              # as explore.h: where a step waits for a held write(2), all that it takes is its grace
-SILENCE_S = {"native": 60.0, "guest": 120.0}  # it says every second where it is, and sees itself what stands still
-JUDGE_FAILED = "the judge failed"  # what executor/explore_child.c says then
 UNJUDGED_MAX = 3           # in a row: it is not the sequences
+Said = Sequence_[dict[str, Any]]
 _PATH = re.compile(r"/[^ :]*:? ?")  # where it was is the sequence's own
-
-
-class Machine(Exception):
-    """The machine went down, or a sequence hung: at `nr`, 0 when that is not known."""
-
-    def __init__(self, verdict: str, why: str, nr: int = 0, mark: list[int] | None = None) -> None:
-        super().__init__(why)
-        self.verdict, self.why, self.nr, self.mark = verdict, why, nr, mark or []
-
-
-class Unjudged(Machine):
-    """The judge failed on one of them: found by halves, set aside, and never a pass."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__("broken", why)
-
-
-class OutOfTime(Exception):
-    """The budget is used up; what there is stands."""
-
-
-@dataclass
-class Attempt:
-    """What came of a batch that passed the checks of the whole."""
-
-    said: list[dict[str, Any]] = field(default_factory=list)  # of sequences that are not plainly coherent
-    replies: list[Reply] = field(default_factory=list)
-    looked: int = 0
-
-
-def read_line(line: list[str]) -> dict[str, Any]:
-    """`x NR VERDICT RESOLUTION KINDS ERRNO WHY [EVIDENCE...]`, decoded already."""
-    def word(at: int) -> str:
-        return "" if len(line) <= at or line[at] == "-" else line[at]
-    return {"nr": int(line[1]), "verdict": word(2), "resolution": word(3),
-            "kinds": word(4).split(",") if word(4) else [], "errno": word(5), "why": word(6), "evidence": line[7:]}
-
-
-def _judged(reply: Reply, answers: list[tuple[int, Judgement]]) -> Reply:
-    """The same as if the machine had judged: EVIDENCE_MAX of the evidence, and its counters."""
-    def word(text: str) -> str:
-        return text or "-"
-    counted = Counter(answer.resolution for _, answer in answers)
-    bad = [(nr, a) for nr, a in answers if a.verdict != "coherent"]
-    own = int(reply.env().get("not_coherent", "0"))
-    lines = [["x", str(nr), word(a.verdict), word(a.resolution), word(",".join(a.kinds)), word(a.errno), a.why,
-              *a.evidence[:EVIDENCE_MAX]] for nr, a in bad]
-    lines += [["env", "coherent", str(len(answers) - len(bad))], ["env", "not_coherent", str(own + len(bad))]]
-    lines += [["env", f"resolution:{name}", str(nr)] for name, nr in sorted(counted.items())]
-    return Reply(reply.lines + lines, reply.last)
-
-
-def _lines(reply: Reply) -> list[dict[str, Any]]:
-    return [read_line(line) for line in reply.lines if line[0] == "x" and len(line) > 6]
 
 
 class CellRun:
@@ -111,9 +49,12 @@ class CellRun:
         self.path = state_path(kernel.store.folder, cell)
         self.progress = self._load()
         self.unjudged = 0  # sequences on which the judge failed, since it last did not
+        self.unrun = 0  # sequences for which there was no time
         self.blamed = 0  # sequences that were found to fail a check of the whole
         self.withheld: list[Item] = []  # not run, for they contain a hang or crash that is to be confirmed
         self.rules = Rules(kernel, cell, self.enumeration, self.progress)
+        self.clock = Clock(kernel, self.progress)
+        self.attempts = Attempts(kernel, fs_run, cell, self.enumeration, self.rules, self.clock)
 
     # --- state ------------------------------------------------------------------------------
 
@@ -129,13 +70,17 @@ class CellRun:
     # --- all of it --------------------------------------------------------------------------
 
     def run(self, until: float | None) -> None:
-        """Go on from where it stood. OutOfTime is not an error: what there is stands."""
+        """Go on from where it stood. When the budget is over what there is stands: what was seen and not confirmed, and
+        what of a batch was not run, is kept for who goes on."""
         p = self.progress
         began = time.monotonic()
+        self.clock.start(until)
         try:
+            self._confirm_pending()
             while p.depth <= self.explore.depth and not p.finished:
-                self._depth(until)
-                self._confirm_pending()
+                self._depth()
+                if p.waits:
+                    raise OutOfTime
                 p.depth_done = p.depth
                 p.depth, p.index = p.depth + 1, 0
                 if p.ran and p.refused == p.ran:
@@ -143,27 +88,60 @@ class CellRun:
                     break
             p.finished = True
         except OutOfTime:
-            self._confirm_pending()
+            pass
         p.took_s += time.monotonic() - began
         self._save()
 
-    def _depth(self, until: float | None) -> None:
+    def _depth(self) -> None:
         p = self.progress
         items = self._items(p.depth, p.index)
         while True:
-            if until is not None and time.monotonic() >= until:
+            self.clock.begin_batch()
+            if self.clock.batch_over():
                 raise OutOfTime
-            batch, taken = self._take(items, self._limit(until))
-            while batch:
-                self.rules.forget()
-                for part in self.rules.by_complaint(batch):
-                    self._run_items(part)
-                self._confirm_pending()
-                batch, self.withheld = self.withheld, []  # of what was not seen again
+            if p.left:
+                self._what_was_left()
+                self._save()
+                continue
+            batch, taken = self._take(items, self._limit())
             p.index += taken
+            self._batch(batch)
             if not taken:
                 return
             self._save()
+
+    def _batch(self, batch: list[Item]) -> None:
+        """Run, and confirmed what came of it; as far as there is time."""
+        p = self.progress
+        while True:
+            if batch:
+                self.rules.forget()
+                for part in self.rules.by_complaint(batch):
+                    self._run_items(part)
+            self._confirm_pending()
+            if p.deadly:  # not known whether what contains them is to be run
+                for finding in p.deadly:
+                    finding.under, finding.unseen = finding.under - finding.unseen, 0
+                p.left += self.withheld
+                self.withheld = []
+            if not self.withheld:
+                return
+            batch, self.withheld = self.withheld, []  # of what was not seen again
+
+    def _what_was_left(self) -> None:
+        """Sequences for which there was no time."""
+        p = self.progress
+        items, p.left = p.left, []
+        unlaid, p.unlaid = p.unlaid, []
+        known = self.blamed, len(p.set_aside)
+        self._batch([i for i in items if not self._under_deadly(i)])
+        if known != (self.blamed, len(p.set_aside)):
+            return
+        if p.left:
+            p.unlaid = unlaid + [u for u in p.unlaid if u not in unlaid]
+            return
+        for seen in unlaid:
+            self._not_again(seen, "not seen again when the batch was redone")
 
     def _items(self, depth: int, skip: int) -> Iterator[Item]:
         all_items = self.enumeration.items(depth, self.explore.likeliest, self.explore.seed)
@@ -171,14 +149,9 @@ class CellRun:
         for index, (world, word) in enumerate(islice(all_items, skip, None), skip):
             yield Item(first + index + 1, world, word)
 
-    def _limit(self, until: float | None) -> int:
-        """Sequences of the next batch: no more than what is left of the budget is good for."""
-        p = self.progress
-        most = BATCH_ITEMS if self.fs_run.config.persistent else CHUNK_ITEMS
-        if until is None:
-            return most
-        rate = p.ran / p.wall_s if p.wall_s else FIRST_RATE
-        return min(most, max(FIRST_RATE, int(rate * (until - time.monotonic()))))
+    def _limit(self) -> int:
+        """Sequences of the next batch: no more than there is time for."""
+        return self.clock.room(BATCH_ITEMS if self.fs_run.config.persistent else CHUNK_ITEMS)
 
     def _take(self, items: Iterator[Item], limit: int) -> tuple[list[Item], int]:
         """The next batch, and how many items of the order it takes up (other shards' and dropped ones too)."""
@@ -195,14 +168,10 @@ class CellRun:
             if self._under_deadly(item):
                 continue
             out.append(item)
-            room -= self._bytes(item)
+            room -= self.attempts.bytes_of(item)
             if len(out) == limit or room <= 0:
                 break
         return out, taken
-
-    def _bytes(self, item: Item) -> int:
-        used = {f for i in item.word for f in self.enumeration.symbols[i].files}
-        return 2 * sum(self.enumeration.alphabet.files[f].size for f in used)
 
     def _under_deadly(self, item: Item) -> bool:
         for finding in self.progress.findings:
@@ -216,22 +185,22 @@ class CellRun:
 
     # --- a batch ----------------------------------------------------------------------------
 
-    def _run_items(self, items: list[Item]) -> None:
-        """Run them and take what came of it, whatever some of them do to the machine."""
+    def _run_items(self, items: list[Item], said: Said = ()) -> None:
+        """Run them and take what came of it, whatever some of them do to the machine. What there is no time for is
+        left. `said` was of them when they ran before, in vain."""
         todo = items
         while todo:
+            if self.clock.batch_over():
+                self._leave(todo, said)
+                return
             try:
-                attempt = self.attempt(todo)
+                attempt = self.attempts.run(todo, to_the_end=False)
             except Machine as end:
                 self.fs_run.dirty = True
+                said = [*said, *end.said]
                 culprit = self._culprit(todo, end)
                 if culprit is None:
-                    before = len(self.progress.set_aside)
-                    half = len(todo) // 2
-                    self._run_items(todo[:half])
-                    self._run_items(todo[half:])
-                    if len(self.progress.set_aside) == before:
-                        self._not_again(todo, end)
+                    self._by_halves(todo, end, said)
                     return
                 if isinstance(end, Unjudged):
                     self._unjudged(culprit, end)
@@ -242,24 +211,56 @@ class CellRun:
                 continue
             except BatchFailed as failed:
                 self.fs_run.dirty = True
-                self._blame(todo, failed)
-                return
+                begun = list(self.attempts.begun)
+                self._blame(begun, failed)
+                todo = todo[len(begun):]
+                continue
             self.unjudged = 0
             for reply in attempt.replies:
                 self._count(reply)
             self.progress.looked_after_remount += attempt.looked
-            self._take_results(todo, attempt.said)
-            return
+            self._take_results(attempt.items, attempt.said)
+            todo = todo[len(attempt.items):]
 
-    def _not_again(self, items: list[Item], end: Machine) -> None:
-        """The machine went down in a batch and not in its halves. A deadline that was missed on a machine that has other
-        things to do says nothing of the kernel; a panic does. What the judge failed on, it has judged by now."""
-        if isinstance(end, Unjudged):
+    def _leave(self, items: list[Item], said: Said) -> None:
+        """There is no time for them. What is known of some already, of a batch that came to nothing, is kept."""
+        known = {s["nr"]: s for s in said if s["verdict"] in (*JUDGED, "unnoticed")}
+        self.progress.left += [i for i in items if i.nr not in known]
+        self.unrun += len(items)
+        seen = [i for i in items if i.nr in known]
+        self.progress.resolutions.update(known[i.nr]["resolution"] for i in seen if known[i.nr]["resolution"])
+        self.progress.wall_s += self.clock.took_s(len(seen))
+        self._take_results(seen, [known[i.nr] for i in seen])
+
+    def _by_halves(self, items: list[Item], end: Machine, said: Said) -> None:
+        """The machine went down in them, and it is not known in which."""
+        kind = {"crashed": "crash", "hung": "hang"}.get(end.verdict, "died")
+        before, unrun = len(self.progress.set_aside), self.unrun
+        half = len(items) // 2
+        self._run_items(items[:half], said)
+        self._run_items(items[half:], said)
+        if len(self.progress.set_aside) == before:
+            self._not_laid(Unlaid(kind, end.why, end.verdict, items[0].nr, items[-1].nr), self.unrun != unrun)
+
+    def _not_laid(self, seen: Unlaid, no_time: bool) -> None:
+        """To any of those that were in the batch. They are run again when there is time."""
+        if not no_time:
+            self._not_again(seen, "not seen again when the batch was redone by halves")
+        elif self.progress.left:
+            self.progress.unlaid.append(seen)
+        else:  # each failed by itself
+            self._not_again(seen, "there was no time to redo the batch by halves")
+
+    def _not_again(self, seen: Unlaid, why: str) -> None:
+        """A deadline that was missed on a machine that has other things to do says nothing of the kernel; a panic does.
+        What the judge failed on, it has judged by now."""
+        if seen.verdict == "broken":
             return
-        said = f"{end.why} (not seen again when the batch was redone by halves)"
-        self.progress.set_aside.append(f"{end.verdict}: {said}")
-        if end.verdict == "crashed":
-            self.k.store.add_note("crash", said, [f"{self.cell.id}/explore-{items[0].nr}..{items[-1].nr}"])
+        said = f"{seen.text} ({why})"
+        if seen.verdict:
+            self.progress.set_aside.append(f"{seen.verdict}: {said}")
+        if seen.verdict != "hung":
+            self.k.store.add_note(seen.kind, said, [f"{self.cell.id}/explore-{seen.first}..{seen.last}"])
 
     def _blame(self, items: list[Item], failed: BatchFailed) -> None:
         corrupt = {said["nr"] for said in failed.said if said["verdict"] == "corrupt"}
@@ -267,24 +268,20 @@ class CellRun:
         if len(items) == 1 or not rest and self._all_known(items, failed):
             self._take_failed(items, failed)
             return
-        before = self.blamed
-        if bad and rest:
-            self.k.say(f"{self.cell.id}: {failed.kind}: {failed.text[:160]}; redoing {len(rest)} sequences without the "
-                       f"{len(bad)} that failed by themselves")
-            parts = [rest, bad]
-        else:
-            self.k.say(f"{self.cell.id}: {failed.kind}: {failed.text[:160]}; redoing {len(items)} sequences by halves")
-            half = len(items) // 2
-            parts = [items[:half], items[half:]]
+        before, unrun = self.blamed, self.unrun
+        parts = [rest, bad] if bad and rest else [items[:len(items) // 2], items[len(items) // 2:]]
+        if not self.clock.batch_over():
+            self.k.say(f"{self.cell.id}: {failed.kind}: {failed.text[:160]}; redoing " + (
+                f"{len(rest)} sequences without the {len(bad)} that failed by themselves" if bad and rest
+                else f"{len(items)} sequences by halves"))
         for part in parts:
-            self._run_items(part)
+            self._run_items(part, failed.said)
         if self.blamed != before:
             return
         if all(self.rules.excuses(i, kind) for i in items for kind in set(complaints_of(failed).values())):
             self.progress.complaints.update(complaints_of(failed))
             return
-        self.k.store.add_note(failed.kind, f"{failed.text} (not seen again when the batch was redone by halves)",
-                              [f"{self.cell.id}/explore-{items[0].nr}..{items[-1].nr}"])
+        self._not_laid(Unlaid(failed.kind, failed.text, "", items[0].nr, items[-1].nr), self.unrun != unrun)
 
     def _all_known(self, items: list[Item], failed: BatchFailed) -> bool:
         """Is each under a finding of this check? (A message of the kernel that is new is always looked for.)"""
@@ -311,10 +308,10 @@ class CellRun:
         if len(items) == 1:
             return items[0]
         near = self._near(items, end.mark)
-        if not near:
+        if not near or self.clock.batch_over():
             return None
         try:
-            self.attempt(near, marks=True)
+            self.attempts.run(near, marks=True)
             return None
         except BatchFailed:
             return None
@@ -323,16 +320,14 @@ class CellRun:
             guess = by_nr.get(again.nr or (again.mark or [0])[-1])
         if guess is None or len(near) == 1:
             return guess or near[0]
+        if self.clock.batch_over():
+            return None
         try:
-            self.attempt([guess])
+            self.attempts.run([guess])
             return None
         except (Machine, BatchFailed):
             self.fs_run.dirty = True
             return guess
-
-    @property
-    def _processes(self) -> int:
-        return SLEEPERS if self.enumeration.first.holds_max == 1 else PROCESSES
 
     def _near(self, items: list[Item], mark: list[int], reach: int = 64) -> list[Item]:
         """Those that may have been under way when it last said where it was."""
@@ -340,7 +335,7 @@ class CellRun:
         out: dict[int, Item] = {}
         for nr in mark:
             if nr in at:
-                for item in items[at[nr]:at[nr] + reach * self._processes]:
+                for item in items[at[nr]:at[nr] + reach * self.attempts.processes]:
                     out[item.nr] = item
         return [out[nr] for nr in sorted(out)]
 
@@ -364,119 +359,6 @@ class CellRun:
             name_of(text, steps), self.cell.kernel, self.cell.fs, self.cell.channel, text, steps, family([kind]),
             [kind], end.verdict, end.verdict, end.why))
 
-    def attempt(self, items: list[Item], marks: bool = False) -> Attempt:
-        """One fresh filesystem. Machine, BatchFailed."""
-        out = Attempt()
-        self.fs_run.dirty = True
-        fs = self.fs_run.prepare()
-        self.k.boots_idle = 0  # the machine is good; what follows comes to an end however often it dies
-        try:
-            self.k.kmsg()
-            pins = self.k.agent.pins() if self.k.machine.guest else None
-            for at, chunk in enumerate(self._chunks(items)):
-                out.replies.append(self._chunk(chunk, at, marks))
-                out.said += _lines(out.replies[-1])
-            if fs.config.persistent:
-                self.fs_run._umount(fs)  # noqa: SLF001  # the same steps as after a batch of cases
-                try:
-                    self.fs_run._check_fs(fs, [])  # noqa: SLF001
-                except BatchFailed as failed:
-                    if self.rules.is_news(fsck_shape(failed.kind), failed.kind, items):
-                        raise
-                self.fs_run._mount_again(fs)  # noqa: SLF001
-                seen = self.k.agent.explore_views(60 + len(items) / 10, run=self.k.nonce, mnt=fs.mnt)
-                out.looked = int(seen.env().get("looked", "0"))
-                out.said += _lines(seen)
-            self.fs_run._umount(fs)  # noqa: SLF001
-            self._check_log(items)
-            self._check_pins(pins)
-        except BatchFailed as failed:
-            failed.said = out.said
-            raise
-        except AgentDied as err:
-            self.k.down(str(err))
-            raise Machine("crashed", classify_console(err.console) or err.reason, mark=self.k.agent.mark) from None
-        except AgentTimeout as err:
-            self.k.down(str(err))
-            raise Machine("hung", str(err), mark=self.k.agent.mark) from None
-        return out
-
-    def _chunks(self, items: list[Item]) -> Iterator[list[Item]]:
-        chunk: list[Item] = []
-        room = CHUNK_BYTES
-        for item in items:
-            chunk.append(item)
-            room -= self._bytes(item)
-            if len(chunk) == CHUNK_ITEMS or room <= 0:
-                yield chunk
-                chunk, room = [], CHUNK_BYTES
-        if chunk:
-            yield chunk
-
-    def _chunk(self, items: list[Item], at: int, marks: bool) -> Reply:
-        """A guest's histories are judged here: what it is slow at, others do beside it."""
-        if not self.k.machine.guest:
-            return self._explore(items, at, marks, str(self.k.machine.judge_path), None)
-        with JudgeEach(self.k.judge.program) as judge:
-            reply = self._explore(items, at, marks, "-", judge.take)
-            try:
-                answers = judge.finish()
-            except EnvironmentFailed as err:
-                raise Unjudged(str(err)) from None
-            silent = {i.nr for i in items} - {nr for nr, _ in answers} - {said["nr"] for said in _lines(reply)}
-            if silent:
-                raise Unjudged(f"{JUDGE_FAILED}: nothing was said of sequence {min(silent)}")
-            return _judged(reply, answers)
-
-    def _explore(self, items: list[Item], at: int, marks: bool, judge: str,
-                 take: Callable[[list[str]], None] | None) -> Reply:
-        guest = self.k.machine.guest
-        reply = self.k.agent.explore(
-            SILENCE_S["guest" if guest else "native"], [(i.nr, self._text(i)) for i in items], take,
-            run=self.k.nonce, dir=f"{self.k.mnt}/x{at}", mnt=self.k.mnt,
-            scratch=self.k.scratch, channel=self.cell.channel, judge=judge,
-            jobs=1 if marks else min(self._processes, len(items)), first=int(not at), mark=int(marks),
-            turns=int(self.k.machine.emulated),
-            deadline_ms=self.k.deadline_ms, grace_ms=self.k.grace_ms)
-        how = reply.last[:2]
-        if how == ["ok", "ran"]:
-            return reply
-        if how in (["ok", "hung"], ["ok", "died"]):
-            nr = int(reply.last[2]) if reply.last[2:3] and reply.last[2].isdigit() else 0
-            rest = " ".join(reply.last[3:])
-            if how[1] == "hung":
-                raise Machine("hung", f"in {rest}" if rest[1:2] == " " else rest, nr)
-            said = self.k.klog.grade([text for _, _, text in self.k.kmsg()])
-            if said and kind_of(said) == "kernel-fault":
-                raise Machine("crashed", f"its process died of signal {rest}: {said[0].text}", nr)
-            raise Machine("broken", f"its process died of signal {rest}", nr)  # no oops: it is ours
-        if how == ["ok", "stuck"]:
-            self.k.down(f"{self.cell.id}: a process cannot be killed")
-            nr = next((int(w) for w in reply.last[2:] if w.isdigit()), 0)
-            raise Machine("hung", "a process cannot be killed: " + " ".join(reply.last[3:]), nr)
-        why = " ".join(reply.last[2:])
-        if JUDGE_FAILED in why:
-            raise Unjudged(why)
-        raise EnvironmentFailed(f"{self.cell.id}: executor: {why}")
-
-    def _check_log(self, items: list[Item]) -> None:
-        graded = self.k.klog.grade([text for _, _, text in self.k.kmsg()])
-        # An oops says where it was in its trace only, and a filesystem that has given up is good for nothing: such are
-        # never known.
-        news = {s for s, kind in {f.shape: f.kind for f in graded}.items() if self.rules.is_news(s, kind, items)}
-        new = [f for f in graded if f.kind.startswith(("kernel-fault", "aborted")) or f.shape in news]
-        if new:
-            raise BatchFailed(kind_of(new), " | ".join(f.text for f in new[:4]), {f.shape: f.kind for f in new})
-
-    def _check_pins(self, before: int | None) -> None:
-        until = time.monotonic() + 2.0
-        while before is not None:
-            held = self.k.agent.pins()
-            if held is None or held <= before:
-                return
-            if time.monotonic() > until:
-                raise BatchFailed("leaked-pin", f"{held - before} pages still pinned after everything was released")
-
     def _count(self, reply: Reply) -> None:
         p, env = self.progress, reply.env()
         p.coherent += int(env.get("coherent", "0"))
@@ -484,7 +366,7 @@ class CellRun:
             if key.startswith("resolution:"):
                 p.resolutions[key.partition(":")[2]] += int(value)
         p.refused = p.resolutions["refused"]
-        wall_s = int(env.get("wall_us", "0")) / 1e6
+        wall_s = wall_of(reply)
         nr = int(env.get("coherent", "0")) + int(env.get("not_coherent", "0"))
         p.wall_s += wall_s
         p.cpu_s += int(env.get("cpu_us", "0")) / 1e6
@@ -563,17 +445,20 @@ class CellRun:
         return same[0] if len(same) >= CONFIRM_PER_SIGNATURE else None
 
     def _confirm_pending(self) -> None:
-        """Each that is not under a finding, nor under one that this here makes."""
+        """Each that is not under a finding, nor under one that this here makes; as long as there is time."""
         p = self.progress
-        for deadly in [f for f in p.findings if f.ends_things and not f.tries]:
+        for deadly in p.deadly:
             finding = self._confirm(Candidate(
                 0, deadly.text, deadly.steps, deadly.verdict, deadly.resolution, deadly.kinds, "", deadly.why))
+            if finding is None:
+                continue
             p.findings.remove(deadly)
             # What is not seen again is not told as a finding, and what contains it is run after all.
             if finding.shown:
                 finding.under, finding.unseen = deadly.under, deadly.unseen
                 self.withheld = [i for i in self.withheld if not embeds(finding.steps, self.enumeration.steps(i.word))]
             (p.findings if finding.shown else p.unconfirmed).append(finding)
+        waiting = []
         while p.pending:
             p.pending.sort(key=lambda c: (len(c.steps), c.nr))
             first = p.pending.pop(0)
@@ -582,11 +467,19 @@ class CellRun:
                 known.take(first.kinds)
                 continue
             finding = self._confirm(first)
+            if finding is None:
+                waiting.append(first)
+                continue
             (p.findings if finding.shown else p.unconfirmed).append(finding)
+        p.pending = waiting
 
-    def _confirm(self, candidate: Candidate) -> Finding:
+    def _confirm(self, candidate: Candidate) -> Finding | None:
+        """None where there was no time for it."""
         from .explore_confirm import confirm
-        finding = confirm(self, candidate)
+        try:
+            finding = confirm(self, candidate)
+        except OutOfTime:
+            return None
         self.k.say(f"{self.cell.id}: {finding.family}: {', '.join(finding.kinds)}: "
                    f"{' '.join(verbs(finding.steps))} ({finding.shown} of {finding.tries})")
         return finding
@@ -603,7 +496,7 @@ class CellRun:
                                exclusive=True, again=again, folder=self.k.folder)
             cases.append(case)
             ids.append(case.id)
-        self.fs_run.dirty = True
+        self.fs_run.dirty, self.fs_run.enough = True, self.clock.over
         self.fs_run.run_batch(cases, Mode.QUIET)
         self.fs_run.dirty = True
         return ids

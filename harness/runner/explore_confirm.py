@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
 """From a failing sequence to a finding: shorter where that still fails, then several times as an ordinary case."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .batch import BatchFailed
+from .expect import outcome, sleepers
+from .explore_attempt import Machine
+from .explore_clock import OutOfTime
 from .explore_state import Item
 from .findings import JUDGED, Candidate, Finding, family, more_of, name_of, outcome_of
 from .store import CaseResult
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
 
 DEADLY_TRIES = 3
 COPIES = 3  # of each shorter sequence: it may need a probability
+_STACK = re.compile(r": [\w.]+ < .*$")  # behind where it sleeps
 _RANK = {"differs": 0, "fixed": 1, "broken": 2, "inconclusive": 3, "expected": 4}
 
 
@@ -45,7 +50,6 @@ def _as(like: Candidate, run: "CellRun", item: Item) -> Candidate:
 def minimise(run: "CellRun", like: Candidate) -> Candidate:
     """Leave steps out while it fails as before. On the fast path; of violations of data only. What is news never down to
     what is none: that has another cause."""
-    from .explore_cell import Machine
     news = not run.rules.as_expected(like)
     while len(like.word) > 1:
         shorter = [_as(like, run, item) for item in _shorter(run, Item(like.nr, like.world, like.word))]
@@ -60,8 +64,10 @@ def minimise(run: "CellRun", like: Candidate) -> Candidate:
                 back[nr] = candidate
         if not numbered:
             return like
+        if run.clock.over():
+            raise OutOfTime
         try:
-            said = run.attempt(numbered).said
+            said = run.attempts.run(numbered).said
         except (Machine, BatchFailed):
             return like
         failing = [back[s["nr"]] for s in said
@@ -93,7 +99,8 @@ def unrepeated(run: "CellRun", candidate: Candidate) -> tuple[str, dict[str, Any
 
 
 def _repeat(run: "CellRun", candidate: Candidate) -> Finding:
-    """Its sequence as a case, several times; what that shows is the finding."""
+    """Its sequence as a case, several times; what that shows is the finding. OutOfTime when it was not shown, nor not
+    shown often enough."""
     finding = Finding(name_of(candidate.text, candidate.steps), run.cell.kernel, run.cell.fs, run.cell.channel,
                       candidate.text, candidate.steps, candidate.family, list(candidate.kinds), candidate.resolution,
                       candidate.verdict, candidate.why, list(candidate.evidence))
@@ -101,12 +108,16 @@ def _repeat(run: "CellRun", candidate: Candidate) -> Finding:
     shown: list[CaseResult] = []
     # A hang costs its deadline and a crash a boot: once is enough, when it shows.
     for times in (1,) * DEADLY_TRIES if finding.ends_things else (run.explore.times,):
+        if run.clock.over(run.k.deadline_ms / 1000 if finding.family == "hang" else 0.0):
+            raise OutOfTime
         finding.cases += run.run_cases(finding.name, candidate.text, times, len(finding.cases) + 1)
         results = [run.k.store.results[c] for c in finding.cases if c in run.k.store.results]
         shown = [r for r in results if _shows(r, finding)]
         if shown:
             break
     finding.tries, finding.shown = len(results), len(shown)
+    if not shown and len(results) < len(finding.cases) and run.clock.over():
+        raise OutOfTime
     if not shown:
         finding.outcome, finding.expected = unrepeated(run, candidate)
         return finding
@@ -122,7 +133,7 @@ def _repeat(run: "CellRun", candidate: Candidate) -> Finding:
 
 def confirm(run: "CellRun", candidate: Candidate) -> Finding:
     """Cut down and repeated. What is left of it may show by chance only, so what was seen is repeated, too, before it is
-    called not reproducible."""
+    called not reproducible. OutOfTime; cases that came to an end are not run again by who goes on."""
     if candidate.verdict not in (*JUDGED, "unnoticed"):
         return _repeat(run, candidate)
     least = minimise(run, candidate)
@@ -132,3 +143,34 @@ def confirm(run: "CellRun", candidate: Candidate) -> Finding:
         return finding
     whole = _repeat(run, candidate)
     return whole if whole.shown else finding
+
+
+def not_confirmed(run: "CellRun") -> list[Finding]:
+    """What was seen and there was no time for yet, as findings that were never repeated: of those that have the steps
+    of another the shortest."""
+    p = run.progress
+    out = []
+    for f in p.deadly:
+        how, expected = _outcome_seen(run, Candidate(0, f.text, f.steps, f.verdict, kinds=f.kinds, why=f.why))
+        out.append(replace(f, outcome=how, expected=expected, kinds=list(f.kinds)))
+    for c in sorted(p.pending, key=lambda c: (len(c.steps), c.nr)):
+        how, expected = _outcome_seen(run, c)
+        known = next((f for f in out if f.outcome == how and f.covers(c.steps, c.family, c.kinds)), None)
+        if known:
+            known.take(c.kinds)
+        else:
+            out.append(Finding(name_of(c.text, c.steps), run.cell.kernel, run.cell.fs, run.cell.channel, c.text, c.steps,
+                               c.family, list(c.kinds), c.resolution, c.verdict, c.why, list(c.evidence),
+                               outcome=how, expected=expected))
+    return out
+
+
+def _outcome_seen(run: "CellRun", candidate: Candidate) -> tuple[str, dict[str, Any]]:
+    """Were it to show itself again."""
+    if "died" in candidate.kinds:
+        return "broken", {}
+    expected = run.rules.expected(candidate.text, candidate.steps)
+    if candidate.verdict in ("hung", "crashed"):
+        asleep = sleepers(_STACK.sub("", candidate.why))
+        return outcome(expected, candidate.verdict, candidate.verdict, "", [], [], asleep), expected.dump()
+    return outcome_of(candidate, expected), expected.dump()

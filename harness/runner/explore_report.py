@@ -107,7 +107,7 @@ def _group_lines(number: int, group: Group, cells: list[dict[str, Any]], markdow
     quiet, unable = _where_not(group, cells)
     kinds = ", ".join(dict.fromkeys(k for g in group.found for k in g["kinds"]))
     classes = Counter(g["expected"].get("class", "") for g in group.found)
-    rates = sorted({f"{g['shown']} of {g['tries']}" for g in group.found})
+    rates = sorted({f"{g['shown']} of {g['tries']}" for g in group.found if g["tries"]}) or ["in no"]
     out = [f"{number}. {kinds}: {group.words}"
            f" ({'/'.join(c for c in classes if c)}; {', '.join(dict.fromkeys(g['outcome'] for g in group.found))})", ""]
     out += ["       " + line for line in f["text"].splitlines()] + [""]
@@ -208,12 +208,16 @@ def render(meta: dict[str, Any], _results: list[CaseResult], folder: str, markdo
             by_reason.setdefault(cell.get("not_covered") or not_begun, []).append(_cell(cell))
     wanted = [_cell(c) for c in cells]
     out += _section("not covered", [f"{why}: {_compress(ids, wanted)}" for why, ids in by_reason.items()], markdown)
-    all_groups = groups(cells)
+    all_groups, seen = groups(cells), groups(cells, "seen")
     for title, chosen in (("not as expected", [g for g in all_groups if g.news]),
                           ("as expected (unsupported or known)", [g for g in all_groups if not g.news]),
-                          ("seen on the fast path, and not again", groups(cells, "unconfirmed"))):
+                          ("seen on the fast path, and not again", groups(cells, "unconfirmed")),
+                          ("seen, not confirmed: budget over", seen)):
         lines = [line for n, g in enumerate(chosen, 1) for line in _group_lines(n, g, cells, markdown)]
         out += _section(title, [line.replace("{folder}", shlex.quote(folder)) for line in lines], markdown)
+    unlaid = [f"{_cell(c)}: {u['kind']} in one of {u['first']} to {u['last']}: {u['text']}"
+              for c in cells for u in c.get("unlaid", [])]
+    out += _section("seen of a batch, and not looked for which sequence it was: budget over", unlaid, markdown)
     notes = [f"{n['kind']}: {n['text']} (first {n['cases'][0]})" for n in meta.get("notes", []) if n.get("cases")]
     out += _section("findings of whole batches", notes, markdown)
     aside = [f"{_cell(c)}: {text}" for c in cells for text in c.get("set_aside", [])]
@@ -225,6 +229,9 @@ def render(meta: dict[str, Any], _results: list[CaseResult], folder: str, markdo
     out += _section("controls that failed: nothing above holds", controls.failures(checks), markdown)
     if controls.summary(checks):
         out.append(controls.summary(checks))
+    if seen or unlaid:
+        out.append(f"{_plural(len(seen) + len(unlaid), 'thing')} seen and not confirmed; ./run.sh explore --resume "
+                   f"{shlex.quote(folder)} --budget TIME goes on with that")
     fell = sum(g.under for g in all_groups)
     out.append(f"{_plural(len(all_groups), 'finding')} ({sum(g.news for g in all_groups)} not as expected) of "
                f"{_plural(fell, 'failing sequence')}; seed {meta.get('seed')}; results in {folder}")

@@ -46,6 +46,21 @@ class Item:
 
 
 @dataclass
+class Unlaid:
+    """What was seen of a batch and is laid to no sequence of it yet."""
+
+    kind: str     # as of a finding
+    text: str
+    verdict: str  # of a machine that went down; "" where a check of the whole failed
+    first: int    # sequences, by number
+    last: int
+
+    def dump(self) -> dict[str, Any]:
+        """For run.json."""
+        return {**asdict(self), "outcome": "broken" if self.verdict == "broken" else "differs"}
+
+
+@dataclass
 class Progress:
     """How far a cell got, and what it has seen. Kept in a file of its own, rewritten after each batch."""
 
@@ -73,8 +88,20 @@ class Progress:
     pending: list[Candidate] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     unconfirmed: list[Finding] = field(default_factory=list)
+    left: list[Item] = field(default_factory=list)  # before `index`, and not run: there was no time for them
+    unlaid: list[Unlaid] = field(default_factory=list)  # of those
     set_aside: list[str] = field(default_factory=list)
     complaints: dict[str, str] = field(default_factory=dict)  # kinds by shape, of what need not be looked for where it is no news
+
+    @property
+    def deadly(self) -> list[Finding]:
+        """Those that are known, so that what contains them is not run, and still to be confirmed."""
+        return [f for f in self.findings if f.ends_things and not f.tries]
+
+    @property
+    def waits(self) -> bool:
+        """Is there something to be run or confirmed that was taken up already?"""
+        return bool(self.pending or self.left or self.deadly)
 
     def dump(self) -> dict[str, Any]:
         """For JSON. (asdict would make a counter of pairs of a counter.)"""
@@ -88,6 +115,8 @@ class Progress:
             setattr(out, name, Counter(data[name]))
         out.pending = [Candidate.load(c) for c in data["pending"]]
         out.findings = [Finding.load(f) for f in data["findings"]]
+        out.left = [Item(i["nr"], tuple(i["world"]), tuple(i["word"])) for i in data.get("left", [])]
+        out.unlaid = [Unlaid(**u) for u in data.get("unlaid", [])]
         out.unconfirmed = [Finding.load(f) for f in data["unconfirmed"]]
         return out
 

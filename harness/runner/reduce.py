@@ -133,6 +133,7 @@ class ReduceKernel(ExploreKernel):
 
     what: Reduce
     out: Outcome
+    began = 0.0
 
     def tell_cell(self, cell: Cell, run: CellRun | None, not_covered: str = "") -> None:
         """What is enumerated here is told in reduce.json."""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from .agent import ChannelInfo, FaultInfo
 from .alphabet import refused
 from .batch import FsRun
-from .explore_cell import CellRun, OutOfTime
+from .explore_cell import CellRun
+from .explore_clock import OutOfTime
 from .explore_state import Cell, Item
 from .findings import Candidate, Finding, family
 from .race import Race
@@ -92,12 +93,11 @@ class SequenceRun(CellRun):
         self.depth_of_kin = 0
         self.stopped = False
 
-    def _limit(self, until: float | None) -> int:
+    def _limit(self) -> int:
         """Small batches: it ends after the one that has a sequence that fails, and steps that wait for a held write
         make some alphabets slow."""
         p = self.progress
-        left_s = BATCH_S if until is None else min(BATCH_S, until - time.monotonic())
-        return min(super()._limit(until), max(FIRST_BATCH, int(left_s * p.ran / p.wall_s) if p.wall_s else 0))
+        return min(super()._limit(), max(FIRST_BATCH, int(BATCH_S * p.ran / p.wall_s) if p.wall_s else 0))
 
     # --- what came of it --------------------------------------------------------------------
 
@@ -122,9 +122,10 @@ class SequenceRun(CellRun):
         """What is expected is wanted here as much as what is not."""
         return self.tried(candidate)
 
-    def _confirm(self, candidate: Candidate) -> Finding:
+    def _confirm(self, candidate: Candidate) -> Finding | None:
         finding = super()._confirm(candidate)
-        self._judge(finding)
+        if finding:
+            self._judge(finding)
         if self.found:
             self.progress.pending.clear()
         return finding
@@ -155,6 +156,8 @@ class SequenceRun(CellRun):
         except OutOfTime:  # enough, said after the very last batch
             pass
         self.stopped = True
+        self.clock.start(None)  # what was seen is told
+        self._confirm_pending()
         ends = [f for f in self.progress.findings if f.ends_things and f.shown]
         if not self.found:
             self.found = next((f for f in ends if self.grade(f.kinds) == 0), None)

@@ -335,6 +335,29 @@ class Whole(unittest.TestCase):
         self.assertEqual(cell["ran"], sum(c["run"] for c in meta["explore"]["counts"]))
         self.assertLess(before, cell["ran"])
 
+    def test_a_budget_and_more_of_it(self) -> None:
+        """What was seen in the first part and not confirmed is confirmed in the second, and nothing is run twice."""
+        alphabet = Path(self.dir.name) / "planted.alphabet"
+        alphabet.write_text("# planted\nfile A 16K written pinned\nstep write A 0,4K 8K\nstep punch A 0 4K\n"
+                            "step store A 0 64\nstep fsync A\nstep evict A\nstep sabotage-swap A\n"
+                            "step read A 0 whole direct\n")
+        began = time.monotonic()
+        code, out, meta = self.native("--depth", "5", "--alphabet", str(alphabet), "--repeats", "3", "--budget", "5s")
+        self.assertLess(time.monotonic() - began, 60)
+        cell = meta["explore"]["cells"]["native/xfs/store"]  # type: ignore[index]
+        self.assertEqual((code, cell["finished"], meta["complete"]), (1, False, True), out)
+        told = [f["steps"] for f in [*cell["findings"], *cell["seen"]]]
+        self.assertIn([["sabotage-swap", [0]]], told)
+        code, out, err = self.explore("--resume", str(self.out), "--budget", "10s")
+        after = json.loads((self.out / "run.json").read_text())["explore"]["cells"]["native/xfs/store"]
+        self.assertEqual(code, 1, out + err)
+        self.assertGreater(after["ran"], cell["ran"])
+        self.assertEqual([(f["steps"], f["shown"], f["tries"]) for f in after["findings"]],
+                         [([["sabotage-swap", [0]]], 3, 3)])
+        place = after["index"] - after["left"] + sum(
+            c["run"] for c in meta["explore"]["counts"] if c["depth"] < after["depth"])  # type: ignore[index]
+        self.assertEqual(after["ran"], place)
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -7,78 +7,21 @@ import unittest
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
-from .fake_machine import FakeMachine
+from .exploring import ALPHABET, JUDGE, Exploring, verbs_of
 from .test_runner_enumeration import FAULTS
-from .test_runner_execute import Bench
 from harness.runner import cli, explore_cell, explore_report, explore_rules, judge
 from harness.runner.agent import decode
 from harness.runner.alphabet import parse
 from harness.runner.errors import EXIT_USAGE, EnvironmentFailed, UsageError
 from harness.runner.expect import Expectations, parse_rule
-from harness.runner.explore import RATES, Explore, ExploreKernel, duration, estimate
-from harness.runner.explore_state import Cell, load_progress
+from harness.runner.explore import Explore, ExploreKernel, duration
+from harness.runner.explore_state import load_progress
 from harness.runner.findings import steps_from, verbs
 
-ALPHABET = """# test
-file A 16K written pinned
-step write A 0 4K
-step punch A 0 4K
-step evict A
-step hold A 0 4K
-step land
-"""
-JUDGE = """#!/bin/sh
-if [ "$1" = --each ]; then # the fake machine's histories say what is to be answered
-	while read -r line; do
-		case $line in .) echo end ;; *) echo "$line" ;; esac
-	done
-	exit 0
-fi
-[ "$1" = --stdin ] || exit 2
-while read -r path; do
-	if grep -q BAD "$path"; then echo "verdict corrupt"; echo "resolution lost"; echo "kind lost-write"; sed -n 's/.*BAD \\(.\\)/kind \\1/p' "$path"
-	else echo "verdict coherent"; echo "resolution landed"; fi
-	echo "checked 3"; echo end
-done
-"""
 
-
-def verbs_of(finding: dict[str, Any]) -> list[str]:
-    return verbs(steps_from(finding["steps"]))
-
-
-class Explored(Bench):
-    def setUp(self) -> None:
-        super().setUp()
-        self.judge.write_text(JUDGE)
-        self.store.meta["explore"] = {"cells": {}, "alphabet": {"name": "test", "title": "t", "text": ALPHABET},
-                                      "depth": 3, "shard": 1, "shards": 1}
-        self.store.meta["run"] = "test"
-        self.machine = FakeMachine()
-
-    def explore(self, depth: int = 3, channel: str = "dio-read", **more: object) -> dict[str, object]:
-        kernel = ExploreKernel(self.machine, self.context)
-        kernel.explore = Explore(depth, alphabet=parse(ALPHABET, "test", "test", FAULTS), times=3, **more)  # type: ignore
-        kernel.numbers = itertools.count(1)  # type: ignore[misc]
-        kernel.run([Cell("6.1", "xfs", channel)])
-        return self.store.meta["explore"]["cells"][f"6.1/xfs/{channel}"]
-
-    def breaks(self, when: Callable[[str], bool], how: str = "corrupt") -> None:
-        """Sequences of which that holds do so, explored and as a case."""
-        self.machine.on_explore = lambda text: how if when(text) else "coherent"
-        bad = {"corrupt": ("ok ran", ["BAD"]), "die": ("die", []), "hung": ("ok hung D%20x", [])}[how]
-        original = self.machine.do_case
-
-        def case(words: object, keys: dict[str, str]) -> list[str]:
-            broken = when(keys["seq"])
-            self.machine.on_case = lambda nr, m: bad[0] if broken else "ok ran"
-            self.machine.history_of = lambda nr: bad[1] if broken else []
-            return original(words, keys)
-        self.machine.do_case = case  # type: ignore[method-assign]
-
+class Explored(Exploring):
     def judge_that(self, what: str) -> None:
         """In place of the part that judges explored histories; sh."""
         self.judge.write_text(JUDGE.replace("if [", f'if [ "$1" = --each ]; then\n{what}\nfi\nif [', 1))
@@ -474,7 +417,7 @@ class Explored(Bench):
         self.machine.on_explore, self.machine.do_case = complain, with_message  # type: ignore[method-assign]
         self.context.expectations = Expectations([parse_rule(
             "* xfs dio-read explore-*/*punch.A.0.4K* bug landed,+kernel-warning:dax_one its reference", "x:1")])
-        with mock.patch(f"{__name__}.ALPHABET", ALPHABET.replace("punch A 0 4K", "punch A 0,4K 4K")), \
+        with mock.patch("harness.tests.exploring.ALPHABET", ALPHABET.replace("punch A 0 4K", "punch A 0,4K 4K")), \
                 mock.patch.object(explore_cell, "BATCH_ITEMS", 1):
             cell = self.explore(2)
         outcomes = {f["text"].partition("pin A\n")[2]: f["outcome"] for f in cell["findings"]}
@@ -494,7 +437,7 @@ class Explored(Bench):
         self.breaks(lambda text: "write A" in text and "punch A" in text.partition("write A")[2])
         self.context.expectations = Expectations([parse_rule(
             "* xfs dio-read explore-*/*write.A.0.4K>*punch* unsupported lost its reference", "x:1")])
-        with mock.patch(f"{__name__}.ALPHABET", ALPHABET.replace("write A 0 4K", "write A 0,4K 4K")):
+        with mock.patch("harness.tests.exploring.ALPHABET", ALPHABET.replace("write A 0 4K", "write A 0,4K 4K")):
             found = {(*verbs_of(f), f["outcome"], "write A 4K 4K" in f["text"]) for f in self.explore()["findings"]}
         self.assertEqual(found, {("write", "punch", "expected", False), ("write", "punch", "differs", True)})
 
@@ -528,7 +471,7 @@ class Explored(Bench):
                 return "hung"
             return "coherent"
         self.machine.on_explore = once
-        with mock.patch(f"{__name__}.ALPHABET", ALPHABET.replace("punch A 0 4K", "punch A 0,4K,8K 4K")):
+        with mock.patch("harness.tests.exploring.ALPHABET", ALPHABET.replace("punch A 0 4K", "punch A 0,4K,8K 4K")):
             cell = self.explore(2)
         self.assertEqual(len(hung), 1)
         self.assertEqual([f["unseen"] for f in cell["unconfirmed"]], [0])
@@ -537,13 +480,13 @@ class Explored(Bench):
 
     def test_what_a_hang_withheld_is_not_run(self) -> None:
         self.breaks(lambda text: "punch" in text.partition("hold")[2].partition("land")[0], "hung")
-        with mock.patch(f"{__name__}.ALPHABET", ALPHABET.replace("punch A 0 4K", "punch A 0,4K,8K 4K")):
+        with mock.patch("harness.tests.exploring.ALPHABET", ALPHABET.replace("punch A 0 4K", "punch A 0,4K,8K 4K")):
             cell = self.explore(2)
         self.assertEqual([(f["shown"], f["unseen"]) for f in cell["findings"]], [(1, 2)])
 
     def test_the_same_steps_are_tried_a_few_times_only(self) -> None:
         self.machine.on_explore = lambda text: "corrupt" if "punch" in text else "coherent"
-        with mock.patch(f"{__name__}.ALPHABET", ALPHABET.replace("punch A 0 4K", "punch A 0,4K,8K,12K 4K")):
+        with mock.patch("harness.tests.exploring.ALPHABET", ALPHABET.replace("punch A 0 4K", "punch A 0,4K,8K,12K 4K")):
             cell = self.explore(2)
         tried = Counter(tuple(verbs(steps_from(f["seen"]))) for f in cell["unconfirmed"])
         self.assertEqual((len(tried) > 3, set(tried.values())), (True, {3}))
@@ -721,20 +664,6 @@ class Asked(unittest.TestCase):
         for bad in ("", "m", "-1", "0", "2w"):
             with self.assertRaises(ValueError):
                 duration(bad)
-
-    def test_how_long(self) -> None:
-        everything = mock.Mock()
-        everything.hello.channels = {"dio-read": mock.Mock(hold="inflight"), "store": mock.Mock(hold="trivial")}
-        what = Explore(3, alphabet=parse(ALPHABET, "test", "test", FAULTS))
-        cells = [Cell(k, "xfs", c) for k in ("native", "6.1") for c in everything.hello.channels]
-        lines, seconds, counts = estimate(cells, everything, what, 2)
-        self.assertEqual(len([line for line in lines if "sequences in each of 2 cells" in line]), 6)
-        each = {h: sum(c["run"] for c in counts if c["holds"] == h) for h in (2, 0)}
-        self.assertAlmostEqual(seconds, sum(each.values()) / RATES["guest"])
-        what.depth = 12
-        lines, seconds, _ = estimate(cells, everything, what, 2)
-        self.assertTrue(any("(estimated)" in line for line in lines))
-        self.assertGreater(seconds, 86400)
 
 
 if __name__ == "__main__":
