@@ -167,6 +167,8 @@ class FsRun:
 
     def prepare(self) -> Filesystem:
         """A mounted, proven filesystem, made anew if need be. NotCovered when it cannot be had at all."""
+        if self.dirty or self.fs is None:
+            self.k.fresh()
         for _ in range(3):
             try:
                 self.k.ensure_up()
@@ -339,7 +341,7 @@ class FsRun:
         """The kernel log of what came after the cases: unmount, fsck, mount. What is expected is no excuse for what is not."""
         lines = self.cut_log + [text for _, _, text in self.k.kmsg()]
         self.cut_log = []
-        for kind, found in by_kind(self.k.klog.grade(lines)):
+        for kind, found in by_kind(self.k.grade(lines)):
             self._note_or_raise(kind, found, todo)
 
     def _umount(self, fs: Filesystem) -> None:
@@ -474,7 +476,7 @@ class FsRun:
             path.unlink(missing_ok=True)
 
     def _check_log(self, running: Running, lines: list[str]) -> None:
-        for finding in self.k.klog.grade(lines):
+        for finding in self.k.grade(lines):
             running.findings.append({"kind": finding.kind, "text": finding.text, "severity": finding.severity})
 
     def _read_status(self, running: Running) -> None:

@@ -17,7 +17,7 @@ from .expect import Expectation, Expectations, outcome, sleepers
 from .fsconfig import FsConfig
 from .fsops import NotCovered
 from .judge import Judge, Judgement
-from .klog import KernelLog, classify_console
+from .klog import Finding, KernelLog, classify_console
 from .machines import Machine
 from .plan import Asked, Case, Sequence
 from .store import CaseResult, Store, utc_now
@@ -65,6 +65,7 @@ class KernelRun:
         self.up = False
         self.boots_idle = 0
         self.boots = 0
+        self.warned = False  # the kernel, since it was booted
         self.noted: set[str] = set()
 
     def say(self, text: str) -> None:
@@ -86,6 +87,7 @@ class KernelRun:
 
     def _boot(self, same_disks: bool = False) -> None:
         self.boots += 1
+        self.warned = False
         self.machine.start(same_disks)
         self.agent = Agent(self.machine, self._asked)
         try:
@@ -137,6 +139,18 @@ class KernelRun:
             if f"/dev/{name}" in (self.machine.disk_dev, self.machine.pmem_dev):
                 raise EnvironmentFailed(f"/dev/{name}: {native.FULL}")
         return log
+
+    def grade(self, lines: list[str]) -> list[Finding]:
+        """What the kernel says in lines of its log."""
+        found = self.klog.grade(lines)
+        self.warned = self.warned or any(f.kind.startswith("kernel-warning") for f in found)
+        return found
+
+    def fresh(self) -> None:
+        """What a kernel has warned of, it may keep something of, and no new filesystem takes that away: the struct pages
+        of 6.1 keep that they were shared (xfs-dax). A guest is booted again."""
+        if self.warned and self.up and self.machine.guest:
+            self.down("the kernel has warned, and may keep something of it: a fresh machine")
 
     def unmount_leftovers(self) -> None:
         """On this machine a mount outlives the executor that made it."""

@@ -200,7 +200,7 @@ class Attempts:
             rest = " ".join(reply.last[3:])
             if how[1] == "hung":
                 raise Machine("hung", f"in {rest}" if rest[1:2] == " " else rest, nr)
-            said = self.k.klog.grade([text for _, _, text in self.k.kmsg()])
+            said = self.k.grade([text for _, _, text in self.k.kmsg()])
             if said and kind_of(said) == "kernel-fault":
                 raise Machine("crashed", f"its process died of signal {rest}: {said[0].text}", nr)
             raise Machine("broken", f"its process died of signal {rest}", nr)  # no oops: it is ours
@@ -214,7 +214,7 @@ class Attempts:
         raise EnvironmentFailed(f"{self.cell.id}: executor: {why}")
 
     def _check_log(self, items: list[Item]) -> None:
-        graded = self.k.klog.grade([text for _, _, text in self.k.kmsg()])
+        graded = self.k.grade([text for _, _, text in self.k.kmsg()])
         # An oops says where it was in its trace only, and a filesystem that has given up is good for nothing: such are
         # never known.
         news = {s for s, kind in {f.shape: f.kind for f in graded}.items() if self.rules.is_news(s, kind, items)}

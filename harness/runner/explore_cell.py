@@ -269,16 +269,21 @@ class CellRun:
             self._take_failed(items, failed)
             return
         before, unrun = self.blamed, self.unrun
-        parts = [rest, bad] if bad and rest else [items[:len(items) // 2], items[len(items) // 2:]]
+        kinds = set(complaints_of(failed).values())
+        known, news = ([i for i in items if all(self.rules.excuses(i, k) for k in kinds) == is_known]
+                       for is_known in (True, False))
+        half = len(items) // 2
+        parts, how = ((known, news), f"{len(news)} sequences without the {len(known)} of which that is no news") \
+            if known and news else \
+            ((rest, bad), f"{len(rest)} sequences without the {len(bad)} that failed by themselves") if bad and rest else \
+            ((items[:half], items[half:]), f"{len(items)} sequences by halves")
         if not self.clock.batch_over():
-            self.k.say(f"{self.cell.id}: {failed.kind}: {failed.text[:160]}; redoing " + (
-                f"{len(rest)} sequences without the {len(bad)} that failed by themselves" if bad and rest
-                else f"{len(items)} sequences by halves"))
+            self.k.say(f"{self.cell.id}: {failed.kind}: {failed.text[:160]}; redoing {how}")
         for part in parts:
             self._run_items(part, failed.said)
-        if self.blamed != before:
+        if self.blamed != before or known and news and self.unrun == unrun:
             return
-        if all(self.rules.excuses(i, kind) for i in items for kind in set(complaints_of(failed).values())):
+        if not news:
             self.progress.complaints.update(complaints_of(failed))
             return
         self._not_laid(Unlaid(failed.kind, failed.text, "", items[0].nr, items[-1].nr), self.unrun != unrun)

@@ -366,6 +366,29 @@ class Explored(Exploring):
                 told = {(f["outcome"], "evict" in verbs_of(f), "punch" in verbs_of(f)) for f in cell["findings"]}
                 self.assertEqual({t for t in told if t[1] != t[2]}, {("expected", False, True), ("differs", True, False)})
 
+    def test_what_the_kernel_keeps_of_a_warning_is_not_the_next_filesystem(self) -> None:
+        """Until it is booted again, all that follow meet it."""
+        self.met = [0]
+
+        def complain(text: str) -> str:
+            boot = self.machine.boots
+            if "punch A" in text or self.met[-1] == boot:
+                self.met.append(boot)
+                self.machine.kmsg.append("WARNING: CPU: 0 PID: 7 at fs/dax.c:387 dax_one+0x1/0x2")
+            return "coherent"
+        case = self.machine.do_case
+
+        def with_message(words: object, keys: dict[str, str]) -> list[str]:
+            complain(keys["seq"])
+            return case(words, keys)
+        self.machine.on_explore, self.machine.do_case = complain, with_message  # type: ignore[method-assign]
+        self.context.expectations = Expectations([parse_rule(
+            "* xfs dio-read explore-*punch* bug landed,+kernel-warning:dax_one its reference", "x:1")])
+        with mock.patch.object(explore_cell, "BATCH_ITEMS", 20):
+            cell = self.explore()
+        self.assertEqual((self.store.meta["notes"], cell["unconfirmed"], cell["ran"]), ([], [], 73))
+        self.assertEqual({f["outcome"] for f in cell["findings"]}, {"expected"})
+
     def test_another_warning_is_another_finding(self) -> None:
         """Also where the sequence has the steps of one that warns, and failed by itself."""
         def complain(text: str) -> None:
