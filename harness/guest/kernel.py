@@ -258,12 +258,27 @@ def run_depmod(root: Path, release: str) -> None:
 # A kernel somebody built.
 
 
-def _by_hand(conf: KernelConf, log: Log) -> Kernel:
+def check_by_hand(conf: KernelConf) -> tuple[str, Path | None]:
+    """The release of somebody's kernel, and the folder above its lib/modules/RELEASE (None: no --modules was given).
+    Raises GuestError, one line, where the two do not fit, or where without modules there would be no guest."""
     assert conf.path is not None
     release = image_release(conf.path)
-    folder = None
     if conf.modules:
-        folder = _module_folder(conf.modules, release)
+        return release, _module_folder(conf.modules, release, conf.path)
+    for source, config in find_configs(conf.path, None, release):
+        wanted = [option for option in _listed(wish=False) if option.endswith("=m")]
+        builtin = [option[:-1] + "y" for option in wanted]
+        if missing_options(config, tuple(builtin)) and not missing_options(config, tuple(wanted)):
+            raise GuestError(f"{conf.path} ({release}) needs --modules DIR, with lib/modules/{release} in it: of "
+                             f"{source} these are modules: "
+                             f"{' '.join(o[:-2] for o in missing_options(config, tuple(builtin)))}")
+        break
+    return release, None
+
+
+def _by_hand(conf: KernelConf, log: Log) -> Kernel:
+    release, folder = check_by_hand(conf)
+    assert conf.path is not None
     for source, config in find_configs(conf.path, conf.modules, release):
         lacking = missing_options(config, _listed(wish=False))
         if lacking:
@@ -274,7 +289,8 @@ def _by_hand(conf: KernelConf, log: Log) -> Kernel:
             log(f"{source} has no {', '.join(wished)}: what needs it will be missing")
         break
     else:
-        log(f"no configuration of {conf.path} found: what it lacks shows when it boots")
+        log(f"no configuration of {conf.path} found: what it lacks shows when it boots"
+            + ("" if folder else "; no --modules given: all that a guest needs must be built in"))
     if folder is None and _config_has_modules(conf.path, release):
         log(f"no --modules given: {conf.path} must have everything it needs built in")
     initramfs = build_initramfs(conf.name, folder and folder / "lib/modules" / release, log)
@@ -286,8 +302,10 @@ def _config_has_modules(path: Path, release: str) -> bool:
     return any("CONFIG_MODULES=y" in text for _, text in find_configs(path, None, release))
 
 
-def _module_folder(modules: Path, release: str) -> Path:
+def _module_folder(modules: Path, release: str, image: Path) -> Path:
     """The folder above lib/modules/RELEASE. Takes lib/modules and the leaf itself as well."""
+    if not modules.is_dir():
+        raise GuestError(f"--modules {modules}: no such folder")
     tries = [modules]
     if modules.name == release:
         tries.append(modules.parent.parent.parent)
@@ -296,8 +314,18 @@ def _module_folder(modules: Path, release: str) -> Path:
     for folder in tries:
         if (folder / "lib/modules" / release).is_dir():
             return folder
-    raise GuestError(f"{modules} has no lib/modules/{release}, which the image says it is "
-                     f"(make modules_install INSTALL_MOD_PATH={modules})")
+    others = _releases(modules)
+    raise GuestError(f"--modules {modules}: has no lib/modules/{release}, and {image} is {release}; "
+                     + (f"it has {' '.join(others)}" if others else "it has no modules of any kernel")
+                     + " (make modules_install INSTALL_MOD_PATH=DIR)")
+
+
+def _releases(modules: Path) -> list[str]:
+    """Whose modules a folder has, that is given for lib/modules, what is above it, or a leaf of it."""
+    if not (modules / "lib/modules").is_dir() and (modules / "modules.dep").exists():
+        return [modules.name]
+    above = modules if modules.name == "modules" else modules / "lib/modules"
+    return sorted(leaf.name for leaf in above.glob("*") if leaf.is_dir())
 
 
 def image_release(path: Path) -> str:
@@ -339,6 +367,7 @@ def find_configs(image: Path, modules: Path | None, release: str):
     """(where, text) of the configurations that can be found for an image, the surest first."""
     tree = [parent / ".config" for parent in list(image.parents)[1:4]]  # of arch/x86/boot/bzImage
     named = [image.parent / f"config-{release}"]
+    named += [image.parent / "config"] if image.parent.name == release else []  # some have the image there
     if modules:
         leaves = [modules / "lib/modules" / release, modules / release, modules][:3 if modules.name == release else 2]
         named += [modules / f"boot/config-{release}", modules / f"config-{release}"]

@@ -39,6 +39,8 @@ if [ -e .config ] || [ -d include/config ] || [ -d arch/x86/include/generated ];
 	stop "the tree has been built in, and the kernel is built outside of it: make mrproper (CONFIG= for its .config)"
 fi
 build=$(readlink -m "${BUILD:-../pinfault-build}")
+again=(repro "$result" --times "$times" --git-bisect --kernel "$build/arch/x86/boot/bzImage" --modules "$build/modules")
+"$pinfault/run.sh" "${again[@]}" --check </dev/null || exit 255
 mkdir -p "$build" || exit 255
 
 # Every revision begins with the same one: what olddefconfig makes of it must not grow from revision to revision.
@@ -60,5 +62,4 @@ build_kernel() {
 }
 
 build_kernel >"$build/log" 2>&1 </dev/null || skip
-exec "$pinfault/run.sh" repro "$result" --times "$times" --git-bisect \
-	--kernel "$build/arch/x86/boot/bzImage" --modules "$build/modules"
+exec "$pinfault/run.sh" "${again[@]}"

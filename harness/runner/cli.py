@@ -39,7 +39,7 @@ EPILOG = """exit: 0 everything as expected; 1 something differed from what was e
 
 _OPTIONS = ("kernel modules fs channel fault sequence seed out json resume no-install jobs device "
             "overwrite-device local-config section markdown help ops seconds threads files size record depth alphabet "
-            "budget shard repeats times export verb view kind git-bisect good bad kernels-available")
+            "budget shard repeats times export verb view kind git-bisect check good bad kernels-available")
 
 
 # Options that all commands which run something know, and these have no use for: refused, and not in their help.
@@ -153,6 +153,8 @@ def _reduce_options(parser: argparse.ArgumentParser) -> None:
     add("--out", type=_path, metavar="DIR", help="results folder (default: results/<time>)")
     add("--json", action="store_true", help="reduce.json on stdout")
     add("--no-install", action="store_true", help="never install packages")
+    add("--device", type=_device, metavar="DEV", help="native: make filesystems on this block device")
+    add("--overwrite-device", type=_device, metavar="DEV", help="the same name again: what DEV holds may be destroyed")
 
 
 def parser() -> Parser:
@@ -190,6 +192,7 @@ def parser() -> Parser:
     add("--times", type=int, metavar="N", help="run it so often (default 1), in one boot")
     add("--export", choices=repro.EXPORTS, help="run nothing; write a standalone C file (--out FILE, or - for "
         "stdout), or a test in xfstests' form (--out DIR)")
+    add("--check", action="store_true", help="run nothing: 0 when RESULT can be repeated as these options say, else 64")
     _reduce_options(made["reduce"])
     add("--git-bisect", action="store_true", help="the exit code as `git bisect run` wants it: 0 it never failed, 1 it "
         "failed, 125 nothing was concluded, 255 (git stops) for everything else")
@@ -228,11 +231,15 @@ def _refuse_useless(args: argparse.Namespace) -> None:
             raise UsageError(f"{args.command} takes no --{name}: {why}")
 
 
+def _check_device(args: argparse.Namespace) -> None:
+    if args.overwrite_device and not args.device:
+        raise UsageError("--overwrite-device confirms a --device, and there is none")
+
+
 def _options(args: argparse.Namespace) -> runs.Options:
     if args.jobs < 1:
         raise UsageError("--jobs wants a number from 1 up")
-    if args.overwrite_device and not args.device:
-        raise UsageError("--overwrite-device confirms a --device, and there is none")
+    _check_device(args)
     if args.section and not args.local_config:
         raise UsageError("--section belongs to --local-config FILE")
     _refuse_useless(args)
@@ -261,7 +268,7 @@ def _repro(args: argparse.Namespace, options: runs.Options, argv: list[str]) -> 
         raise UsageError("--times wants a number from 1 up")
     if args.git_bisect and (args.export or len(args.kernel) != 1):
         raise UsageError("--git-bisect says of one --kernel, the one just built, whether the case fails on it")
-    for name in ("times", "kernel", "modules", "seed", "json", "device") if args.export else ():
+    for name in ("times", "kernel", "modules", "seed", "json", "device", "check") if args.export else ():
         if getattr(args, name) not in (None, [], False):
             raise UsageError(f"--export writes a program and runs nothing: it takes no --{name}")
     found = repro.find(args.result, _path(args.result))
@@ -272,7 +279,7 @@ def _repro(args: argparse.Namespace, options: runs.Options, argv: list[str]) -> 
     options = _as_recorded(options, found)
     options.times = args.times or 1
     repro.aim(options, found, args.kernel)
-    return repro.repeat(options, found, argv)
+    return EXIT_EXPECTED if args.check else repro.repeat(options, found, argv)
 
 
 def _reduce(args: argparse.Namespace, argv: list[str]) -> int:
@@ -282,13 +289,14 @@ def _reduce(args: argparse.Namespace, argv: list[str]) -> int:
         raise UsageError(f"--depth wants 1 to {explore.DEPTH_MAX} steps, not {args.depth}")
     if len(args.kernel) > 1:
         raise UsageError("a race is reduced on one kernel")
+    _check_device(args)
     found = repro.find(args.result, _path(args.result))
     kinds = reduce.check(found, args.kind)
     options = _options(parser().parse_args(shlex.split(found.result.repeat)[1:]))
     assert options.race
     asked = replace(options.race, seed=options.seed or 0, faults=tuple(options.filters.faults))
     options = replace(options, seed=args.seed, out=args.out, json=args.json, install=not args.no_install, race=None,
-                      modules=args.modules, device=None)
+                      modules=args.modules, device=args.device, overwrite_device=args.overwrite_device)
     repro.aim(options, found, args.kernel)
     what = reduce.Reduce(found, asked, asked, kinds, args.budget, args.repeats, args.depth)
     return reduce.run(options, what, argv)

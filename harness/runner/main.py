@@ -156,7 +156,7 @@ def tell(text: str) -> None:
 def choose_kernels(names: list[str], known: dict[str, Any], modules: Path | None) -> dict[str, Any]:
     """Name -> KernelConf (None for native). The default ones when none is named."""
     names = names or [n for n, c in known.items() if c.default]
-    from ..guest import GuestError, handmade, image_release, is_version
+    from ..guest import GuestError, check_by_hand, handmade, image_release, is_version
     chosen: dict[str, Any] = {}
     for name in names:
         path = caller_dir() / name
@@ -172,6 +172,12 @@ def choose_kernels(names: list[str], known: dict[str, Any], modules: Path | None
                 image_release(path)
             except GuestError as err:
                 raise UsageError(f"--kernel: {err}") from None
+            try:
+                check_by_hand(conf)  # so that it is said before anything is fetched or booted
+            except GuestError as err:
+                raise UsageError(str(err)) from None
+            if conf.name in chosen:
+                raise UsageError(f"--kernel {name}: another one is called {conf.name}, too, and results are kept by it")
             chosen[conf.name] = conf
         elif is_version(name):
             conf = kernel_of_version(name, known)

@@ -26,6 +26,7 @@ CONCLUDED = (*FAILING, "coherent")
 EPILOG = """exit: 0 it did not fail once; 1 it failed at least once, in this way or another; 2 the harness or its
       environment failed, or no run came to a conclusion; 64 usage: also a result of another schema, a folder that
       is no case, a kernel that is not here, a case that cannot be exported
+      --check: 0 it can be repeated; 64
       --export: 0 written; 2 could not be written; 64 cannot be exported
       the exported program: 0 all is as it must be; 1 FAIL lines say what is not; 2 it cannot run there"""
 

@@ -254,7 +254,11 @@ def load_run(folder: Path) -> tuple[dict[str, Any], list[CaseResult]]:
         meta = json.loads((folder / "run.json").read_text())
     except FileNotFoundError:
         raise UsageError(f"{folder}: is not a run (no run.json)") from None
-    except (OSError, ValueError) as err:
+    except NotADirectoryError:
+        raise UsageError(f"{folder}: is not a run (a run is a folder with a run.json)") from None
+    except OSError as err:
+        raise UsageError(f"{folder / 'run.json'}: {err.strerror}") from None
+    except ValueError as err:
         raise UsageError(f"{folder / 'run.json'}: {err}") from None
     if not isinstance(meta, dict) or meta.get("schema") != SCHEMA:
         raise UsageError(f"{folder}: run.json has schema {meta.get('schema') if isinstance(meta, dict) else '?'}, this program reads {SCHEMA}")

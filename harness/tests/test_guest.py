@@ -203,10 +203,11 @@ class HandMade(unittest.TestCase):
         with mock.patch.object(kernel, "build_initramfs", return_value=Path("/i")):
             made = kernel.obtain(handmade(self.image, None), said.append)
         self.assertEqual((made.release, made.version), ("6.19.0-rc1-mine", "6.19.0"))
-        self.assertEqual(said, [f"no configuration of {self.image} found: what it lacks shows when it boots"])
+        self.assertEqual(said, [f"no configuration of {self.image} found: what it lacks shows when it boots; no "
+                                "--modules given: all that a guest needs must be built in"])
 
     def test_wishes_are_logged(self) -> None:
-        must = "".join(f"{option}\n" for option in kernel._listed(wish=False))
+        must = "".join(f"{option[:-1]}y\n" for option in kernel._listed(wish=False))
         (self.root / "config-6.19.0-rc1-mine").write_text(must)
         said: list[str] = []
         with mock.patch.object(kernel, "build_initramfs", return_value=Path("/i")):
@@ -215,8 +216,34 @@ class HandMade(unittest.TestCase):
         self.assertRegex(said[0], "has no .*CONFIG_XFS_FS=m.*: what needs it will be missing")
 
     def test_wrong_modules(self) -> None:
-        with self.assertRaisesRegex(GuestError, "has no lib/modules/6.19.0-rc1-mine"):
-            kernel.obtain(handmade(self.image, self.root), lambda text: None)
+        (self.root / "empty").mkdir()
+        (self.root / "m/lib/modules/6.1.0-x").mkdir(parents=True)
+        (self.root / "m/lib/modules/6.1.0-x/modules.dep").touch()
+        wrong = f"has no lib/modules/6.19.0-rc1-mine, and {self.image} is 6.19.0-rc1-mine; it has "
+        for name, says in (("none", f"--modules {self.root}/none: no such folder"),
+                           ("empty", f"{wrong}no modules of any"), ("m", f"{wrong}6.1.0-x "),
+                           ("m/lib/modules", f"{wrong}6.1.0-x "), ("m/lib/modules/6.1.0-x", f"{wrong}6.1.0-x ")):
+            with self.subTest(name), self.assertRaises(GuestError) as caught:
+                kernel.obtain(handmade(self.image, self.root / name), lambda text: None)
+            self.assertIn(says, str(caught.exception))
+
+    def test_no_modules_where_they_are_needed(self) -> None:
+        must = [f"{option[:-1]}y\n" for option in kernel._listed(wish=False)]
+        config = self.root / "config-6.19.0-rc1-mine"
+        config.write_text("".join(must).replace("CONFIG_9P_FS=y", "CONFIG_9P_FS=m"))
+        with self.assertRaises(GuestError) as caught:
+            kernel.check_by_hand(handmade(self.image, None))
+        self.assertEqual(str(caught.exception), f"{self.image} (6.19.0-rc1-mine) needs --modules DIR, with lib/modules/"
+                         f"6.19.0-rc1-mine in it: of {config} these are modules: CONFIG_9P_FS")
+        leaf = self.root / "lib/modules/6.19.0-rc1-mine"
+        leaf.mkdir(parents=True)
+        beside = handmade(leaf / self.image.name, None)
+        (leaf / self.image.name).write_bytes(self.image.read_bytes())
+        (leaf / "config").write_text(config.read_text())
+        with self.assertRaisesRegex(GuestError, f"of {leaf}/config these are modules: CONFIG_9P_FS$"):
+            kernel.check_by_hand(beside)
+        config.write_text("".join(must))
+        self.assertEqual(kernel.check_by_hand(handmade(self.image, None)), ("6.19.0-rc1-mine", None))
 
     def test_lists(self) -> None:
         must, wish = kernel._listed(wish=False), kernel._listed(wish=True)

@@ -84,6 +84,11 @@ class Which(Temporary):
             self.assertEqual((options.filters.fs, options.fs_recorded.name, options.device), (["mine"], "mine", None))
             self.assertEqual(main.asked_of(options, {}).where("native", "mine"),
                              ["--kernel", "native", "--fs", "mine", "--local-config", "/a b", "--section", "x"])
+            with mock.patch.object(module, "repeat" if module is repro else "run", return_value=0) as run:
+                self.assertEqual(call(*argv, "--device", "/dev/y", "--overwrite-device", "/dev/y"), (0, ""))
+            options = run.call_args[0][0]
+            self.assertEqual((options.device, options.overwrite_device), ("/dev/y", "/dev/y"))
+            self.assertEqual(call(*argv, "--overwrite-device", "/dev/y")[0], 64)
 
     def test_aims_at_what_was_recorded(self) -> None:
         case = record(self.root, LOST)
@@ -112,6 +117,8 @@ class Which(Temporary):
                            ((str(bare),), "does not say how xfs was made"),
                            ((str(case), "--times", "0"), "--times wants"),
                            ((str(case), "--times", "2", "--export", "c"), "takes no --times"),
+                           ((str(case), "--check", "--export", "c"), "takes no --check"),
+                           ((str(old), "--check"), f"schema {SCHEMA + 1}, this program reads {SCHEMA}"),
                            ((str(case), "--kernel", "6.1", "--export", "c"), "takes no --kernel"),
                            ((str(case), "--export", "perl"), "invalid choice"),
                            ((str(race), "--export", "c"), "a race cannot be exported"),

@@ -59,6 +59,7 @@ class Usage(unittest.TestCase):
                            (("race", "--sceonds", "5"), "did you mean --seconds"),
                            (("report",), "required: RUN"),
                            (("report", "/nonexistent"), "is not a run"),
+                           (("report", "/etc/passwd"), "pinfault: /etc/passwd: is not a run (a run is a folder with a"),
                            (("repro", "nothing"), "neither a case's folder"),
                            (("run", "--resume", "/nonexistent"), "is not a run")):
             with self.subTest(argv):
@@ -173,6 +174,17 @@ class BeforeAnythingRuns(unittest.TestCase):
     def test_what_a_kernel_has_of_its_own(self) -> None:
         for kernel in (["--kernel", "6.1"], []):
             self.refused("--modules belongs to --kernel PATH", "run", *kernel, "--modules", str(self.dir))
+
+    def test_modules_of_another_kernel(self) -> None:
+        (self.dir / "lib/modules/6.1.0-x").mkdir(parents=True)
+        images = []
+        for name in ("a", "b"):
+            images.append(self.dir / name / "bzImage")
+            images[-1].parent.mkdir()
+            images[-1].write_bytes(bytes(0x202) + b"HdrS" + bytes(8) + b"\x00\x10" + bytes(0xff0) + b"7.3.4\0")
+        self.refused(f": --modules {self.dir}: has no lib/modules/7.3.4, and {images[0]} is 7.3.4; it has 6.1.0-x ",
+                     "run", "--kernel", str(images[0]), "--modules", str(self.dir))
+        self.refused("another one is called bzImage", "run", "--kernel", str(images[0]), "--kernel", str(images[1]))
 
     def test_resume(self) -> None:
         """What was asked for is what it goes on with, from wherever it is told to."""

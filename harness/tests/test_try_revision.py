@@ -13,6 +13,9 @@ from unittest import mock
 
 from harness.runner import cli, repro
 from harness.runner.errors import EnvironmentFailed, UsageError
+from harness.runner.store import SCHEMA
+
+from .test_repro import LOST, record
 
 ROOT = Path(__file__).resolve().parents[2]
 # What there is of a kernel's build: `source` is the kernel, and one that says "broken" does not build.
@@ -35,6 +38,7 @@ cat "$4" "$5" >"$3/.config"
 """
 # Stands in for the runner: bad, good, or does not boot, as the image says.
 RUN = """#!/bin/sh
+case " $* " in *" --check "*) exit 0 ;; esac
 while [ $# -gt 0 ]; do
 	case $1 in
 	--kernel) image=$2 ;;
@@ -45,6 +49,10 @@ while [ $# -gt 0 ]; do
 done
 case $(cat "$image") in good*) exit 0 ;; bad*) exit 1 ;; dead*) exit 125 ;; esac
 exit 255
+"""
+CHECK = f"""#!/bin/sh
+case " $* " in *" --check "*) cd {ROOT} && exec python3 -m harness.runner "$@" ;; esac
+exit 0
 """
 
 
@@ -101,7 +109,7 @@ class GitBisect(unittest.TestCase):
         self.assertRegex(done.stdout, r"does not build, see .*/log:\nsource:1: error: it is broken\n")
 
     def test_a_wrong_command_stops_git(self) -> None:
-        (self.root / "pinfault/run.sh").write_text("#!/bin/sh\nexit 255\n")
+        (self.root / "pinfault/run.sh").write_text(RUN.replace("while [", "exit 255\nwhile ["))
         done = self.bisect("good", "good", "bad", "bad")
         self.assertNotEqual(done.returncode, 0)
         self.assertNotIn("is the first bad commit", done.stdout)
@@ -124,6 +132,16 @@ class GitBisect(unittest.TestCase):
                      "../pinfault/results/RUN:6.1/xfs/store/held-punch"):
             done = self.run_in_tree(str(self.script), name, "5")
             self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_a_result_of_another_schema_is_refused_before_the_first_build(self) -> None:
+        (self.tree / "source").write_text("good\n")
+        (self.root / "pinfault/run.sh").write_text(CHECK)
+        for schema, code in ((SCHEMA + 1, 255), (SCHEMA, 0)):
+            case = record(self.root / f"run-{schema}", LOST, schema=schema)
+            done = self.run_in_tree(str(self.script), str(case), "5")
+            self.assertEqual((done.returncode, (self.root / "pinfault-build").exists()), (code, not code), done.stdout)
+            self.assertEqual(done.stdout, f"pinfault: {self.root}/run-{schema}: run.json has schema {schema}, this "
+                             f"program reads {SCHEMA}\n" if code else "")
 
     def test_the_configuration_that_is_named_now(self) -> None:
         (self.tree / "source").write_text("good\n")
