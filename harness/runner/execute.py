@@ -14,6 +14,7 @@ from .agent import Agent, Hello, late_histories
 from .batch import FsRun, Running
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
 from .expect import Expectation, Expectations, outcome, sleepers
+from .findings import headed
 from .fsconfig import FsConfig
 from .fsops import NotCovered
 from .judge import Judge, Judgement
@@ -182,9 +183,9 @@ class KernelRun:
             self.say(text)
 
     def expected(self, case: Case) -> Expectation:
-        config = self.context.configs[case.fs]
-        return self.context.expectations.of(self.version, {config.name, config.kind}, case.channel, case.sequence,
-                                            case.also, self.sequences[case.sequence].steps)
+        config, sequence = self.context.configs[case.fs], self.sequences[case.sequence]
+        return self.context.expectations.of(self.version, {config.name, config.kind}, case.channel, "",
+                                            sequence.names | case.also, sequence.steps)
 
     def count_findings(self, kind: str, cases: list[Case]) -> int:
         results = [self.store.results.get(c.id) for c in cases]
@@ -243,7 +244,7 @@ class KernelRun:
             exclusive=case.exclusive,
             started=running.started, took_s=round((running.ended or time.monotonic()) - running.began, 3),
             repeat=case.repeat(self.context.asked))
-        self.store.finish(result, self.sequences[case.sequence].text, running.log, on_disk)
+        self.store.finish(result, headed(case.sequence, self.sequences[case.sequence].text), running.log, on_disk)
         self.boots_idle = 0
         self.context.done(result)
 

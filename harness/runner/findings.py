@@ -8,6 +8,7 @@ nothing in it that is not needed. Violations of data, and each of the other chec
 """
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from .expect import KINDS, LOSSES, Expectation, outcome
 # Verbs, and what they are about: files by number, and holds from HOLD on.
 Steps = tuple[tuple[str, tuple[int, ...]], ...]
 HOLD = 100
+EXPLORED = "explore-"  # so begin the names of explored sequences
 
 # Kinds that say something else than that data is not what it must be.
 _OWN_FAMILY = {"metadata": "metadata", "kernel-log": "kernel-log", "kernel-warning": "kernel-log", "aborted": "aborted",
@@ -112,7 +114,25 @@ def outcome_of(candidate: Candidate, expected: Expectation) -> str:
 
 def name_of(text: str, steps: Steps) -> str:
     """Of the sequence, for folders and expectations: the verbs in it, and six digits of its text."""
-    return f"explore-{'-'.join(dict.fromkeys(verbs(steps)))}-{hashlib.sha256(text.encode()).hexdigest()[:6]}"
+    return f"{EXPLORED}{'-'.join(dict.fromkeys(verbs(steps)))}-{_digits(text)}"
+
+
+def _digits(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def name_in(name: str, text: str) -> str:
+    """What `name`, of a case or in the head of a file, says that the sequence was explored as, without the number of
+    its turn. "" where it says nothing of the kind, or the steps are others: then nothing is known of `text`."""
+    match = re.fullmatch(rf"({EXPLORED}\S+-([0-9a-f]{{6}}))(\.\d+)*", name)
+    lines = (line.split("#", 1)[0].strip() for line in text.splitlines())
+    return match[1] if match and match[2] == _digits("".join(f"{line}\n" for line in lines if line)) else ""
+
+
+def headed(name: str, text: str) -> str:
+    """The text of an explored sequence with a line that says what it is called, for who has the file alone."""
+    explored = name_in(name, text)
+    return f"# explored: {explored}\n{text}" if explored and "# explored:" not in text else text
 
 
 @dataclass

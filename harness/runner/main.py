@@ -23,6 +23,7 @@ from .errors import (EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, AgentDied, AgentT
                      UsageError, nearest)
 from .execute import RunContext, run_kernels
 from .expect import Expectations
+from .findings import name_in
 from .fsconfig import FsConfig, import_local_config, load_all, plain_name
 from .klog import KernelLog
 from .machines import GuestMachine, Machine, NativeMachine
@@ -130,6 +131,9 @@ def world(options: Options) -> World:
         if not options.sequence_name and (own.name == SEQUENCE or taken and taken.selftest):
             raise UsageError(f"{options.sequence_file}: the name '{own.name}' is taken by "
                              + (taken.path if taken else "races") + "; give the file another one")
+        if own.explored and not name_in(own.explored, own.text):
+            tell(f"{options.sequence_file}: its steps are no more those of {own.explored}: no rule for explored "
+                 "sequences holds for it")
         sequences[own.name] = own
         options.filters.sequences = [own.name]
     configs = load_all(ROOT / "fs-configs")

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from .agent import ChannelInfo, FaultInfo
 from .errors import UsageError, nearest
+from .findings import EXPLORED, name_in
 from .fsconfig import FsConfig
 
 # Steps of a sequence that are not faults.
 STEPS = frozenset("file pin unpin hold hold-read land write store pwrite read look".split())
-_HEADER = re.compile(r"^#\s*(default|variants|channels|needs|fs):\s*(.*)$")
+HEADER = re.compile(r"^#\s*(default|variants|channels|needs|fs|explored):\s*(.*)$")
 NEEDS = ("guest",)
 
 
@@ -33,6 +34,13 @@ class Sequence:
     needs: frozenset[str] = frozenset()
     files: tuple[str, ...] = ()
     verbs: tuple[str, ...] = ()
+    explored: str = ""  # what its head says that it was explored as
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What expectations know it as. An explored sequence is one by its steps, whatever its file is called."""
+        said = {name_in(n, self.text) if n.startswith(EXPLORED) else n for n in (self.name, self.explored)}
+        return frozenset(said - {""})
 
     @property
     def steps(self) -> str:
@@ -59,7 +67,7 @@ def parse_sequence(path: Path, faults: dict[str, FaultInfo] | None = None, name:
     verbs: list[str] = []
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
-        header = _HEADER.match(line)
+        header = HEADER.match(line)
         if header:
             head[header[1]] = header[2].strip()
         elif line.startswith("#"):
@@ -86,7 +94,8 @@ def parse_sequence(path: Path, faults: dict[str, FaultInfo] | None = None, name:
                     default=_default(head.get("default", "yes")), variants=head.get("variants", "no") == "yes",
                     channels=tuple(head.get("channels", "").replace(",", " ").split()),
                     filesystems=tuple(head.get("fs", "").replace(",", " ").split()),
-                    needs=needs, files=tuple(dict.fromkeys(files)), verbs=tuple(verbs))
+                    needs=needs, files=tuple(dict.fromkeys(files)), verbs=tuple(verbs),
+                    explored=head.get("explored", ""))
 
 
 def _default(said: str) -> tuple[str, ...]:

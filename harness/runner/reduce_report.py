@@ -50,7 +50,7 @@ def sequence_text(data: dict[str, Any]) -> str:
     s = data["sequence"]
     title = f"{' '.join(s['kinds'])}, cut down from a race of {data['channel']} on {data['fs']}"
     return (f"# {title}\n# failed {s['shown']} of {s['tries']} times: channel {s['channel']}, {data['fs']}, kernel "
-            f"{data['kernel']}\n# from {data['recorded']['case']}\n{s['text']}")
+            f"{data['kernel']}\n# from {data['recorded']['case']}\n# explored: {s['name']}\n{s['text']}")
 
 
 def _rate(data: dict[str, Any]) -> str:
