@@ -4,6 +4,7 @@
 import re
 import textwrap
 from pathlib import Path
+from typing import Any
 
 from .channels import CHANNELS, LIBRARIES
 from .checks import Check, Want, value_of
@@ -438,10 +439,11 @@ class Program:
         r, fs = self.r.result, self.r.fs
         kinds = ", ".join(dict.fromkeys([*r.kinds, *(f["kind"] for f in r.findings)]))
         lines = [*wrap(f"{self.name}.c - {self.r.title}"), ""]
-        lines += wrap(f"Seen on Linux {r.kernel_version}, {r.fs}, with {self.way.what}: {r.resolution or r.verdict}"
-                      f" ({kinds}).")
+        lines += wrap(f"Seen on Linux {r.kernel_version}, {r.fs}, with {self.way.what} ({r.channel}): "
+                      f"{r.resolution or r.verdict} ({kinds}).")
         for text in [*dict.fromkeys(self.sentence(c) for c in self.checks[:4]), *self.watch()]:
             lines += wrap(text, "  ")
+        lines += wrap(f"Expected of it: {expectation(r.expected)}.", "  ") if r.expected else []
         if self.r.comments:
             lines += ["", *wrap(" ".join(self.r.comments))]
         lines += ["", "The steps:"] + [f"  {s.nr:2}  {s.text}" for s in self.r.steps]
@@ -462,6 +464,14 @@ class Program:
         for finding in self.r.result.findings:
             out.append(f"Watch ({finding['kind']}): {finding['text']}")
         return out
+
+
+def expectation(said: dict[str, Any]) -> str:
+    """"bug: results/reference/... (harness/expected/50-explore.conf:36 of pinfault)". In a list of rules "the same" is
+    the one before, which is not here."""
+    reference = re.sub(r"^the same\b[;:,]? *", "", said.get("reference", ""))
+    rule = f" (harness/expected/{said['rule']} of pinfault)" if said.get("rule") else ""
+    return said.get("class", "") + (f": {reference}" if reference else "") + rule
 
 
 def _off_len(step: Step) -> tuple[int, int]:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..runner.agent import decode
+from ..runner.plan import HEADER
+from ..runner.repro import way
 from ..runner.store import CaseResult
 
 REMOUNT_OP = 1_000_000  # looks after the case have numbers above this
@@ -163,18 +165,26 @@ def read_case(folder: Path, result: CaseResult, fs: dict[str, Any]) -> Recorded:
         text = (folder / "sequence.seq").read_text()
     except OSError as err:
         raise CannotExport(f"{folder / 'sequence.seq'}: {err.strerror}") from None
-    comments = [line.lstrip("# ").rstrip() for line in text.splitlines() if line.startswith("#")]
+    comments = [line.lstrip("# ").rstrip() for line in text.splitlines()
+                if line.startswith("#") and not HEADER.match(line.strip())]
     words = [tuple(line.split("#", 1)[0].split()) for line in text.splitlines()]
     steps, _, next_op = _number([w for w in words if w])
     lines = read_history(folder / "history")
     looks = _looks(lines)
     returned = {int(w[1]): (w[3], w[4] if len(w) > 4 else "0") for w in lines if w[0] == "ret"}
     _fits(steps, lines)
-    return Recorded(result=result, fs=fs, title=comments[0] if comments else result.sequence,
+    return Recorded(result=result, fs=fs, title=comments[0] if comments else _title(result, steps),
                     comments=[c for c in comments[1:] if ":" not in c.split(" ")[0] and "results/" not in c], steps=steps,
                     end_looks=tuple(op for op in looks if next_op <= op < REMOUNT_OP), looks=looks,
                     returned=returned,
                     blocked=frozenset(int(w[1]) for w in lines if w[0] == "blocked"), lines=lines)
+
+
+def _title(result: CaseResult, steps: list[Step]) -> str:
+    """Of a sequence that has none: "lost (lost-write) after hold punch land, through dio-read on xfs, Linux 6.12"."""
+    verbs = [step.verb for step in steps if step.verb not in ("file", "pin")]
+    return (f"{way(result)} after {' '.join(verbs)}, through {result.channel} on {result.fs}, Linux "
+            f"{result.kernel_version}")
 
 
 def _fits(steps: list[Step], lines: list[list[str]]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from ..runner.store import write_atomic
 from .channels import CHANNELS
 from .checks import Check
-from .program import HERE, wrap, write_program
+from .program import HERE, expectation, wrap, write_program
 from .recorded import CannotExport, Recorded
 
 # Fault -> what xfs_io (or common/reflink) is asked whether it can, and the group.
@@ -39,9 +39,11 @@ def _script(recorded: Recorded, test: str) -> str:
         requires.append(f'_require_scratch_dax_mountopt "{option}"')
         groups.append("dax")
         mount = f"-o {option} "
-    about = [recorded.title]
+    about = wrap(recorded.title)
     result = recorded.result
-    about += wrap(f"Seen on Linux {result.kernel_version}, {result.fs}; src/{test}.c says what must hold and why.")
+    about += wrap(f"Seen on Linux {result.kernel_version}, {result.fs}, {result.channel}; src/{test}.c says what must "
+                  "hold and why.")
+    about += wrap(f"Expected of it: {expectation(result.expected)}.", "  ") if result.expected else []
     lines = {"TEST": test, "TARGETS": "LINUX_TARGETS (under HAVE_URING)" if uring else "LINUX_TARGETS",
              "ABOUT": "\n".join(f"# {line}" for line in about),
              "GROUPS": " ".join(dict.fromkeys(groups)),

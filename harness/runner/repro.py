@@ -6,6 +6,7 @@ the case's own copy of its sequence, seed, with fio beside it or alone; of a rac
 """
 
 import os
+import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from . import main as runs
+from .agent import decode
 from .errors import EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, EnvironmentFailed, UsageError, nearest
+from .expect import sleepers
+from .findings import EXPLORED
 from .fsconfig import FsConfig
 from .plan import Filters
 from .race import SEQUENCE
@@ -90,7 +94,7 @@ def filesystem(found: Found) -> FsConfig:
 
 def exclusive(result: CaseResult) -> bool:
     """Was it alone on the filesystem? Explored cases were, also before that was recorded."""
-    return result.sequence.startswith("explore-") if result.exclusive is None else result.exclusive
+    return result.sequence.startswith(EXPLORED) if result.exclusive is None else result.exclusive
 
 
 def aim(options: runs.Options, found: Found, kernels: list[str]) -> None:
@@ -119,18 +123,29 @@ def fails(result: CaseResult) -> bool:
     return result.verdict in FAILING or bool(result.findings)
 
 
+def asleep(result: CaseResult) -> list[str]:
+    """The functions that a hang slept in, each once."""
+    return list(dict.fromkeys(sleepers(result.why))) if result.verdict == "hung" else []
+
+
 def way(result: CaseResult) -> str:
-    """"lost (lost-write)": how it ended, in words."""
+    """"lost (lost-write)", "hung in ext4_wait_dax_page (hang)": how it ended, in words."""
     kinds = list(dict.fromkeys([*result.kinds, *(f["kind"] for f in result.findings)]))
     word = result.resolution or result.verdict
+    where = asleep(result)
+    word += f" in {', '.join(where)}" if where else ""
     return f"{word} ({', '.join(kinds)})" if kinds else word
 
 
 def same_way(result: CaseResult, recorded: CaseResult) -> bool:
-    """A race may show more of a failure, or less of it, the next time: one common kind is enough."""
+    """A race may show more of a failure, or less of it, the next time: one common kind is enough. A hang in another
+    function is another."""
     def kinds(r: CaseResult) -> set[str]:
         return {*r.kinds, *(f["kind"] for f in r.findings)}
     if not fails(result) or result.verdict != recorded.verdict:
+        return False
+    where, then = asleep(result), asleep(recorded)
+    if where and then and not set(where) & set(then):
         return False
     if recorded.sequence == SEQUENCE and kinds(recorded):
         return bool(kinds(result) & kinds(recorded))
@@ -145,6 +160,30 @@ def summary(recorded: CaseResult, results: list[CaseResult]) -> list[str]:
     others = Counter(("failed otherwise: " if fails(r) else "") + way(r) + (f": {r.why}" if r.why else "")
                      for r in results if r not in same)
     return out + [f"  {count} of {len(results)} {text}" for text, count in others.most_common()]
+
+
+def stack(history: Path) -> str:
+    """"INNER < OUTER < ...", of the first step in a stored history that has not come back; "" where none is said."""
+    try:
+        lines = history.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    said: list[str] = next((line.split(" ") for line in lines if line.startswith("hung ")), [])
+    return " < ".join(re.findall(r"\] ([\w.]+)\+0x", decode(said[5]))) if said[5:] else ""
+
+
+def told(recorded: CaseResult, results: list[CaseResult], folder: Path) -> list[str]:
+    """How often it failed on one kernel, and what the first that failed shows. `folder` has the cases."""
+    out = []
+    if results and results[0].kernel_version not in ("", recorded.kernel_version):
+        out.append(f"note: this is {results[0].kernel_version}, it was recorded on {recorded.kernel_version}")
+    out += summary(recorded, results) if results else ["nothing was run"]
+    first = next((r for r in results if fails(r)), None)
+    if first:
+        where = stack(folder / first.id / "history") if first.verdict == "hung" else ""
+        out += [f"  {first.why}: {where}"] * bool(where)
+        out += [f"  {line}" for line in first.evidence[:6]]
+    return out
 
 
 def exit_code(results: list[CaseResult], trouble: bool) -> int:
@@ -164,14 +203,11 @@ def repeat(options: runs.Options, found: Found, argv: list[str]) -> int:
     if options.json:
         sys.stdout.write((ended.folder / "run.json").read_text())
     else:
-        for result in ended.outcomes:
-            if result.kernel_version and result.kernel_version != recorded.kernel_version:
-                print(f"note: this is {result.kernel_version}, it was recorded on {recorded.kernel_version}")
-                break
-        for line in summary(recorded, ended.outcomes):
-            print(line)
-        for line in next((r.evidence for r in ended.outcomes if fails(r)), [])[:6]:
-            print(f"  {line}")
+        kernels = ended.meta["kernels_wanted"]
+        for name in kernels:
+            mine = [r for r in ended.outcomes if r.kernel == name]
+            for line in told(recorded, mine, ended.folder / "cases"):
+                print(f"{name}: {line}" if kernels[1:] and not line.startswith(" ") else line)
     if ended.broken_controls:
         return EXIT_BROKEN
     return exit_code(ended.outcomes, bool(ended.failed))
@@ -197,7 +233,8 @@ def _place(form: str, name: str, out: Path | None) -> Path:
 def export(found: Found, form: str, out: Path | None, judge: Path) -> int:
     """Write the program, or the test around it. Raises UsageError for what cannot be exported."""
     from ..export import CannotExport, check_whole, find_checks, read_case, write_program, write_xfstests
-    name = found.result.sequence
+    name = re.sub(r"(\.\d+)+$", "", found.result.sequence) if found.result.sequence.startswith(EXPLORED) else \
+        found.result.sequence
     text = ""
     try:
         path = _place(form, name, out)

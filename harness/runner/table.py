@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .controls import failures, summary
+from .expect import sleepers
 from .store import CaseResult
 
 # Strongest first: what a maintainer must see of a cell before anything else.
@@ -117,6 +118,8 @@ def difference(result: CaseResult, folder: str) -> str:
     got = result.resolution or "nothing"
     if result.errno:
         got += f":{result.errno}"
+    if result.verdict == "hung":
+        got = " ".join(f"{got}:{function}" for function in dict.fromkeys(sleepers(result.why))) or got
     if result.verdict not in ("coherent", result.resolution):
         got += f" ({result.verdict}{': ' + ','.join(result.kinds) if result.kinds else ''})"
     got += "".join(f" +{kind}" for kind in sorted({f['kind'] for f in result.findings}))

@@ -350,6 +350,21 @@ class Programs(unittest.TestCase):
         self.assertIn("Watch (kernel-log): WARNING: mm/x.c:1", text)
         self.assertIn("alarm(60);", text)
 
+    def test_its_head_says_what_it_shows_where_and_what_was_expected(self) -> None:
+        recorded = made(EITHER_SEQ.replace("# T\n", "# explored: explore-hold-punch-abc123\n"), EITHER, "dio-read")
+        recorded.result = replace(recorded.result, expected={
+            "class": "unsupported", "reference": "the same; held-dedupe: and so on", "rule": "50-explore.conf:17"})
+        title = "lost (lost-write) after hold punch land, through dio-read on xfs, Linux 6.18"
+        expected = ("Expected of it: unsupported: held-dedupe: and so on (harness/expected/50-explore.conf:17 of "
+                    "pinfault).")
+        head = " ".join(self.program(recorded, []).partition("*/")[0].replace("\n *", " ").split())
+        script = write_xfstests(recorded, [], "x", self.root)[0].read_text()
+        for text in (head, " ".join(script.partition(". ./common")[0].replace("\n#", " ").split())):
+            self.assertIn(title, text)
+            self.assertIn(expected, text)
+        self.assertIn("Seen on Linux 6.18, xfs, with an O_DIRECT read(2) into the mapping (dio-read): lost", head)
+        self.assertNotIn("explored", head)
+
     def test_a_step_that_failed_may_fail(self) -> None:
         recorded = made(EITHER_SEQ, EITHER.replace("ret 3 6 ok 4096", "ret 3 6 err EFAULT"))
         text = self.program(recorded, [])

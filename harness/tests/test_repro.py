@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from unittest import mock
 
-from harness.runner import cli, main, reduce, repro
+from harness.runner import cli, main, reduce, repro, table
 from harness.runner.agent import Agent
 from harness.runner.batch import Mode
 from harness.runner.errors import EnvironmentFailed, UsageError
@@ -168,6 +168,15 @@ class Which(Temporary):
         self.assertTrue((self.root / "fifo").is_fifo())
         self.assertEqual(sorted(p.name for p in (self.root / "run").iterdir()), ["cases", "run.json"])
 
+    def test_an_export_of_an_explored_case_is_not_called_after_its_turn(self) -> None:
+        case = record(self.root, replace(LOST, id="native/xfs/pvm-writev/explore-hold-1a2b3c.2",
+                                         sequence="explore-hold-1a2b3c.2"))
+        with mock.patch("harness.export.read_case"), mock.patch("harness.export.find_checks"), \
+                mock.patch("harness.export.write_program", return_value="") as write, \
+                contextlib.redirect_stdout(io.StringIO()):
+            repro.export(repro.find(str(case), case), "c", Path("-"), Path("judge"))
+        self.assertEqual(write.call_args[0][2], "explore-hold-1a2b3c")
+
     def test_an_export_through_a_symlink_and_to_stdout(self) -> None:
         record(self.root / "run", LOST)
         (self.root / "file").write_text("old")
@@ -218,6 +227,38 @@ class HowOften(unittest.TestCase):
                           "  1 of 4 failed otherwise: hung (hang): line 4"])
         self.assertEqual(repro.summary(LANDED, [LANDED]),
                          ["failed 0 of 1 (and did not when it was recorded: landed)", "  1 of 1 landed"])
+
+    def test_a_hang_says_where(self) -> None:
+        hung = replace(LOST, resolution="hung", verdict="hung", kinds=["hang"], why="line 4, in S ext4_wait_dax_page")
+        other = replace(hung, why="line 4, in D filemap_fault")
+        self.assertEqual(repro.summary(hung, [hung, hung]), ["failed 2 of 2: hung in ext4_wait_dax_page (hang)"])
+        self.assertEqual(repro.summary(hung, [hung, other]), [
+            "failed 1 of 2: hung in ext4_wait_dax_page (hang)",
+            "  1 of 2 failed otherwise: hung in filemap_fault (hang): line 4, in D filemap_fault"])
+        self.assertTrue(repro.same_way(replace(hung, why="no answer"), hung))
+        with tempfile.TemporaryDirectory() as folder:
+            case = record(Path(folder), hung, "pinfault-history 2\nhung 4 9 S ext4_wait_dax_page [<0>]%20"
+                          "ext4_wait_dax_page+0x1f/0x30%20[ext4]%0A[<0>]%20dax_break_layout+0xf2/0x140%0A ~8d138fc9\n")
+            self.assertEqual(repro.told(hung, [hung], Path(folder) / "cases")[1:],
+                             ["  line 4, in S ext4_wait_dax_page: ext4_wait_dax_page < dax_break_layout"])
+            (case / "history").unlink()
+            self.assertEqual(repro.told(hung, [hung], Path(folder) / "cases")[1:], [])
+        self.assertIn("got hung:ext4_wait_dax_page, expected", table.difference(hung, "x"))
+        self.assertIn("got hung, expected", table.difference(replace(hung, why="no answer"), "x"))
+
+    def test_a_line_for_each_kernel(self) -> None:
+        results = [replace(LOST, kernel="a", kernel_version="6.18"), replace(LANDED, kernel="b", kernel_version="6.19"),
+                   replace(LANDED, kernel="b", kernel_version="6.19")]
+        for names, says in ((["a", "b", "c"], ["a: failed 1 of 1: lost (lost-write)",
+                                               "b: note: this is 6.19, it was recorded on 6.18",
+                                               "b: failed 0 of 2: lost (lost-write)", "  2 of 2 landed",
+                                               "c: nothing was run"]),
+                            (["a"], ["failed 1 of 1: lost (lost-write)"])):
+            ended = main.Ended(Path("x"), {"kernels_wanted": names}, results, {}, [])
+            with mock.patch.object(main, "execute", return_value=ended), contextlib.redirect_stderr(io.StringIO()), \
+                    contextlib.redirect_stdout(io.StringIO()) as out:
+                self.assertEqual(repro.repeat(main.Options(), repro.Found(Path("x"), {}, LOST), []), 1)
+            self.assertEqual(out.getvalue().splitlines(), says)
 
     def test_same_way(self) -> None:
         torn = replace(LOST, kinds=["torn"])
