@@ -485,7 +485,7 @@ class CellRun:
             finding = confirm(self, candidate)
         except OutOfTime:
             return None
-        self.k.say(f"{self.cell.id}: {finding.family}: {', '.join(finding.kinds)}: "
+        self.k.say(f"{self.cell.id}: {finding.what}: "
                    f"{' '.join(verbs(finding.steps))} ({finding.shown} of {finding.tries})")
         return finding
 

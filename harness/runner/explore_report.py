@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What an exploration prints: how far each cell got, and a short list of findings. From run.json alone."""
 
+import re
 import shlex
 from collections import Counter
 from dataclasses import dataclass, field
@@ -188,6 +189,20 @@ def _sums(cells: list[dict[str, Any]]) -> list[str]:
     return out
 
 
+def _set_aside(cells: list[dict[str, Any]]) -> list[str]:
+    """The first of those that sleep in the same function, or came to the same otherwise; and how many more."""
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for cell in cells:
+        for text in cell.get("set_aside", []):
+            where = re.search(r"\bin [A-Z] (\w+)", text)
+            key = f"{text.split(' ')[0]} {where[1]}" if where else re.sub(r"\bsequence \d+", "sequence", text)
+            alike.setdefault(key, []).append((_cell(cell), text))
+    every = [_cell(c) for c in cells]
+    return [f"{same[0][0]}: {same[0][1]}"
+            + (f"; {len(same) - 1:,} more like it: {_compress(list(dict.fromkeys(c for c, _ in same[1:])), every)}"
+               if same[1:] else "") for same in alike.values()]
+
+
 def render(meta: dict[str, Any], _results: list[CaseResult], folder: str, markdown: bool = False) -> str:
     about = meta["explore"]
     cells = list(about["cells"].values())
@@ -220,7 +235,7 @@ def render(meta: dict[str, Any], _results: list[CaseResult], folder: str, markdo
     out += _section("seen of a batch, and not looked for which sequence it was: budget over", unlaid, markdown)
     notes = [f"{n['kind']}: {n['text']} (first {n['cases'][0]})" for n in meta.get("notes", []) if n.get("cases")]
     out += _section("findings of whole batches", notes, markdown)
-    aside = [f"{_cell(c)}: {text}" for c in cells for text in c.get("set_aside", [])]
+    aside = _set_aside(cells)
     out += _section("set aside", aside[:20] + [f"and {len(aside) - 20:,} more, in run.json"] * (len(aside) > 20), markdown)
     for name, facts in meta.get("kernels", {}).items():
         if facts.get("error"):

@@ -175,6 +175,11 @@ class Finding:
         self.kinds += [k for k in kinds if k not in self.kinds]
 
     @property
+    def what(self) -> str:
+        """"data: lost-write", "hang"."""
+        return self.family if self.kinds == [self.family] else f"{self.family}: {', '.join(self.kinds)}"
+
+    @property
     def ends_things(self) -> bool:
         return self.family in ("crash", "hang")
 

@@ -32,7 +32,7 @@ from .progress import Progress as Lines
 from .race import SECONDS, SEQUENCE, Race, RaceCase, choose_faults, sequence as race_sequence
 from .race_slice import Slice, contradictions, cut_out
 from .racelog import Defect, Window
-from .reduce_race import Ran, Rate, Reducer
+from .reduce_race import Cut, Ran, Rate, Reducer
 from .reduce_sequence import SequenceRun, alphabet_text, channels_for
 from .repro import Found, fails
 from .store import CaseResult, write_atomic
@@ -238,26 +238,28 @@ class ReduceKernel(ExploreKernel):
         cut = self.what.slice
         done = reducer.cut_down(base, base.faults, cut.faults if cut else (), cut.verbs if cut else (),
                                 cut.view if cut else "")
-        out = self.out
-        out.cuts = [{"what": c.what, "shown": c.shown, "races": c.of, "race": c.race.options()} for c in reducer.cuts]
-        out.tried = reducer.tried
-        out.race = reducer.cuts[-1].race if reducer.cuts else None
+        self.out.tried = reducer.tried
+        self._keep(reducer.cuts)
         return done
+
+    def _keep(self, cuts: list[Cut]) -> None:
+        """The smaller race is what these came to, one after the other."""
+        self.out.cuts = [{"what": c.what, "shown": c.shown, "races": c.of, "race": c.race.options()} for c in cuts]
+        self.out.race = cuts[-1].race if cuts else None
 
     def _measure(self, reducer: Reducer, race: Race) -> None:
         """What was cut down may have been kept by chance: then back to the smallest that does show it."""
-        out = self.out
-        times, went_back = self.what.times, False
+        times, cuts = self.what.times, list(reducer.cuts)
         rate = reducer.measure(race, times)
-        for cut in reversed(reducer.cuts[:-1]):
-            if rate.shown or time.monotonic() > self.began + 1.2 * self.what.budget_s:
-                break
+        while not rate.shown and cuts[1:] and time.monotonic() <= self.began + 1.2 * self.what.budget_s:
             self.say(f"{race.options()}: {rate.text()}; back to the cut before")
-            race, went_back = cut.race, True
+            cuts.pop()
+            race = cuts[-1].race
             rate = reducer.measure(race, times)
-        if went_back and rate.shown:  # these races chose it
+        if len(cuts) < len(reducer.cuts) and rate.shown:  # these races chose it
             rate = reducer.measure(race, times)
-        out.after, out.race = (rate, race) if rate.shown else (rate, None)
+        self.out.after = rate
+        self._keep(cuts if rate.shown else [])
         self.say(f"the smaller race: {rate.text()}")
 
     # --- the sequence -----------------------------------------------------------------------

@@ -72,14 +72,17 @@ def _slice(data: dict[str, Any]) -> list[str]:
 def _race(data: dict[str, Any]) -> list[str]:
     race = data["race"]
     out = [f"race      as it was: {_rate(race['before'])}"]
-    if race["cuts"]:
+    stands = not race["after"] or race["after"]["shown"]
+    if not stands:
+        out.append(f"          cut down: {race['tried']} smaller races tried, none is kept")
+    elif race["cuts"]:
         out.append(f"          cut down: {len(race['cuts'])} of {race['tried']} cuts kept (" +
                    "; ".join(c["what"] for c in race["cuts"]) + ")")
     elif race["tried"]:
         out.append(f"          none of {race['tried']} smaller races showed it")
     if race["after"]:
         out.append(f"          smaller:  {_rate(race['after'])} (fresh seeds)")
-    if race["after"] and not race["after"]["shown"]:
+    if not stands:
         out.append("          what was cut down did not show it again: only the race as it was stands")
     if race["line"] or race["before"]["shown"]:
         out.append(f"          {race['line'] or race['line_before']}")

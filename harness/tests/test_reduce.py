@@ -18,7 +18,7 @@ from harness.runner.explore_state import Cell
 from harness.runner.race import Race
 from harness.runner.race_slice import Slice, Told, contradictions, cut_out
 from harness.runner.racelog import Window
-from harness.runner.reduce_race import TRIES_MAX, OutOfTime, Ran, Reducer, ddmin, tries_for
+from harness.runner.reduce_race import TRIES_MAX, Cut, OutOfTime, Ran, Reducer, ddmin, tries_for
 from harness.runner.reduce_sequence import alphabet_text, channels_for
 from harness.runner.repro import Found
 
@@ -327,6 +327,26 @@ class Whole(Bench):
         self.assertEqual(recorded[:5], [True] * 5)
         self.assertFalse(any(recorded[5:-5]))
         self.assertEqual(recorded[-5:], [True] * 5)
+
+    def test_of_what_it_went_back_from_no_cut_is_told(self) -> None:
+        """The last cuts were kept by chance: measured, only what was cut before them shows it."""
+        for least, kept in ((64 << 10, 2), (1 << 30, 0)):
+            reducer = Reducer(lambda race: Ran(race.size >= least, 1000, 3, race.seconds, "x", race.seed),
+                              itertools.count(), lambda: 1e6)
+            for size in (128 << 10, 64 << 10, 32 << 10):
+                reducer.cuts.append(Cut(f"size {size}", replace(BASE, size=size), 1, 1))
+            reducer.tried = 9
+            whole = reduce.ReduceKernel(self.machine, self.context)
+            whole.what = reduce.Reduce(self.found, BASE, BASE, ("lost-write",))
+            whole.out = reduce.Outcome(before=reducer.measure(replace(BASE, size=1 << 30), 5))
+            whole.began = reduce.time.monotonic()
+            whole._keep(reducer.cuts)
+            whole.out.tried = reducer.tried
+            whole._measure(reducer, reducer.cuts[-1].race)
+            told = reduce_report.told(whole.what, whole.out, self.store.folder, "6.1")
+            self.assertEqual([c["what"] for c in told["race"]["cuts"]], ["size 131072", "size 65536"][:kept])
+            says = f"cut down: {kept} of 9 cuts kept" if kept else "cut down: 9 smaller races tried, none is kept"
+            self.assertIn(says, reduce_report.render(told))
 
     def test_chance_only(self) -> None:
         self.machine.on_race = lambda keys: True
