@@ -12,15 +12,18 @@ from pathlib import Path
 from harness.runner.proc import run
 
 ROOT = Path(__file__).resolve().parents[2]
-TRIES = 3  # btrfs loses some by chance, and a search may come to one of those first
+# Who collapses a range on XFS takes the pages from one block before it on out of the cache, pinned or not. On btrfs
+# chance loses some, too: what a search came to there showed it 3 of 3 times, and then did not.
+WHERE = ("xfs", "pvm-writev", "collapse")
+TRIES = 3  # to come to what is lost each time
 
 
 def cannot() -> str:
     """"" or why these tests cannot run here."""
     if os.getuid() != 0:
         return "needs root"
-    if run("which", "mkfs.btrfs").code:
-        return "no mkfs.btrfs here"
+    if run("which", "mkfs.xfs").code:
+        return "no mkfs.xfs here"
     return "" if Path("/dev/loop-control").exists() else "no loop devices here"
 
 
@@ -37,17 +40,18 @@ class Whole(unittest.TestCase):
         return done.returncode, done.stdout, done.stderr
 
     def race(self) -> Path:
+        fs, channel, fault = WHERE
         for seed in range(1, 5):
             out = self.root / f"race{seed}"
             _, text, err = self.call(
-                "race", "--kernel", "native", "--fs", "btrfs", "--channel", "dio-read", "--seconds", "2", "--size",
-                "32K", *(f"--fault={f}" for f in ("punch", "evict")), *(f"--verb={v}" for v in ("write", "look", "fault")),
-                "--view", "direct", "--seed", str(seed), "--out", str(out))
-            case = out / f"cases/native/btrfs/dio-read/race-{seed}"
+                "race", "--kernel", "native", "--fs", fs, "--channel", channel, "--seconds", "2", "--size", "32K",
+                f"--fault={fault}", *(f"--verb={v}" for v in ("write", "pwrite", "look", "fault")), "--view",
+                "buffered", "--seed", str(seed), "--out", str(out))
+            case = out / f"cases/native/{fs}/{channel}/race-{seed}"
             self.assertTrue((case / "case.json").exists(), text + err)
             if "lost-write" in json.loads((case / "case.json").read_text())["kinds"]:
                 return case
-        self.skipTest("no race of dio-read on btrfs lost anything on this kernel")
+        self.skipTest(f"no race of {channel} on {fs} lost anything on this kernel")
 
     def test_a_lost_write(self) -> None:
         case = self.race()
@@ -61,17 +65,20 @@ class Whole(unittest.TestCase):
             self.assertGreater(told["race"]["before"]["shown"], 0)
             sequence = told["sequence"]
             self.assertTrue(sequence, text)
-            if sequence["shown"] == sequence["tries"]:
+            if sequence["shown"] < sequence["tries"]:
+                continue
+            # What was printed does what it says: again, by its folder and by its file, and as a program.
+            recorded = out / "cases" / sequence["cases"][0]
+            code, said, err = self.call("repro", str(recorded), "--times", "2", "--out",
+                                        str(self.root / f"again{seed}"))
+            if said.startswith("failed 2 of 2"):
                 break
         self.assertEqual((sequence["shown"], sequence["tries"]), (3, 3))
+        self.assertEqual((code, said.splitlines()[0][:13]), (1, "failed 2 of 2"), said + err)
         self.assertIn(f"failed 3 of 3: lost ({', '.join(sequence['kinds'])}), channel {sequence['channel']}", text)
         self.assertLessEqual(sequence["steps"], 5)
-        # What was printed does what it says: again, by its folder and by its file, and as a program.
-        recorded = out / "cases" / sequence["cases"][0]
-        code, said, err = self.call("repro", str(recorded), "--times", "2", "--out", str(self.root / "again"))
-        self.assertEqual((code, said.splitlines()[0][:13]), (1, "failed 2 of 2"), said + err)
-        code, said, err = self.call("seq", str(out / "reduced.seq"), "--kernel", "native", "--fs", "btrfs", "--channel",
-                                    sequence["channel"], "--json", "--out", str(self.root / "seq"))
+        code, said, err = self.call("seq", str(out / "reduced.seq"), "--kernel", "native", "--fs", WHERE[0],
+                                    "--channel", sequence["channel"], "--json", "--out", str(self.root / "seq"))
         self.assertEqual([c["verdict"] for c in json.loads(said)["cases"]], ["corrupt"], err)
         code, said, err = self.call("repro", str(recorded), "--export", "c", "--out", str(self.root / "x.c"))
         self.assertEqual((code, "--export c" in text), (64, False) if sequence["not_exported"] else (0, True), err)
