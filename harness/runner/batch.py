@@ -181,6 +181,7 @@ class FsRun:
                     self.fs.mounted = False
                     self.k.device_for(self.config)  # is it still ours to format?
                     self.fs.mkfs()
+                    self.k.made += 1
                 if not self.fs.mounted:
                     self.fs.mount()
                 self.fs.prove()

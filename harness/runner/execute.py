@@ -67,6 +67,7 @@ class KernelRun:
         self.boots_idle = 0
         self.boots = 0
         self.warned = False  # the kernel, since it was booted
+        self.made = 0        # filesystems, since then
         self.noted: set[str] = set()
 
     def say(self, text: str) -> None:
@@ -88,7 +89,7 @@ class KernelRun:
 
     def _boot(self, same_disks: bool = False) -> None:
         self.boots += 1
-        self.warned = False
+        self.warned, self.made = False, 0
         self.machine.start(same_disks)
         self.agent = Agent(self.machine, self._asked)
         try:

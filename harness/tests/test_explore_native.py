@@ -176,7 +176,7 @@ class Requests(unittest.TestCase):
     def test_where_a_step_stands_still(self) -> None:
         """Frozen behind its back: what writes then sleeps where nothing ends it, and the stack of that thread is told."""
         for channel, text, said in (("pwrite", CLEAN, ""), ("pvm-writev", HELD + "pwrite A 0 4K\n", r"line \d of the sequence, in ")):
-            self.ask({nr: text for nr in range(1, 1001)}, channel=channel, jobs=1, deadline_ms=300, mark=1)
+            self.ask({nr: text for nr in range(1, 5001)}, channel=channel, jobs=1, deadline_ms=300, mark=1)
             assert self.agent.stdout
             while not self.agent.stdout.readline().startswith("at "):
                 pass

@@ -214,6 +214,9 @@ EXPLORED = (
     ("6.1.176", "xfs-dax", "store", "clone A B;store A 0 4K", "lost", "lost-write", "differs"),
     ("7.3.4", "ext4", "rdma-odp", "write A 64 4K", "lost", "lost-write misplaced", "expected"),
     ("7.3.4", "ext4", "rdma-odp", "write A 64 4K", "lost", "foreign", "differs"),
+    ("7.3.4", "xfs", "rdma-odp", "write A 64 4K;clone A B", "lost", "lost-write misplaced foreign", "expected"),
+    ("7.3.4", "xfs", "rdma-odp", "clone A B;write A 64 4K", "lost", "lost-write misplaced foreign", "differs"),
+    ("7.3.4", "xfs", "rdma-odp", "write A 0 4K;clone A B", "lost", "lost-write", "differs"),
     ("7.3.4", "ext4", "rdma-odp", "write A 0 8K;punch A 0 4K;write A 4K 4K", "lost", "lost-write", "differs"),
 )
 NAMED = (

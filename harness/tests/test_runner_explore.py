@@ -366,15 +366,15 @@ class Explored(Exploring):
                 told = {(f["outcome"], "evict" in verbs_of(f), "punch" in verbs_of(f)) for f in cell["findings"]}
                 self.assertEqual({t for t in told if t[1] != t[2]}, {("expected", False, True), ("differs", True, False)})
 
-    def test_what_the_kernel_keeps_of_a_warning_is_not_the_next_filesystem(self) -> None:
-        """Until it is booted again, all that follow meet it."""
-        self.met = [0]
+    def keeps(self, warns: Callable[[str], bool], spoils: Callable[[str], bool]) -> None:
+        """What warns leads to a warning; what spoils makes all that follow warn, until the machine is booted again."""
+        spoiled = [0]
 
         def complain(text: str) -> str:
-            boot = self.machine.boots
-            if "punch A" in text or self.met[-1] == boot:
-                self.met.append(boot)
+            if warns(text) or spoiled[-1] == self.machine.boots:
                 self.machine.kmsg.append("WARNING: CPU: 0 PID: 7 at fs/dax.c:387 dax_one+0x1/0x2")
+            if spoils(text):
+                spoiled.append(self.machine.boots)
             return "coherent"
         case = self.machine.do_case
 
@@ -384,10 +384,30 @@ class Explored(Exploring):
         self.machine.on_explore, self.machine.do_case = complain, with_message  # type: ignore[method-assign]
         self.context.expectations = Expectations([parse_rule(
             "* xfs dio-read explore-*punch* bug landed,+kernel-warning:dax_one its reference", "x:1")])
-        with mock.patch.object(explore_cell, "BATCH_ITEMS", 20):
-            cell = self.explore()
-        self.assertEqual((self.store.meta["notes"], cell["unconfirmed"], cell["ran"]), ([], [], 73))
-        self.assertEqual({f["outcome"] for f in cell["findings"]}, {"expected"})
+
+    def test_what_the_kernel_keeps_of_a_warning_is_not_the_next_filesystem(self) -> None:
+        def punches(text: str) -> bool:
+            return "punch A" in text
+
+        def punches_and_evicts(text: str) -> bool:
+            return punches(text) and "evict A" in text
+        for warns in (punches, punches_and_evicts):  # the others of those spoil it without a word
+            with self.subTest(warns=warns), mock.patch.object(explore_cell, "BATCH_ITEMS", 20):
+                self.setUp()
+                self.keeps(warns, punches)
+                cell = self.explore()
+                self.assertEqual((self.store.meta["notes"], cell["unconfirmed"], cell["ran"]), ([], [], 73))
+                self.assertLessEqual({f["outcome"] for f in cell["findings"]}, {"expected"})
+                self.assertEqual({why.partition("; ")[2] for why in cell["set_aside"]} - {"others lead to it)"}, set())
+                self.assertEqual(bool(cell["set_aside"]), warns is punches_and_evicts)
+
+    def test_what_the_kernel_keeps_of_no_known_warning_is_told(self) -> None:
+        self.keeps(lambda text: False, lambda text: "punch A" in text)
+        self.context.expectations = Expectations([])
+        with mock.patch.object(explore_cell, "BATCH_ITEMS", 1):
+            cell = self.explore(2)
+        self.assertEqual((cell["findings"], cell["unconfirmed"], cell["set_aside"]), ([], [], []))
+        self.assertIn("not seen again in a fresh machine", self.store.meta["notes"][0]["text"])
 
     def test_another_warning_is_another_finding(self) -> None:
         """Also where the sequence has the steps of one that warns, and failed by itself."""
