@@ -7,6 +7,8 @@ from pathlib import Path
 
 from . import explore_report, reduce_report, store, table
 from .errors import EXIT_DIFFERS, EXIT_EXPECTED, EnvironmentFailed
+from .expect import sleepers
+from .findings import more_of
 
 
 def report(folder: Path, markdown: bool, as_json: bool) -> int:
@@ -24,15 +26,18 @@ def report(folder: Path, markdown: bool, as_json: bool) -> int:
     return EXIT_EXPECTED
 
 
-def _told(result: store.CaseResult) -> tuple[str, str, str]:
-    return (result.resolution + (f":{result.errno}" if result.errno else ""), result.verdict,
-            ",".join(sorted({f["kind"] for f in result.findings})))
+def _told(result: store.CaseResult) -> tuple[str, str, str, str]:
+    """What it came to: resolution with errno or with the functions that a hang sleeps in, verdict, kinds, class. Of lost
+    data, in which view and with which old data in its place differs from run to run: only what is graver is a kind."""
+    where = [result.errno] if result.errno else list(dict.fromkeys(sleepers(result.why))) * (result.verdict == "hung")
+    kinds = more_of(result.kinds) | {f["kind"] for f in result.findings}
+    return ":".join([result.resolution, *where]), result.verdict, ",".join(sorted(kinds)), result.outcome
 
 
-def _text(told: tuple[str, str, str]) -> str:
-    resolution, verdict, findings = told
+def _text(told: tuple[str, str, str, str]) -> str:
+    resolution, verdict, kinds, outcome = told
     return " ".join(w for w in (resolution or verdict, f"({verdict})" if resolution else "",
-                                f"+{findings}" if findings else "") if w)
+                                f"+{kinds}" if kinds else "", outcome) if w)
 
 
 def compare(old: Path, new: Path, as_json: bool) -> int:

@@ -193,8 +193,31 @@ class Compare(unittest.TestCase):
                 for as_json in (False, True):
                     with self.assertRaisesRegex(EnvironmentFailed, r"no case in common \(2 and 0 cases\)"):
                         compare(Path(root, "a"), Path(root, "c"), as_json)
-        self.assertIn("6.1/xfs/store/a: landed (coherent) -> landed (corrupt)", out.getvalue())
+        self.assertIn("6.1/xfs/store/a: landed (coherent) expected -> landed (corrupt) expected", out.getvalue())
         self.assertIn("1 cases in both, 1 changed; 1 only in", out.getvalue())
+
+
+    def test_what_is_a_change(self) -> None:
+        """Another place to sleep in, a graver kind, or that it is expected no more; not another way to lose data."""
+        from harness.runner.report import compare
+        lost = {"verdict": "corrupt", "resolution": "lost", "kinds": ["lost-write"]}
+        hung = {"verdict": "hung", "resolution": "hung", "kinds": ["hang"], "why": "line 4, in D ext4_wait_dax_page"}
+        for a, b, said in (
+                (lost, {**lost, "kinds": ["view-split", "stale"]}, ""),
+                (lost, {**lost, "kinds": ["lost-write", "foreign"]}, "lost (corrupt) expected -> lost (corrupt) +foreign expected"),
+                (lost, {**lost, "outcome": "differs"}, "lost (corrupt) expected -> lost (corrupt) differs"),
+                (hung, {**hung, "why": "line 4, in D rwsem_down"},
+                 "hung:ext4_wait_dax_page (hung) expected -> hung:rwsem_down (hung) expected"),
+                (hung, {**hung, "why": "line 5, in D ext4_wait_dax_page"}, "")):
+            with self.subTest(b), tempfile.TemporaryDirectory() as root:
+                for name, fields in (("a", a), ("b", b)):
+                    one = Store.create(Path(root, name), {"seed": 1})
+                    one.finish(result("6.1/xfs/store/a", 1, **fields), "s", [])
+                    one.write_run(True)
+                out = io.StringIO()
+                with contextlib.redirect_stdout(out):
+                    self.assertEqual(compare(Path(root, "a"), Path(root, "b"), False), bool(said))
+                self.assertIn(said, out.getvalue())
 
 
 if __name__ == "__main__":
