@@ -148,11 +148,17 @@ class KernelRun:
         self.warned = self.warned or any(f.kind.startswith("kernel-warning") for f in found)
         return found
 
+    @property
+    def boots_next(self) -> bool:
+        """Is it to be booted before the next filesystem is made?"""
+        return not self.up or self.warned and self.machine.guest
+
     def fresh(self) -> None:
         """What a kernel has warned of, it may keep something of, and no new filesystem takes that away: the struct pages
         of 6.1 keep that they were shared (xfs-dax). A guest is booted again."""
-        if self.warned and self.up and self.machine.guest:
+        if self.up and self.boots_next:
             self.down("the kernel has warned, and may keep something of it: a fresh machine")
+            self.boots_idle = 0  # it was good: a batch that warns is redone by halves, and no case of it finished before
 
     def unmount_leftovers(self) -> None:
         """On this machine a mount outlives the executor that made it."""

@@ -103,13 +103,13 @@ class Attempts:
         BatchFailed."""
         out = Attempt()
         self.begun = out.items
-        began, was_up = time.monotonic(), self.k.up
+        began, boots = time.monotonic(), self.k.boots_next
         try:
             self._run(out, items, marks, to_the_end)
         except (Machine, BatchFailed) as failed:
             failed.said = out.said
             raise
-        if was_up:
+        if not boots:
             self.clock.around(max(0.0, time.monotonic() - began - sum(map(wall_of, out.replies))))
         return out
 

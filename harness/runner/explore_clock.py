@@ -72,7 +72,7 @@ class Clock:
     def _left_s(self, until: float | None) -> float:
         if until is None:
             return float("inf")
-        boot_s = 0.0 if self.k.up else self.k.machine.boot_s
+        boot_s = self.k.machine.boot_s if self.k.boots_next else 0.0
         return until - time.monotonic() - self.around_s - boot_s
 
     def _rate(self) -> float:

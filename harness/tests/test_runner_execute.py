@@ -127,6 +127,21 @@ class Kernels(Bench):
         self.assertEqual((got[3].outcome, machine.boots), ("differs", 2))
         self.assertEqual({r.detail for n, r in got.items() if n != 3}, {"views 1"})
 
+    def test_a_warning_after_the_cases_is_laid_to_one(self) -> None:
+        """A fresh machine for each half: however many, they are none that come to nothing."""
+        machine = FakeMachine()
+        sh = machine.do_sh
+
+        def warns(words: list[str], keys: object) -> list[str]:
+            machine.kmsg += ["WARNING: CPU: 0 PID: 7 at fs/dax.c:387 dax_one+0x1/0x2"] \
+                * (words[1] == "xfs_repair" and 1 in machine.on_disk)
+            return sh(words, keys)
+        machine.do_sh = warns  # type: ignore[method-assign]
+        got = self.run_it(machine, self.cases(64, exclusive=True))
+        self.assertEqual([(n, r.findings[0]["kind"], r.outcome) for n, r in got.items() if r.findings],
+                         [(1, "kernel-warning:dax_one", "differs")])
+        self.assertEqual((len(got), machine.boots), (64, 8))
+
     def test_silence_is_hung(self) -> None:
         got = self.run_it(FakeMachine(lambda nr, _: "silent" if nr == 2 else "ok ran"), self.cases(3))
         self.assertEqual([got[n].verdict for n in (1, 2, 3)], ["coherent", "hung", "coherent"])
