@@ -179,6 +179,7 @@ class Outcomes(unittest.TestCase):
 SHORT_PIN = "hold w1 A 0 8K;punch A 0 4K;land w1"
 COW = "clone A B;hold w1 A 0 8K;%s;land w1"
 CLONED = "hold w1 A 0 8K;clone A B;land w1"
+DEDUPED = "hold w1 A 0 8K;dedupe A C;land w1"
 WAIT = "hold w1 A 0 8K;punch A 0 4K;write A 0 8K;land w1"
 EXPLORED = (
     ("6.18.44", "xfs", "pvm-writev", SHORT_PIN, "lost", "lost-write", "expected"),
@@ -209,6 +210,12 @@ EXPLORED = (
     ("7.3.4", "xfs-dax", "dio-read", "hold w1 A 0 8K;clone A B;write A 0 8K;land w1", "hung", "xfs_wait_dax_page", "expected"),
     ("7.3.4", "xfs-dax", "dio-read", "clone A B;hold w1 A 0 8K;punch A 0 4K;land w1", "hung", "running", "differs"),
     ("7.3.4", "ext4-dax", "dio-read", CLONED, "hung", "running", "differs"),
+    ("7.3.4", "xfs-dax", "dio-read", DEDUPED, "hung", "running", "expected"),
+    ("7.3.4", "xfs-dax", "dio-read", DEDUPED, "hung", "xfs_wait_dax_page", "differs"),
+    ("7.3.4", "xfs-dax", "dio-read", "hold w1 A 0 8K;dedupe A C;write A 0 8K;land w1", "hung", "xfs_wait_dax_page", "expected"),
+    ("7.3.4", "xfs-dax", "dio-read", "dedupe A C;hold w1 A 0 8K;punch A 0 4K;land w1", "hung", "running", "differs"),
+    ("6.12.117", "xfs-dax", "pvm-writev", DEDUPED, "hung", "running", "expected"),
+    ("6.1.176", "xfs-dax", "pvm-writev", DEDUPED, "hung", "running", "expected"),
     ("6.12.117", "xfs-dax", "pvm-writev", CLONED, "hung", "running", "expected"),
     ("6.1.176", "xfs-dax", "pvm-writev", CLONED, "hung", "running", "expected"),
     ("6.1.176", "xfs-dax", "store", "clone A B;store A 0 4K", "lost", "lost-write", "differs"),
