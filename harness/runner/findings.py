@@ -130,9 +130,10 @@ def name_in(name: str, text: str) -> str:
 
 
 def headed(name: str, text: str) -> str:
-    """The text of an explored sequence with a line that says what it is called, for who has the file alone."""
+    """The text of an explored sequence with a line that says what it is called, for who has the file alone. At its end:
+    a hang is told with the number of its line."""
     explored = name_in(name, text)
-    return f"# explored: {explored}\n{text}" if explored and "# explored:" not in text else text
+    return f"{text}# explored: {explored}\n" if explored and "# explored:" not in text else text
 
 
 @dataclass
