@@ -241,14 +241,15 @@ class FsRun:
         self.k.say(f"{self.config.name}: {failure.kind}: {failure.text[:160]}; "
                    f"redoing {len(todo)} cases by halves")
         half = len(todo) // 2
+        why = "not seen again when the batch was redone by halves"
         for part in (todo[:half], todo[half:]):
             if self.enough():
-                return
+                why = "there was no time to redo the batch by halves"
+                break
             self.dirty = True  # nothing of the other half may be found again
             self.run_batch(part, mode)
         if self.k.count_findings(failure.kind, todo) == before:
-            self.k.store.add_note(failure.kind, f"{failure.text} (not seen again when the batch was redone "
-                                  "by halves)", [c.id for c in todo])
+            self.k.store.add_note(failure.kind, f"{failure.text} ({why})", [c.id for c in todo])
 
     def _batch_once(self, todo: list[Case], ran: list[Running], mode: Mode) -> None:
         fs = self.prepare()

@@ -158,8 +158,9 @@ class Expectations:
 
 def sleepers(why: str) -> list[str]:
     """The kernel functions of a hang, as far as they are said: "line 4 of the sequence, in S ext4_wait_dax_page",
-    "thread 1, in D ext4_wait_dax_page; thread 3, in D filemap_fault"; `running` of what does not sleep."""
-    return re.findall(r"\b[A-Z] (\w+)(?=$|;)", why)
+    "thread 1, in D ext4_wait_dax_page; thread 3, in D filemap_fault", "in D wait_on_page: wait_on_page < truncate";
+    `running` of what does not sleep."""
+    return re.findall(r"\b[A-Z] (\w+)(?=$|;|: )", why)
 
 
 def asleep_in(why: str) -> str:

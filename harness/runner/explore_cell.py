@@ -14,6 +14,7 @@ A finding that is as expected takes in only what is expected by its own steps: r
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence as Sequence_
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,8 @@ class CellRun:
         self.progress = self._load()
         self.unjudged = 0  # sequences on which the judge failed, since it last did not
         self.unrun = 0  # sequences for which there was no time
-        self.blamed = 0  # sequences that were found to fail a check of the whole
+        self.laid: Counter[str] = Counter()  # sequences that were found to lead to it, by Unlaid.what
+        self.lost: dict[int, dict[str, Any]] = {}  # of sequences that lost data before the machine went down in another
         self.withheld: list[Item] = []  # not run, for they contain a hang or crash that is to be confirmed
         # Of this batch, and not again in a fresh machine; with: may what ran before it lead to that?
         self.warned_before: list[tuple[Unlaid, bool]] = []
@@ -133,16 +135,18 @@ class CellRun:
             batch, self.withheld = self.withheld, []  # of what was not seen again
 
     def _what_was_left(self) -> None:
-        """Sequences for which there was no time."""
+        """Sequences for which there was no time. OutOfTime when all wait for a hang that there is no time for."""
         p = self.progress
         items, p.left = p.left, []
         unlaid, p.unlaid = p.unlaid, []
-        known = self.blamed, len(p.set_aside)
-        self._batch([i for i in items if not self._under_deadly(i)])
-        if known != (self.blamed, len(p.set_aside)):
-            return
+        before = self.laid.copy()
+        batch = [i for i in items if not self._under_deadly(i)]
+        self._batch(batch)
+        unlaid = [u for u in unlaid if self.laid[u.what] == before[u.what]]
         if p.left:
             p.unlaid = unlaid + [u for u in p.unlaid if u not in unlaid]
+            if not batch:
+                raise OutOfTime
             return
         for seen in unlaid:
             self._not_again(seen, "not seen again when the batch was redone")
@@ -202,6 +206,7 @@ class CellRun:
             except Machine as end:
                 self.fs_run.dirty = True
                 said = [*said, *end.said]
+                self.lost.update({s["nr"]: s for s in end.said if s["verdict"] in JUDGED})
                 culprit = self._culprit(todo, end)
                 if culprit is None:
                     self._by_halves(todo, end, said)
@@ -276,11 +281,11 @@ class CellRun:
     def _by_halves(self, items: list[Item], end: Machine, said: Said) -> None:
         """The machine went down in them, and it is not known in which."""
         kind = {"crashed": "crash", "hung": "hang"}.get(end.verdict, "died")
-        before, unrun = len(self.progress.set_aside), self.unrun
+        before, unrun = self.laid[end.verdict], self.unrun
         half = len(items) // 2
         self._run_items(items[:half], said)
         self._run_items(items[half:], said)
-        if len(self.progress.set_aside) == before:
+        if self.laid[end.verdict] == before:
             self._not_laid(Unlaid(kind, end.why, end.verdict, items[0].nr, items[-1].nr), self.unrun != unrun)
 
     def _not_laid(self, seen: Unlaid, no_time: bool) -> None:
@@ -298,6 +303,9 @@ class CellRun:
         if seen.verdict == "broken":
             return
         said = f"{seen.text} ({why})"
+        if seen.excused:
+            self.progress.set_aside.append(f"{seen.kind}, of some of a batch no news: {said}")
+            return
         if seen.verdict:
             self.progress.set_aside.append(f"{seen.verdict}: {said}")
         if seen.verdict != "hung":
@@ -309,7 +317,8 @@ class CellRun:
         if len(items) == 1 or not rest and self._all_known(items, failed):
             self._take_failed(items, failed)
             return
-        before, unrun = self.blamed, self.unrun
+        what = family([failed.kind])
+        before, unrun, known_before = self.laid[what], self.unrun, set(self.progress.complaints)
         kinds = set(complaints_of(failed).values())
         known, news = ([i for i in items if all(self.rules.excuses(i, k) for k in kinds) == is_known]
                        for is_known in (True, False))
@@ -322,12 +331,14 @@ class CellRun:
             self.k.say(f"{self.cell.id}: {failed.kind}: {failed.text[:160]}; redoing {how}")
         for part in parts:
             self._run_items(part, failed.said)
-        if self.blamed != before or known and news and self.unrun == unrun:
+        if self.laid[what] != before:
             return
         if not news:
             self.progress.complaints.update(complaints_of(failed))
-            return
-        self._not_laid(Unlaid(failed.kind, failed.text, "", items[0].nr, items[-1].nr), self.unrun != unrun)
+        if set(complaints_of(failed)) <= set(self.progress.complaints) - known_before or not news:
+            return  # those came to it again of which it is no news
+        self._not_laid(Unlaid(failed.kind, failed.text, "", items[0].nr, items[-1].nr, excused=bool(known)),
+                       self.unrun != unrun)
 
     def _all_known(self, items: list[Item], failed: BatchFailed) -> bool:
         """Is each under a finding of this check? (A message of the kernel that is new is always looked for.)"""
@@ -343,7 +354,7 @@ class CellRun:
             self._candidate(item, {"verdict": failed.kind, "kinds": [failed.kind], "why": failed.text})
         self.progress.resolutions.update(s["resolution"] for s in said if s["resolution"])
         self.progress.complaints.update(complaints_of(failed))
-        self.blamed += len(items)
+        self.laid[family([failed.kind])] += len(items)
         self._take_results(items, said)
 
     def _culprit(self, items: list[Item], end: Machine) -> Item | None:
@@ -390,6 +401,7 @@ class CellRun:
         self.unjudged += 1
         if self.unjudged == UNJUDGED_MAX:
             raise EnvironmentFailed(f"{self.cell.id}: {end.why}")
+        self.laid[end.verdict] += 1
         self.progress.set_aside.append(f"sequence {item.nr}: {end.why}")
         self.progress.ran += 1
         self._candidate(item, {"verdict": "broken", "kinds": ["died"], "why": end.why})
@@ -398,6 +410,7 @@ class CellRun:
         text, steps = self._text(item), self.enumeration.steps(item.word)
         kind = {"hung": "hang", "broken": "died"}.get(end.verdict, "kernel-fault")
         self.k.say(f"{self.cell.id}: {end.verdict}: {end.why[:120]}; set aside: {' '.join(verbs(steps))}")
+        self.laid[end.verdict] += 1
         self.progress.set_aside.append(f"{end.verdict} in sequence {item.nr}: {end.why[:600]}")
         self.progress.ran += 1
         # Known at once, so that what contains it is not run; confirmed with the others.
@@ -432,7 +445,9 @@ class CellRun:
         p = self.progress
         p.ran += len(items)
         by_nr = {i.nr: i for i in items}
-        for one in sorted(said, key=lambda s: s["nr"]):
+        again = {s["nr"] for s in said if s["verdict"] in JUDGED}
+        before = [self.lost.pop(nr) for nr in by_nr if nr in self.lost]
+        for one in sorted([*said, *(s for s in before if s["nr"] not in again)], key=lambda s: s["nr"]):
             item = by_nr.get(one["nr"])
             if item is None:
                 continue

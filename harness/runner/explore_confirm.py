@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """From a failing sequence to a finding: shorter where that still fails, then several times as an ordinary case."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 DEADLY_TRIES = 3
 COPIES = 3  # of each shorter sequence: it may need a probability
-_STACK = re.compile(r": [\w.]+ < .*$")  # behind where it sleeps
 _RANK = {"differs": 0, "fixed": 1, "broken": 2, "inconclusive": 3, "expected": 4}
 
 
@@ -171,6 +169,6 @@ def _outcome_seen(run: "CellRun", candidate: Candidate) -> tuple[str, dict[str, 
         return "broken", {}
     expected = run.rules.expected(candidate.text, candidate.steps)
     if candidate.verdict in ("hung", "crashed"):
-        asleep = sleepers(_STACK.sub("", candidate.why))
+        asleep = sleepers(candidate.why)
         return outcome(expected, candidate.verdict, candidate.verdict, "", [], [], asleep), expected.dump()
     return outcome_of(candidate, expected), expected.dump()

@@ -55,8 +55,9 @@ def _cell(f: dict[str, Any]) -> str:
 
 
 def _key(f: dict[str, Any]) -> Any:
-    """What sleeps for good in the same function has the same cause, whatever woke nobody."""
-    return (f["family"] == "hang" and asleep_in(f["why"]) or pattern(steps_from(f["steps"])), f["family"])
+    """What sleeps for good in the same function has the same cause, whatever woke nobody; `running` is no function."""
+    where = asleep_in(f["why"]) if f["family"] == "hang" else ""
+    return (where if where not in ("", "running") else pattern(steps_from(f["steps"])), f["family"])
 
 
 def groups(cells: list[dict[str, Any]], key: str = "findings") -> list[Group]:
@@ -230,7 +231,8 @@ def render(meta: dict[str, Any], _results: list[CaseResult], folder: str, markdo
                           ("seen, not confirmed: budget over", seen)):
         lines = [line for n, g in enumerate(chosen, 1) for line in _group_lines(n, g, cells, markdown)]
         out += _section(title, [line.replace("{folder}", shlex.quote(folder)) for line in lines], markdown)
-    unlaid = [f"{_cell(c)}: {u['kind']} in one of {u['first']} to {u['last']}: {u['text']}"
+    unlaid = [f"{_cell(c)}: {u['kind']} in one of {u['first']} to {u['last']}"
+              + ", no news of some of them" * u.get("excused", False) + f": {u['text']}"
               for c in cells for u in c.get("unlaid", [])]
     out += _section("seen of a batch, and not looked for which sequence it was: budget over", unlaid, markdown)
     notes = [f"{n['kind']}: {n['text']} (first {n['cases'][0]})" for n in meta.get("notes", []) if n.get("cases")]

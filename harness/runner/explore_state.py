@@ -9,7 +9,7 @@ from typing import Any
 
 from .enumeration import Word, World
 from .errors import UsageError
-from .findings import Candidate, Finding
+from .findings import Candidate, Finding, family
 from .plan import Asked, Case
 
 _COUNTERS = ("resolutions", "inconclusive", "broken", "skipped")
@@ -54,10 +54,17 @@ class Unlaid:
     verdict: str  # of a machine that went down; "" where a check of the whole failed
     first: int    # sequences, by number
     last: int
+    excused: bool = False  # of some of them that is no news
+
+    @property
+    def what(self) -> str:
+        """What must be found of a sequence for this to be laid to it."""
+        return self.verdict or family([self.kind])
 
     def dump(self) -> dict[str, Any]:
         """For run.json."""
-        return {**asdict(self), "outcome": "broken" if self.verdict == "broken" else "differs"}
+        return {**asdict(self), "outcome": "broken" if self.verdict == "broken" else
+                "inconclusive" if self.excused else "differs"}
 
 
 @dataclass

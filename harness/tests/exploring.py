@@ -4,15 +4,19 @@
 import itertools
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 from .fake_machine import FakeMachine
 from .test_runner_enumeration import FAULTS
 from .test_runner_execute import Bench
+from harness.runner import explore, explore_attempt, explore_clock
+from harness.runner.agent import decode
 from harness.runner.alphabet import parse
 from harness.runner.explore import Explore, ExploreKernel
 from harness.runner.explore_state import Cell
 from harness.runner.findings import steps_from, verbs
 
+CASE_S, HANG_S = 2.0, 60.0
 ALPHABET = """# test
 file A 16K written pinned
 step write A 0 4K
@@ -73,3 +77,66 @@ class Exploring(Bench):
             self.machine.history_of = lambda nr: bad[1] if broken else []
             return original(words, keys)
         self.machine.do_case = case  # type: ignore[method-assign]
+
+
+class Ticking:
+    """In place of the module time: only what is run takes any."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Timed(Exploring):
+    """On a clock of its own. No test of its own."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock = Ticking()
+        for module in (explore, explore_attempt, explore_clock):
+            self.enterContext(mock.patch.object(module, "time", self.clock))
+        self.fresh()
+
+    def fresh(self) -> None:
+        """Another run, on another machine."""
+        self.machine = type(self.machine)()
+        self.store.folder = self.store.folder.parent / f"run{len(list(self.store.folder.parent.iterdir()))}"
+        self.store.results.clear()
+        self.store.meta.update(notes=[], controls=[])
+        self.store.meta["explore"].update(cells={}, budget_s=1.0)
+
+    def takes(self, seconds: Callable[[str], float], also: float = 0.0) -> None:
+        """Each sequence so long, each filesystem `also`."""
+        do_explore, do_case = self.machine.do_explore, self.machine.do_case
+
+        def explored(words: object, keys: dict[str, str]) -> list[str]:
+            took = sum(seconds(decode(r.split(" ")[2])) for r in self.machine.following if r.startswith("seq "))
+            lines = do_explore(words, keys)
+            hung = any(line.startswith("ok hung") for line in lines)
+            self.clock.now += (HANG_S if hung else took) + also
+            return [f"env wall_us {int(took * 1e6)}" if line.startswith("env wall_us") else line for line in lines]
+
+        def case(words: object, keys: dict[str, str]) -> list[str]:
+            lines = do_case(words, keys)
+            self.clock.now += HANG_S if lines[-1].startswith("ok hung") else CASE_S
+            return lines
+        self.machine.do_explore, self.machine.do_case = explored, case  # type: ignore[method-assign]
+
+    def code(self) -> int:
+        self.store.write_run()
+        with mock.patch("sys.stdout"):
+            return explore._finish(mock.Mock(json=False), self.store, {}, mock.Mock())  # noqa: SLF001
+
+    @staticmethod
+    def in_hold(text: str, step: str) -> bool:
+        return step in text.partition("hold")[2].partition("land")[0]
+
+    def lose(self) -> None:
+        self.breaks(lambda text: self.in_hold(text, "punch") or self.in_hold(text, "evict"))
+        self.takes(lambda text: 0.1)
+
+    def hang(self) -> None:
+        self.breaks(lambda text: self.in_hold(text, "punch"), "hung")
+        self.takes(lambda text: 0.1)

@@ -32,6 +32,16 @@ class Once(unittest.TestCase):
             "newest/ext2-dax/dio-read: sequence 2: the judge failed: nothing was said; 1 more like it: newest: "
             "ext2-dax (dio-read)", "newest/xfs-dax/store: crashed in sequence 9: Kernel panic"])
 
+    def test_what_runs_sleeps_in_no_function(self) -> None:
+        """Two hangs that spin are one only where their steps are the same."""
+        def hang(where: str, *verbs: str) -> dict[str, object]:
+            steps = tuple((verb, (0,)) for verb in verbs)
+            return Finding("n", "k", "f", "c", "t", steps, "hang", ["hang"], why=where, outcome="expected").dump()
+        found = [hang("line 4 of the sequence, in R running", "hold", "clone"),
+                 hang("in R running: no stack", "hold", "clone"), hang("in R running: no stack", "punch"),
+                 hang("in D x: x < y", "punch"), hang("line 4 of the sequence, in D x", "fsync")]
+        self.assertEqual(sorted(len(g.found) for g in explore_report.groups([{"findings": found}])), [1, 2, 2])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -9,67 +9,19 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-from .exploring import ALPHABET, Exploring, verbs_of
-from harness.runner import cli, explore, explore_attempt, explore_clock, explore_report, store
+from .exploring import ALPHABET, HANG_S, Timed, verbs_of
+from harness.runner import cli, explore, explore_attempt, explore_report, store
 from harness.runner.agent import decode
 from harness.runner.errors import EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED
 from harness.runner.expect import Expectations, parse_rule
 from harness.runner.explore import Explore, ExploreKernel, part_of
 from harness.runner.explore_state import Cell, load_progress
 
-CASE_S, HANG_S = 2.0, 60.0
 OF_THE_RUN = ("ran", "coherent", "idle", "refused", "resolutions", "inconclusive", "skipped", "set_aside", "depth_done",
               "finished", "left", "seen", "unlaid")
 
 
-class Ticking:
-    """In place of the module time: only what is run takes any."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-class Budget(Exploring):
-    def setUp(self) -> None:
-        super().setUp()
-        self.clock = Ticking()
-        for module in (explore, explore_attempt, explore_clock):
-            self.enterContext(mock.patch.object(module, "time", self.clock))
-        self.fresh()
-
-    def fresh(self) -> None:
-        """Another run, on another machine."""
-        self.machine = type(self.machine)()
-        self.store.folder = self.store.folder.parent / f"run{len(list(self.store.folder.parent.iterdir()))}"
-        self.store.results.clear()
-        self.store.meta.update(notes=[], controls=[])
-        self.store.meta["explore"].update(cells={}, budget_s=1.0)
-
-    def takes(self, seconds: Callable[[str], float], also: float = 0.0) -> None:
-        """Each sequence so long, each filesystem `also`."""
-        do_explore, do_case = self.machine.do_explore, self.machine.do_case
-
-        def explored(words: object, keys: dict[str, str]) -> list[str]:
-            took = sum(seconds(decode(r.split(" ")[2])) for r in self.machine.following if r.startswith("seq "))
-            lines = do_explore(words, keys)
-            hung = any(line.startswith("ok hung") for line in lines)
-            self.clock.now += (HANG_S if hung else took) + also
-            return [f"env wall_us {int(took * 1e6)}" if line.startswith("env wall_us") else line for line in lines]
-
-        def case(words: object, keys: dict[str, str]) -> list[str]:
-            lines = do_case(words, keys)
-            self.clock.now += HANG_S if lines[-1].startswith("ok hung") else CASE_S
-            return lines
-        self.machine.do_explore, self.machine.do_case = explored, case  # type: ignore[method-assign]
-
-    def code(self) -> int:
-        self.store.write_run()
-        with mock.patch("sys.stdout"):
-            return explore._finish(mock.Mock(json=False), self.store, {}, mock.Mock())  # noqa: SLF001
-
+class Budget(Timed):
     def goes_on(self, budget_s: float, prepare: Callable[[], None]) -> list[dict[str, Any]]:
         """With so much at a time, to the end, which must be that of a run without a budget. Returns the cell as it was
         each time it stopped."""
@@ -132,18 +84,6 @@ class Budget(Exploring):
         self.assertEqual(len(self.machine.chunks), 3)
 
     # --- what is seen -----------------------------------------------------------------------
-
-    @staticmethod
-    def in_hold(text: str, step: str) -> bool:
-        return step in text.partition("hold")[2].partition("land")[0]
-
-    def lose(self) -> None:
-        self.breaks(lambda text: self.in_hold(text, "punch") or self.in_hold(text, "evict"))
-        self.takes(lambda text: 0.1)
-
-    def hang(self) -> None:
-        self.breaks(lambda text: self.in_hold(text, "punch"), "hung")
-        self.takes(lambda text: 0.1)
 
     def damage(self) -> None:
         """fsck complains."""
@@ -233,6 +173,7 @@ class Budget(Exploring):
         self.assertIn("seen of a batch, and not looked for which sequence it was: budget over", out)
         self.assertRegex(out, r"6.1/xfs/dio-read: metadata in one of \d+ to \d+: ")
         ours = [{**u, "outcome": "broken"} for u in cell["unlaid"]]
+        self.store.meta["notes"].clear()  # of repeats
         self.report({**cell, "findings": [], "seen": [], "unlaid": ours}, EXIT_BROKEN)
 
     # --- all cells ---------------------------------------------------------------------------
