@@ -54,7 +54,7 @@ class CellRun:
         self.laid: Counter[str] = Counter()  # sequences that were found to lead to it, by Unlaid.what
         self.lost: dict[int, dict[str, Any]] = {}  # of sequences that lost data before the machine went down in another
         self.withheld: list[Item] = []  # not run, for they contain a hang or crash that is to be confirmed
-        # Of this batch, and not again in a fresh machine; with: may what ran before it lead to that?
+        # Of this batch, and not again in a fresh machine; with: may some of it lead to that, or of what ran before it?
         self.warned_before: list[tuple[Unlaid, bool]] = []
         self.boots, self.since_boot = 0, list[Item]()  # what ran since that boot
         self.rules = Rules(kernel, cell, self.enumeration, self.progress)
@@ -248,7 +248,7 @@ class CellRun:
         self.fs_run.dirty = True
         out = self.attempts.run(items, to_the_end=False)
         self.boots, self.since_boot = self.k.boots, list(out.items)
-        self.warned_before.append((warned, any(self.rules.excuses(i, warned.kind) for i in before)))
+        self.warned_before.append((warned, any(self.rules.excuses(i, warned.kind) for i in [*before, *items])))
         return out
 
     def _told_of_before(self) -> None:
