@@ -178,6 +178,7 @@ class Outcomes(unittest.TestCase):
 # pin A, resolution, kinds (of a hang: where it sleeps), outcome.
 SHORT_PIN = "hold w1 A 0 8K;punch A 0 4K;land w1"
 COW = "clone A B;hold w1 A 0 8K;%s;land w1"
+REPLACED = "punch A 4K 4K;clone A B;hold w1 A 4K 4K;store A 0 64;pwrite A 4K 64;land w1"
 CLONED = "hold w1 A 0 8K;clone A B;land w1"
 DEDUPED = "hold w1 A 0 8K;dedupe A C;land w1"
 WAIT = "hold w1 A 0 8K;punch A 0 4K;write A 0 8K;land w1"
@@ -221,6 +222,13 @@ EXPLORED = (
     ("6.1.176", "xfs-dax", "store", "clone A B;store A 0 4K", "lost", "lost-write", "differs"),
     ("7.3.4", "ext4", "rdma-odp", "write A 64 4K", "lost", "lost-write misplaced", "expected"),
     ("7.3.4", "ext4", "rdma-odp", "write A 64 4K", "lost", "foreign", "differs"),
+    ("7.3.4", "xfs-dax", "dio-read", REPLACED, "lost", "lost-write", "expected"),
+    ("7.3.4", "xfs-dax", "dio-read", REPLACED, "lost", "foreign", "differs"),
+    ("7.3.4", "xfs-dax", "store", REPLACED, "lost", "lost-write", "differs"),
+    ("7.3.4", "xfs-dax", "dio-read", "hold w1 A 4K 4K;store A 0 64;pwrite A 4K 64;land w1", "lost", "lost-write", "differs"),
+    ("6.12.117", "xfs-dax", "dio-read", "clone A B;hold w1 A 4K 4K;pwrite A 4K 64;land w1", "lost", "lost-write", "differs"),
+    ("6.1.176", "xfs-dax", "store", "clone A B;write A 4K 4K;write A 0 4K;pwrite A 4K 4K", "lost", "lost-write", "expected"),
+    ("6.12.117", "xfs-dax", "store", "clone A B;write A 4K 4K;write A 0 4K;pwrite A 4K 4K", "lost", "lost-write", "differs"),
     ("7.3.4", "xfs", "rdma-odp", "write A 64 4K;clone A B", "lost", "lost-write misplaced foreign", "expected"),
     ("7.3.4", "xfs", "rdma-odp", "clone A B;write A 64 4K", "lost", "lost-write misplaced foreign", "differs"),
     ("7.3.4", "xfs", "rdma-odp", "write A 0 4K;clone A B", "lost", "lost-write", "differs"),
@@ -240,6 +248,9 @@ NAMED = (
     ("6.1.176", "xfs-dax", "pvm-writev", "held-clone", "lost", "lost-write", "differs"),
     ("6.12.117", "xfs-dax", "pvm-writev", "held-read-clone-punch", "hung", "running", "expected"),
     ("6.12.117", "xfs-dax", "pvm-writev", "held-read-clone-punch", "hung", "xfs_break_dax_layouts", "differs"),
+    ("7.3.4", "xfs-dax", "pvm-writev", "held-pwrite-cow", "lost", "lost-write", "expected"),
+    ("7.3.4", "xfs-dax", "pvm-writev", "held-pwrite-cow", "lost", "foreign", "differs"),
+    ("7.3.4", "xfs", "store", "write-cow-pwrite", "lost", "lost-write", "differs"),
     ("6.12.117", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "running", "expected"),
     ("6.12.117", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "xfs_break_dax_layouts", "differs"),
     ("7.3.4", "xfs-dax", "dio-read", "held-clone", "hung", "running", "differs"),
