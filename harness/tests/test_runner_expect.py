@@ -250,6 +250,8 @@ NAMED = (
     ("6.12.117", "xfs-dax", "pvm-writev", "held-read-clone-punch", "hung", "xfs_break_dax_layouts", "differs"),
     ("7.3.4", "xfs-dax", "pvm-writev", "held-pwrite-cow", "lost", "lost-write", "expected"),
     ("7.3.4", "xfs-dax", "pvm-writev", "held-pwrite-cow", "lost", "foreign", "differs"),
+    ("7.3.4", "xfs-dax", "pvm-writev", "held-pwrite-cow-reuse", "lost", "lost-write foreign", "expected"),
+    ("7.3.4", "xfs", "pvm-writev", "held-pwrite-cow-reuse", "lost", "lost-write foreign", "differs"),
     ("7.3.4", "xfs", "store", "write-cow-pwrite", "lost", "lost-write", "differs"),
     ("6.12.117", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "running", "expected"),
     ("6.12.117", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "xfs_break_dax_layouts", "differs"),
