@@ -119,6 +119,7 @@ class FsRun:
         self.pins: int | None = None  # pages pinned by nobody's case, None where that is not counted
         self.enough: Callable[[], bool] = lambda: False  # after a loss: is there no time to begin again?
         self.cut_log: list[str] = []  # of the kernel, while cases were at work until the last cut
+        self.later: list[Case] = []  # of this batch, to be run alone
         self.spun: set[str] = set()  # cases that were still running at their deadline, and get another try
 
     def run(self, cases: list[Case]) -> None:
@@ -223,6 +224,10 @@ class FsRun:
                 return
             for running in ran:
                 self.k.conclude(running)
+            later, self.later = self.later, []
+            for case in later:
+                self.dirty = True
+                self.run_batch([case], mode)  # in a fresh machine: see prepare()
             return
         # Many cases of this batch kill the machine: smaller ones lose less each time.
         if todo:
@@ -253,6 +258,7 @@ class FsRun:
 
     def _batch_once(self, todo: list[Case], ran: list[Running], mode: Mode) -> None:
         fs = self.prepare()
+        self.later = []
         neighbour = Neighbour(self.k.agent, self.k.fio_job, fs.mnt, self.k.machine.work_dir)
         try:
             self.k.kmsg()
@@ -266,8 +272,12 @@ class FsRun:
             self.k.down(str(err))
             raise CaseLost from None
         for case in todo:
-            ran.append(self._run_case(case))
-            self._after_case(fs, ran[-1], mode)
+            running = self._run_case(case)
+            if self._may_be_kept(running) and not running.waits:
+                self.later.append(case)
+            else:
+                ran.append(running)
+            self._after_case(fs, running, mode)
         try:
             self._raise_if(neighbour.stop(), "neighbour")
             if mode is not Mode.POWER:  # it syncs
@@ -430,6 +440,13 @@ class FsRun:
             self.k.conclude(running)
             raise CaseLost
         return running
+
+    def _may_be_kept(self, running: Running) -> bool:
+        """Is it news, but for a kernel warning that cases before it on this machine are known for? See KernelRun.fresh()."""
+        expected, before = self.k.expected(running.case), set(self.k.may_keep)
+        self.k.may_keep |= {r[1:] for r in expected.resolutions if r.startswith("+kernel-warning")}
+        news = {f["kind"] for f in running.findings if f["kind"].startswith("kernel-warning") and not expected.allows(f["kind"])}
+        return bool(news) and self.k.machine.guest and all({kind, kind.partition(":")[0]} & before for kind in news)
 
     def _request(self, case: Case) -> Reply:
         where: dict[str, str | int] = {

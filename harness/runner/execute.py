@@ -68,6 +68,7 @@ class KernelRun:
         self.boots = 0
         self.warned = False  # the kernel, since it was booted
         self.made = 0        # filesystems, since then
+        self.may_keep: set[str] = set()  # kinds of warnings that are known of cases since then
         self.noted: set[str] = set()
 
     def say(self, text: str) -> None:
@@ -89,7 +90,7 @@ class KernelRun:
 
     def _boot(self, same_disks: bool = False) -> None:
         self.boots += 1
-        self.warned, self.made = False, 0
+        self.warned, self.made, self.may_keep = False, 0, set()
         self.machine.start(same_disks)
         self.agent = Agent(self.machine, self._asked)
         try:

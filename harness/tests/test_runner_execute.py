@@ -166,6 +166,27 @@ class Kernels(Bench):
         self.assertEqual([got[n].verdict for n in (1, 2, 3)], ["coherent", "hung", "coherent"])
         self.assertEqual((got[2].outcome, machine.boots), ("expected", 1))
 
+    def test_what_the_kernel_keeps_of_a_known_warning_is_no_news_of_the_next_case(self) -> None:
+        """Case 1 is known for it, 3 meets what is left of that, 4 warns by itself, 5 of something else."""
+        self.context.expectations = Expectations([parse_rule("* xfs store s bug landed,+kernel-warning:dax_one x", "f:1")])
+        clean = Sequence("t", "file A 64K written\n", "t.seq", "t", files=("A",))
+        self.context.sequences["t"] = clean
+        text = "WARNING: CPU: 0 PID: 7 at fs/dax.c:387 dax_{}+0x1/0x2"
+
+        def answer(nr: int, machine: FakeMachine) -> str:
+            if nr == 4 or nr == 3 and 1 in machine.on_disk:
+                machine.kmsg = [text.format("one")]
+            if nr == 5:
+                machine.kmsg = [text.format("two")]
+            return "ok ran"
+        machine = FakeMachine(answer)
+        cases = [NumberedCase("6.1", "xfs", "store", "s" if nr == 1 else "t", nr, False) for nr in range(1, 7)]
+        got = self.run_it(machine, cases)
+        self.assertEqual({n: (r.outcome, [f["kind"] for f in r.findings]) for n, r in got.items()}, {
+            1: ("expected", []), 2: ("expected", []), 3: ("expected", []), 4: ("differs", ["kernel-warning:dax_one"]),
+            5: ("differs", ["kernel-warning:dax_two"]), 6: ("expected", [])})
+        self.assertEqual(machine.ran.count(5), 1)
+
     def test_all_panic_ends(self) -> None:
         machine = FakeMachine(lambda nr, _: "die")
         got = self.run_it(machine, self.cases(9))
