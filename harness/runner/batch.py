@@ -119,7 +119,7 @@ class FsRun:
         self.pins: int | None = None  # pages pinned by nobody's case, None where that is not counted
         self.enough: Callable[[], bool] = lambda: False  # after a loss: is there no time to begin again?
         self.cut_log: list[str] = []  # of the kernel, while cases were at work until the last cut
-        self.later: list[Case] = []  # of this batch, to be run alone
+        self.later: list[tuple[Case, set[str]]] = []  # of this batch, to be run alone, and why
         self.spun: set[str] = set()  # cases that were still running at their deadline, and get another try
 
     def run(self, cases: list[Case]) -> None:
@@ -225,9 +225,13 @@ class FsRun:
             for running in ran:
                 self.k.conclude(running)
             later, self.later = self.later, []
-            for case in later:
+            for case, kept in later:
                 self.dirty = True
                 self.run_batch([case], mode)  # in a fresh machine: see prepare()
+                for kind in kept:
+                    if not self.k.count_findings(kind, [case]):
+                        self.k.store.add_note(kind, "met after cases that are known for it, and not alone in a fresh machine",
+                                              [case.id], expected=True)
             return
         # Many cases of this batch kill the machine: smaller ones lose less each time.
         if todo:
@@ -273,8 +277,9 @@ class FsRun:
             raise CaseLost from None
         for case in todo:
             running = self._run_case(case)
-            if self._may_be_kept(running) and not running.waits:
-                self.later.append(case)
+            kept = self._kept(running)
+            if kept and not running.waits:
+                self.later.append((case, kept))
             else:
                 ran.append(running)
             self._after_case(fs, running, mode)
@@ -441,12 +446,13 @@ class FsRun:
             raise CaseLost
         return running
 
-    def _may_be_kept(self, running: Running) -> bool:
-        """Is it news, but for a kernel warning that cases before it on this machine are known for? See KernelRun.fresh()."""
-        expected, before = self.k.expected(running.case), set(self.k.may_keep)
-        self.k.may_keep |= {r[1:] for r in expected.resolutions if r.startswith("+kernel-warning")}
+    def _kept(self, running: Running) -> set[str]:
+        """Warnings that are news of this case, and that cases before it on this machine are known for."""
+        expected = self.k.expected(running.case)
         news = {f["kind"] for f in running.findings if f["kind"].startswith("kernel-warning") and not expected.allows(f["kind"])}
-        return bool(news) and self.k.machine.guest and all({kind, kind.partition(":")[0]} & before for kind in news)
+        kept = news if self.k.may_be_kept(news) else set()
+        self.k.may_warn(expected)
+        return kept
 
     def _request(self, case: Case) -> Reply:
         where: dict[str, str | int] = {

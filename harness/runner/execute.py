@@ -68,7 +68,7 @@ class KernelRun:
         self.boots = 0
         self.warned = False  # the kernel, since it was booted
         self.made = 0        # filesystems, since then
-        self.may_keep: set[str] = set()  # kinds of warnings that are known of cases since then
+        self.may_keep: set[str] = set()  # kinds of warnings that are known of what ran since then
         self.noted: set[str] = set()
 
     def say(self, text: str) -> None:
@@ -148,6 +148,14 @@ class KernelRun:
         found = self.klog.grade(lines)
         self.warned = self.warned or any(f.kind.startswith("kernel-warning") for f in found)
         return found
+
+    def may_warn(self, expected: Expectation) -> None:
+        """Something runs of which that is expected."""
+        self.may_keep |= {r[1:] for r in expected.resolutions if r.startswith("+kernel-warning")}
+
+    def may_be_kept(self, kinds: set[str]) -> bool:
+        """Are these warnings that something since the boot is known for? See fresh()."""
+        return self.machine.guest and all({kind, kind.partition(":")[0]} & self.may_keep for kind in kinds)
 
     @property
     def boots_next(self) -> bool:

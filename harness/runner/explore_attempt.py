@@ -124,6 +124,8 @@ class Attempts:
                 if at and not to_the_end and self.clock.batch_over():
                     break
                 out.items += chunk
+                for item in chunk:
+                    self.k.may_warn(self.rules.of(item))
                 out.replies.append(self._chunk(chunk, at, marks))
                 out.said += _lines(out.replies[-1])
                 self.clock.ran(len(chunk), wall_of(out.replies[-1]))

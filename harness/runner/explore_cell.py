@@ -54,9 +54,6 @@ class CellRun:
         self.laid: Counter[str] = Counter()  # sequences that were found to lead to it, by Unlaid.what
         self.lost: dict[int, dict[str, Any]] = {}  # of sequences that lost data before the machine went down in another
         self.withheld: list[Item] = []  # not run, for they contain a hang or crash that is to be confirmed
-        # Of this batch, and not again in a fresh machine; with: may some of it lead to that, or of what ran before it?
-        self.warned_before: list[tuple[Unlaid, bool]] = []
-        self.boots, self.since_boot = 0, list[Item]()  # what ran since that boot
         self.rules = Rules(kernel, cell, self.enumeration, self.progress)
         self.clock = Clock(kernel, self.progress)
         self.attempts = Attempts(kernel, fs_run, cell, self.enumeration, self.rules, self.clock)
@@ -130,7 +127,6 @@ class CellRun:
                 p.left += self.withheld
                 self.withheld = []
             if not self.withheld:
-                self._told_of_before()
                 return
             batch, self.withheld = self.withheld, []  # of what was not seen again
 
@@ -234,7 +230,6 @@ class CellRun:
     def _attempt(self, items: list[Item]) -> Attempt:
         """One fresh filesystem. Where the kernel warns in a guest that had others before, once more in a fresh guest: it
         may have kept something of those (KernelRun.fresh()), also without having warned then."""
-        before = self.since_boot if self.boots == self.k.boots else []
         try:
             return self.attempts.run(items, to_the_end=False)
         except BatchFailed as failed:
@@ -242,31 +237,15 @@ class CellRun:
                     or self.clock.batch_over():
                 raise
             warned = Unlaid(failed.kind, failed.text, "", items[0].nr, items[-1].nr)
-        finally:
-            self.since_boot = (before if self.boots == self.k.boots else []) + self.attempts.begun
-            self.boots = self.k.boots
+            kept = self.k.may_be_kept({failed.kind})
         self.fs_run.dirty = True
         out = self.attempts.run(items, to_the_end=False)
-        self.boots, self.since_boot = self.k.boots, list(out.items)
-        self.warned_before.append((warned, any(self.rules.excuses(i, warned.kind) for i in [*before, *items])))
+        why = "not seen again in a fresh machine, without the filesystems before it"
+        if kept:
+            self.progress.set_aside.append(f"{warned.kind}: {warned.text} ({why}; something that ran is known for it)")
+        else:
+            self._not_again(warned, why)
         return out
-
-    def _told_of_before(self) -> None:
-        """Warnings that were seen again in no fresh machine: what others lead to is no news."""
-        seen, self.warned_before = self.warned_before, []
-        for warned, excused in seen:
-            why = "not seen again in a fresh machine, without the filesystems before it"
-            if excused or self._led_to(warned.kind):
-                self.progress.set_aside.append(f"{warned.kind}: {warned.text} ({why}; others lead to it)")
-            else:
-                self._not_again(warned, why)
-
-    def _led_to(self, kind: str) -> bool:
-        """Is a complaint told of already, of some sequence on this kernel?"""
-        cells = self.k.store.meta.get("explore", {}).get("cells", {}).values()
-        return any(kind in f.kinds for f in self.progress.findings) or any(
-            cell["kernel"] == self.cell.kernel and any(kind in f["kinds"] for f in cell.get("findings", []))
-            for cell in cells)
 
     def _leave(self, items: list[Item], said: Said) -> None:
         """There is no time for them. What is known of some already, of a batch that came to nothing, is kept."""

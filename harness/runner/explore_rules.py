@@ -58,11 +58,15 @@ class Rules:
         """Is what it showed no news, by its own steps?"""
         return outcome_of(candidate, self.expected(candidate.text, candidate.steps)) == "expected"
 
+    def of(self, item: Item) -> Expectation:
+        """Of a sequence of the enumeration."""
+        return self.expected(self.enumeration.text(item.world, item.word), self.enumeration.steps(item.word))
+
     def excuses(self, item: Item, kind: str) -> bool:
         """Is it no news that this sequence leads to such a complaint: by its rule, or as one that is told of has it?"""
         steps = self.enumeration.steps(item.word)
         found = [*self.progress.findings, *self.progress.unconfirmed]
-        return self.expected(self.enumeration.text(item.world, item.word), steps).allows(kind) or any(
+        return self.of(item).allows(kind) or any(
             kind in f.kinds and f.outcome != "expected" and embeds(f.steps, steps) for f in found)
 
     def by_complaint(self, items: list[Item]) -> list[list[Item]]:

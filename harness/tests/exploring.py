@@ -65,6 +65,19 @@ class Exploring(Bench):
         kernel.run([Cell("6.1", "xfs", channel)])
         return self.store.meta["explore"]["cells"][f"6.1/xfs/{channel}"]
 
+    def complains(self, complain: Callable[[str], object]) -> None:
+        """Of each sequence, explored and as a case."""
+        case, on_explore = self.machine.do_case, self.machine.on_explore
+
+        def explored(text: str) -> str:
+            complain(text)
+            return on_explore(text)
+
+        def with_message(words: object, keys: dict[str, str]) -> list[str]:
+            complain(keys["seq"])
+            return case(words, keys)
+        self.machine.on_explore, self.machine.do_case = explored, with_message  # type: ignore[method-assign]
+
     def breaks(self, when: Callable[[str], bool], how: str = "corrupt") -> None:
         """Sequences of which that holds do so, explored and as a case."""
         self.machine.on_explore = lambda text: how if when(text) else "coherent"

@@ -186,6 +186,8 @@ class Kernels(Bench):
             1: ("expected", []), 2: ("expected", []), 3: ("expected", []), 4: ("differs", ["kernel-warning:dax_one"]),
             5: ("differs", ["kernel-warning:dax_two"]), 6: ("expected", [])})
         self.assertEqual(machine.ran.count(5), 1)
+        self.assertEqual([(n["kind"], n["cases"], n["expected"]) for n in self.store.meta["notes"]],
+                         [("kernel-warning:dax_one", [got[3].id], True)])
 
     def test_all_panic_ends(self) -> None:
         machine = FakeMachine(lambda nr, _: "die")
