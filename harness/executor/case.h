@@ -25,6 +25,7 @@ struct held {
 	bool inflight; /* the I/O has begun */
 	struct look *look; /* it is a look, and not a write of the channel's: NULL otherwise */
 	unsigned int space; /* space_before_write()'s answer */
+	unsigned int interval; /* mtime_before_write()'s */
 };
 
 /* One step with all it needs, allocated before the first one runs. */
@@ -42,6 +43,7 @@ struct step_job {
 struct mtime_watch {
 	struct timespec before; /* the modification time when that write began */
 	uint32_t op;		/* the last write that has returned success, 0: none yet */
+	unsigned int interval;	/* its number, from 1 */
 	bool armed;		/* the interval has begun */
 	bool can_tell;		/* a stamp of the write would differ from before */
 };
@@ -119,8 +121,9 @@ void step_hold_read(struct step_job *j);
 void land_held(struct case_run *c, struct held *held);
 
 /* mtime.c: around every write to @f, and after every sync of it that returned 0. */
-void mtime_before_write(struct case_run *c, const struct pf_file *f, bool through_map);
-void mtime_wrote(struct case_run *c, const struct pf_file *f, uint32_t op);
+/* The number of the interval that the write belongs to, for mtime_wrote(); 0: none. */
+unsigned int mtime_before_write(struct case_run *c, const struct pf_file *f, bool through_map);
+void mtime_wrote(struct case_run *c, const struct pf_file *f, uint32_t op, unsigned int interval);
 void mtime_synced(struct case_run *c, const struct pf_file *f);
 
 /* space.c: around every write, and around every fault. */

@@ -49,7 +49,7 @@ void step_hold(struct step_job *j)
 	}
 	pins = c->channel.ops->class != PF_CLASS_SYSCALL;
 	before_rc = c->pool ? -ENODATA : pins ? pin_counters_read(&before) : 0;
-	mtime_before_write(c, f, pins);
+	held->interval = mtime_before_write(c, f, pins);
 	held->space = space_before_write(c);
 	pf_history_inv_as(&c->history, held->op, "write %s %llu %llu", f->name,
 			  (ull)s->off_bytes, (ull)s->len_bytes);
@@ -112,7 +112,7 @@ void land_held(struct case_run *c, struct held *held)
 		if (!came_back(c, &c->channel, &held->io, held->op, &n, c->channel.ops->land))
 			return;
 	} else {
-		mtime_before_write(c, io->file, true);
+		held->interval = mtime_before_write(c, io->file, true);
 		held->space = space_before_write(c);
 		pf_history_inv_as(&c->history, held->op, "write %s %llu %llu", io->file->name,
 				  (ull)io->off_bytes, (ull)io->len_bytes);
@@ -122,5 +122,5 @@ void land_held(struct case_run *c, struct held *held)
 	pf_history_ret(&c->history, held->op, n, held->io.detail);
 	space_wrote(c, io, n, held->op, held->space);
 	if (n > 0)
-		mtime_wrote(c, io->file, held->op);
+		mtime_wrote(c, io->file, held->op, held->interval);
 }

@@ -69,24 +69,31 @@ static struct mtime_watch *watch_of(struct case_run *c, const struct pf_file *f)
 	return &c->watches[f - c->files];
 }
 
-void mtime_before_write(struct case_run *c, const struct pf_file *f, bool through_map)
+unsigned int mtime_before_write(struct case_run *c, const struct pf_file *f, bool through_map)
 {
 	struct mtime_watch *w = watch_of(c, f);
 	struct statfs sfs;
 	struct stat st;
 
-	if (w->armed || fstat(f->fd, &st) || fstatfs(f->fd, &sfs))
-		return;
+	if (w->armed)
+		return w->interval;
+	if (fstat(f->fd, &st) || fstatfs(f->fd, &sfs))
+		return 0;
 	w->before = st.st_mtim;
 	w->op = 0;
 	w->armed = true;
 	w->can_tell = !(through_map && sfs.f_type == TMPFS_MAGIC) &&
 		      can_tell(&w->before, asked(c));
+	return ++w->interval;
 }
 
-void mtime_wrote(struct case_run *c, const struct pf_file *f, uint32_t op)
+void mtime_wrote(struct case_run *c, const struct pf_file *f, uint32_t op, unsigned int interval)
 {
-	watch_of(c, f)->op = op;
+	struct mtime_watch *w = watch_of(c, f);
+
+	/* One that began before the interval was marked then: a short pin is, when it is made. */
+	if (w->armed && w->interval == interval)
+		w->op = op;
 }
 
 void mtime_synced(struct case_run *c, const struct pf_file *f)

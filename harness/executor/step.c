@@ -198,15 +198,15 @@ static void step_write(struct step_job *j)
 	const char *verb = s->verb == PF_VERB_STORE  ? "store" :
 			   s->verb == PF_VERB_PWRITE ? "pwrite" :
 						       "write";
-	unsigned int space;
+	unsigned int space, interval;
 	long n;
 
 	j->job.op = op;
 	stamp_cells(c, f, op, s->off_bytes, j->data, s->len_bytes);
 	io.data = j->data;
-	mtime_before_write(c, f, s->verb == PF_VERB_STORE ||
-				 (s->verb == PF_VERB_WRITE &&
-				  c->channel.ops->class != PF_CLASS_SYSCALL));
+	interval = mtime_before_write(c, f, s->verb == PF_VERB_STORE ||
+					    (s->verb == PF_VERB_WRITE &&
+					     c->channel.ops->class != PF_CLASS_SYSCALL));
 	space = space_before_write(c);
 	pf_history_inv_as(&c->history, op, "%s %s %llu %llu", verb, f->name, (ull)s->off_bytes,
 			  (ull)s->len_bytes);
@@ -226,7 +226,7 @@ static void step_write(struct step_job *j)
 	pf_history_ret(&c->history, op, n, io.detail);
 	space_wrote(c, &io, n, op, space);
 	if (n > 0)
-		mtime_wrote(c, f, op);
+		mtime_wrote(c, f, op, interval);
 }
 
 bool fault_unsupported(const struct pf_fault_ops *ops, int err)

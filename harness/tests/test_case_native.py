@@ -224,6 +224,14 @@ class Mtime(OnLoop):
         said = [line[1].split("%20")[:3] for line in history if line[0] == "note" and line[1].startswith("mtime")]
         self.assertEqual(said, [["mtime", "5", "yes"]])
 
+    def test_a_pin_is_of_the_interval_in_which_it_was_made(self) -> None:
+        """The write after the sync gets EFAULT, so that nothing but the pin's data follows that sync."""
+        history = self.history("dio-read", "file A 16K written\npin A\nhold w1 A 0 8K\nwrite A 0 8K\ntruncate A 4K\n"
+                                           "fsync A\nwrite A 4K 4K\nland w1\n")
+        self.assertEqual([line[4] for line in history if line[0] == "ret" and line[3] == "err"], ["EFAULT"])
+        said = [line[1].split("%20")[:3] for line in history if line[0] == "note" and line[1].startswith("mtime")]
+        self.assertEqual(said, [["mtime", "4", "yes"]])
+
 
 class FullTmpfs(OnLoop):
     def test_a_hole_that_no_page_is_left_for(self) -> None:
