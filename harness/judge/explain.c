@@ -136,17 +136,35 @@ static bool wants_only_zero(const struct x_violation *v)
 	return v->nr_want == 1 && v->want[0] == PF_VALUE_ZERO;
 }
 
-/* Was there anything, before @at, after which the file may have ended before the cell? */
+/* Has anything made the file longer than to the cell between @since and @at? */
+static bool grown(const struct judge *j, int obj, uint32_t cell, uint32_t since, uint32_t at)
+{
+	uint64_t off = (uint64_t)cell * CELL;
+
+	for (uint32_t n = 1; n <= j->last_op; n++) {
+		const struct j_op *op = &j->ops[n];
+		bool resizes = op->verb == J_FAULT && op->prim == J_RESIZE;
+
+		if (op->known && op->obj == obj && op->inv_at > since && returned_before(op, at) &&
+		    ((resizes && op->size_bytes > off) ||
+		     (op->verb == J_PWRITE && op->off_bytes + op->len_bytes > off)))
+			return true;
+	}
+	return false;
+}
+
+/* May the file have ended before the cell at @at? */
 static bool ends_before(const struct judge *j, int obj, uint32_t cell, uint32_t at)
 {
 	for (uint32_t n = 1; n <= j->last_op; n++) {
 		const struct j_op *op = &j->ops[n];
 
 		if (op->known && op->verb == J_FAULT && op->inv_at < at &&
-		    (op->prim == J_RESIZE || op->prim == J_COLLAPSE) && j_touches(op, obj, cell))
+		    (op->prim == J_RESIZE || op->prim == J_COLLAPSE) && j_touches(op, obj, cell) &&
+		    (!op->returned || !grown(j, obj, cell, op->ret_at, at)))
 			return true;
 	}
-	return (uint64_t)cell * CELL >= j->objects[obj].size_bytes;
+	return (uint64_t)cell * CELL >= j->objects[obj].size_bytes && !grown(j, obj, cell, 0, at);
 }
 
 /* Is the cell to be zero because the file ended before it? */
@@ -166,9 +184,9 @@ static bool zero_for_the_end(const struct judge *j, const struct x_violation *v,
 		return false;
 	if (last->verb == J_FAULT)
 		return last->prim == J_RESIZE || last->prim == J_COLLAPSE;
-	/* Or it was written behind the end. */
+	/* Or it was written behind the end; not so where the file was long enough when it came back. */
 	return (uint32_t)(last - j->ops) == pf_value_op(saw) &&
-	       ends_before(j, v->obj, v->first, at);
+	       ends_before(j, v->obj, v->first, last->ret_at);
 }
 
 /* What was seen was written after all that had to be there: it should not have come here at all. */
