@@ -146,11 +146,13 @@ int job_doer(const struct job *job);
 void thread_stack(int tid, char *out, size_t bytes);
 /* Of a /proc/PID/stack, in place: "inner < outer < ...", the functions alone. */
 void stack_frames(char *stack);
+/* The state letter of thread @tid, of any process; '?' if it is gone. */
+char thread_letter(int tid);
 /*
- * "D folio_wait_bit": state letter of thread @tid and the kernel function it sleeps in; or
- * "R running". Returns the letter.
+ * "D folio_wait_bit": that letter and the kernel function it sleeps in; "R running:FUNCTION": the
+ * one it does not leave, which takes half a second to say; or "R running".
  */
-char thread_where(int tid, char *out, size_t bytes);
+void thread_where(int tid, char *out, size_t bytes);
 /* Hand @job to an idle thread. 0, or -EAGAIN when all are busy. */
 int workers_start(struct workers *w, struct job *job);
 /*

@@ -98,18 +98,18 @@ static long read_items(struct agent *a, struct explore_item *items, uint32_t max
  */
 static int thread_at_work(pid_t pid, char *letter)
 {
-	char path[64], where[128];
 	int tid = (int)pid;
+	char path[64];
 	struct dirent *e;
 	DIR *threads;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	threads = opendir(path);
-	*letter = thread_where(tid, where, sizeof(where));
+	*letter = thread_letter(tid);
 	while (threads && *letter == 'S' && (e = readdir(threads))) {
 		int other = atoi(e->d_name);
 
-		if (other > 0 && thread_where(other, where, sizeof(where)) == 'R') {
+		if (other > 0 && thread_letter(other) == 'R') {
 			tid = other;
 			*letter = 'R';
 		}
@@ -183,7 +183,7 @@ static void watch_all(struct watch *w, uint64_t now_ns)
 		return;
 	for (unsigned int k = 0; k < w->p->jobs; k++) {
 		pid = w->pids[k] > 0 ? w->pids[k] : pid;
-		if (w->pids[k] > 0 && thread_where(pid, where, sizeof(where)) != 'S')
+		if (w->pids[k] > 0 && thread_letter(pid) != 'S')
 			break;
 	}
 	if (pid)

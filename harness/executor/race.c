@@ -236,9 +236,10 @@ static bool late(struct race_main *m, struct race_thread *t)
 		return now - since >= JUDGE_MS * PF_NS_PER_MS
 			       ? !end_race(m, "broken", "the judge does not read")
 			       : false;
-	if (thread_where(atomic_load(&t->tid), where, sizeof(where)) == 'R' &&
+	if (thread_letter(atomic_load(&t->tid)) == 'R' &&
 	    now - since < RUNNING_DEADLINES * deadline_ns)
 		return false;
+	thread_where(atomic_load(&t->tid), where, sizeof(where));
 	end_race(m, "hung", "thread %u, in %s", t->nr, where);
 	return true;
 }

@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -250,23 +251,91 @@ static char job_state(const struct job *job, uint64_t *switches)
 	return letter;
 }
 
-/* One that runs sleeps nowhere. */
-static void say_where(int tid, char letter, char *out, size_t bytes)
-{
-	char wchan[80] = "running";
+#define LOOP_SAMPLES 40 /* a turn of a loop may take long on an emulated machine */
+#define LOOP_SAMPLE_MS 10
 
-	if (letter != 'R')
-		thread_wchan(tid, wchan, sizeof(wchan));
-	snprintf(out, bytes, "%c %s", letter, wchan);
+/* Leave of @frames the outer ones that @other has, too. */
+static void keep_common(char *frames, const char *other)
+{
+	size_t len = strlen(frames), there = strlen(other);
+	const char *at = frames;
+
+	while (at) {
+		size_t left = len - (size_t)(at - frames);
+
+		if (left <= there && !strcmp(at, other + there - left) &&
+		    (left == there || other[there - left - 1] == ' '))
+			break;
+		at = strstr(at, " < ");
+		at = at ? at + 3 : NULL;
+	}
+	memmove(frames, at ? at : "", at ? len - (size_t)(at - frames) + 1 : 1);
 }
 
-char thread_where(int tid, char *out, size_t bytes)
+/* What is on a stack wherever one is: to be put off the CPU, to take a lock, to get in. */
+static bool says_nothing(const char *frame)
+{
+	static const char *const names[] = {
+		"__schedule",  "schedule", "preempt_schedule", "__cond_resched", "irqentry_",
+		"sysvec_",     "asm_",	   "down_",	       "mutex_lock",	 "_raw_",
+		"__x64_sys_",  "x64_sys_", "do_syscall_64",    "entry_SYSCALL",
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strncmp(frame, names[i], strlen(names[i])))
+			return true;
+	return false;
+}
+
+/*
+ * The innermost kernel function that thread @tid, which runs, does not leave: it is on each of some
+ * stacks. "" if there is none, or no stack can be read (not root, or it is on another CPU).
+ */
+static void thread_loop(int tid, char *out, size_t bytes)
+{
+	char common[4096] = "", stack[4096];
+	const char *at = common;
+
+	for (int i = 0; i < LOOP_SAMPLES; i++) {
+		thread_stack(tid, stack, sizeof(stack));
+		stack_frames(stack);
+		if (!*common)
+			memcpy(common, stack, strlen(stack) + 1);
+		else if (*stack)
+			keep_common(common, stack);
+		if (i && !*common && *stack)
+			break;
+		poll(NULL, 0, LOOP_SAMPLE_MS);
+	}
+	while (says_nothing(at) && (at = strstr(at, " < ")))
+		at += 3;
+	snprintf(out, bytes, "%.*s", at ? (int)strcspn(at, " ") : 0, at ? at : "");
+}
+
+static void say_where(int tid, char letter, char *out, size_t bytes)
+{
+	char name[80];
+
+	if (letter == 'R')
+		thread_loop(tid, name, sizeof(name));
+	else
+		thread_wchan(tid, name, sizeof(name));
+	if (letter == 'R')
+		snprintf(out, bytes, "R running%s%s", *name ? ":" : "", name);
+	else
+		snprintf(out, bytes, "%c %s", letter, name);
+}
+
+char thread_letter(int tid)
 {
 	uint64_t switches;
-	char letter = thread_state(tid, &switches);
 
-	say_where(tid, letter, out, bytes);
-	return letter;
+	return thread_state(tid, &switches);
+}
+
+void thread_where(int tid, char *out, size_t bytes)
+{
+	say_where(tid, thread_letter(tid), out, bytes);
 }
 
 enum job_state workers_wait(struct workers *w, struct job *job, unsigned int grace_ms,

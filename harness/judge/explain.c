@@ -184,7 +184,7 @@ static bool zero_for_the_end(const struct judge *j, const struct x_violation *v,
 		return false;
 	if (last->verb == J_FAULT)
 		return last->prim == J_RESIZE || last->prim == J_COLLAPSE;
-	/* Or it was written behind the end; not so where the file was long enough when it came back. */
+	/* Or it was written behind the end: the file was not long enough yet when it came back. */
 	return (uint32_t)(last - j->ops) == pf_value_op(saw) &&
 	       ends_before(j, v->obj, v->first, last->ret_at);
 }

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from . import controls, damage
 from .agent import Reply, decode, encode
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
+from .expect import may_spin
 from .fsconfig import FsConfig
 from .fsops import Filesystem, NotCovered
 from .judge import Judgement
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 _STREAM_FULL = re.compile(r"stream: (ENOSPC|EDQUOT)$")
 _SPINNING = re.compile(r", in R ")
-SPINS = "hung:running"  # what a rule says where that is known
 BATCH_CASES = 512
 POWER_CASES = 64  # each is a process that waits, with its pins and its held writes
 BUSY_S = (0.05, 2.0)  # when, after the last case has begun, the power is cut of those still at work
@@ -434,7 +434,7 @@ class FsRun:
             raise CaseLost from None
         running.ended = time.monotonic()
         if reply.last[:2] == ["ok", "hung"] and _SPINNING.search(" ".join(reply.last[2:])) \
-                and case.id not in self.spun and SPINS not in self.k.expected(case).resolutions:
+                and case.id not in self.spun and not may_spin(self.k.expected(case).resolutions):
             # It was running, not asleep: an emulated CPU does that once in ten thousand cases. Only a
             # second time, in a fresh guest, is it news.
             self.spun.add(case.id)

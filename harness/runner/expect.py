@@ -20,6 +20,7 @@ RESOLUTIONS = ("landed", "faulted", "overtaken", "blocked", "denied", "refused",
 # judge may find in data (judge/README.md) is another matter, and a rule must name it.
 LOSSES = ("lost-write", "stale", "view-split", "not-durable")
 KINDS = (*LOSSES, "late-zero", "torn", "misplaced", "foreign", "past-eof", "wrong-size", "unreadable", "checksum")
+SPINS = "hung:running"
 DEFAULT_RESOLUTIONS = ("landed", "faulted", "overtaken", "blocked", "reported", "denied")
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 
@@ -159,8 +160,9 @@ class Expectations:
 def sleepers(why: str) -> list[str]:
     """The kernel functions of a hang, as far as they are said: "line 4 of the sequence, in S ext4_wait_dax_page",
     "thread 1, in D ext4_wait_dax_page; thread 3, in D filemap_fault", "in D wait_on_page: wait_on_page < truncate";
-    `running` of what does not sleep."""
-    return re.findall(r"\b[A-Z] (\w+)(?=$|;|: )", why)
+    of what does not sleep `running:FUNCTION`, the one that it does not leave, or `running`. What a compiler adds to a
+    name (.isra.0) is left out."""
+    return re.findall(r"\b[A-Z] ((?:running:)?\w+)[\w.]*(?=$|;|: )", why)
 
 
 def asleep_in(why: str) -> str:
@@ -180,7 +182,17 @@ def _listed(resolution: str, errno: str, violations: list[str], where: list[str]
         return False
     return (resolution in resolutions or bool(errno) and f"{resolution}:{errno}" in resolutions
             or resolution == "lost" and bool(violations)
-            or resolution == "hung" and any(f"hung:{function}" in resolutions for function in where))
+            or resolution == "hung" and any(_hangs_there(function, resolutions) for function in where))
+
+
+def _hangs_there(function: str, resolutions: list[str]) -> bool:
+    """Where it runs cannot always be told: then any place that is known is meant."""
+    return (f"hung:{function}" in resolutions or function.startswith("running:") and SPINS in resolutions
+            or function == "running" and may_spin(resolutions))
+
+
+def may_spin(resolutions: list[str]) -> bool:
+    return any(r == SPINS or r.startswith(f"{SPINS}:") for r in resolutions)
 
 
 def outcome(expected: Expectation, verdict: str, resolution: str, errno: str, findings: list[str],

@@ -129,6 +129,19 @@ class Outcomes(unittest.TestCase):
             with self.subTest(why):
                 self.assertEqual(outcome(known, "hung", "hung", "", [], [], sleepers(why)), want)
 
+    def test_what_spins(self) -> None:
+        """In a function that it does not leave, where that can be told; else nowhere but where a rule says that it runs."""
+        for rule, where, want in (("hung:running:f", "R running:f", "expected"), ("hung:running:f", "R running:f: g < f", "expected"),
+                                  ("hung:running:f", "R running:f.isra.0: h < f", "expected"),
+                                  ("hung:running:f", "R running:g", "differs"), ("hung:running:f", "D f", "differs"),
+                                  ("hung:f", "R running:f", "differs"), ("hung:f", "R running", "differs"),
+                                  ("hung:running:f", "R running", "expected"), ("hung:running", "R running:g", "expected"),
+                                  ("hung:running", "R running", "expected"), ("hung:running", "D running_f", "differs")):
+            with self.subTest((rule, where)):
+                known = parse_rule(f"* xfs store s bug {rule} x", "f:1")
+                self.assertEqual(outcome(Expectation(known.cls, list(known.resolutions)), "hung", "hung", "", [], [],
+                                         sleepers(f"line 4 of the sequence, in {where}")), want)
+
     def test_data_that_a_known_hang_does_not_explain(self) -> None:
         known = Expectation("bug", ["hung:ext4_wait_dax_page"])
         self.assertEqual(outcome(known, "hung", "hung", "", [], ["stale"], ["ext4_wait_dax_page"]), "differs")
@@ -213,6 +226,8 @@ EXPLORED = (
     ("7.3.4", "xfs-dax", "dio-read", "clone A B;hold w1 A 0 8K;punch A 0 4K;land w1", "hung", "running", "differs"),
     ("7.3.4", "ext4-dax", "dio-read", CLONED, "hung", "running", "differs"),
     ("7.3.4", "xfs-dax", "dio-read", DEDUPED, "hung", "running", "expected"),
+    ("7.3.4", "xfs-dax", "dio-read", DEDUPED, "hung", "running:xfs_ilock2_io_mmap", "expected"),
+    ("7.3.4", "xfs-dax", "dio-read", DEDUPED, "hung", "running:xfs_file_fallocate", "differs"),
     ("7.3.4", "xfs-dax", "dio-read", DEDUPED, "hung", "xfs_wait_dax_page", "differs"),
     ("7.3.4", "xfs-dax", "dio-read", "hold w1 A 0 8K;dedupe A C;write A 0 8K;land w1", "hung", "xfs_wait_dax_page", "expected"),
     ("7.3.4", "xfs-dax", "dio-read", "dedupe A C;hold w1 A 0 8K;punch A 0 4K;land w1", "hung", "running", "differs"),
@@ -257,6 +272,8 @@ NAMED = (
     ("7.3.4", "xfs", "pvm-writev", "held-pwrite-cow-reuse", "lost", "lost-write foreign", "differs"),
     ("7.3.4", "xfs", "store", "write-cow-pwrite", "lost", "lost-write", "differs"),
     ("6.12.117", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "running", "expected"),
+    ("6.12.117", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "running:xfs_ilock2_io_mmap", "expected"),
+    ("6.12.117", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "running:__get_user_pages", "differs"),
     ("6.12.117", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "xfs_break_dax_layouts", "differs"),
     ("7.3.4", "xfs-dax", "dio-read", "held-clone", "hung", "running", "differs"),
     ("7.3.4", "xfs-dax", "pwrite", "held-cow-read", "lost", "lost-write unreadable", "expected"),
