@@ -252,19 +252,33 @@ static void step_late(struct case_run *c, struct step_job *j, const char *where)
 	case_end(c, CASE_HUNG, "line %d of the sequence, in %s", j->step->line, where);
 }
 
+/* Is there one that has locks, and that will not give them back before something later is done? */
+static bool locks_held(const struct case_run *c, const struct step_job *j)
+{
+	if (held_or_frozen(c) && c->channel.ops->class == PF_CLASS_SYSCALL)
+		return true;
+	for (int i = 0; i < c->seq.nr_steps; i++)
+		if (&c->jobs[i] != j && c->jobs[i].running && c->jobs[i].job.blocked_seen)
+			return true;
+	return false;
+}
+
 /* Wait for a step that was started. One that sleeps for a good reason is left running. */
 static void wait_step(struct case_run *c, struct step_job *j)
 {
-	unsigned int grace_ms = may_sleep(c, j->step) ? c->params->grace_ms : 0;
+	unsigned int grace_ms = may_sleep(c, j->step) ? c->params->grace_ms : 0, left_ms = grace_ms;
 	char where[128] = "";
 	enum job_state state = JOB_LATE;
 
 	/* What waits for a pin is known by the function that it sleeps in: a thousand sequences
 	 * have no time to see that it goes on sleeping. */
-	if (c->pool && grace_ms)
-		state = workers_wait_for_pin(c->workers, &j->job, grace_ms, where, sizeof(where));
+	if (c->pool && grace_ms) {
+		state = workers_wait_for_pin(c->workers, &j->job, grace_ms, locks_held(c, j),
+					     where, sizeof(where));
+		left_ms = 1;
+	}
 	if (state == JOB_LATE)
-		state = workers_wait(c->workers, &j->job, grace_ms, c->params->deadline_ms,
+		state = workers_wait(c->workers, &j->job, left_ms, c->params->deadline_ms,
 				     where, sizeof(where));
 	switch (state) {
 	case JOB_DONE:

@@ -165,10 +165,11 @@ enum job_state workers_wait(struct workers *w, struct job *job, unsigned int gra
 			    unsigned int deadline_ms, char *where, size_t where_bytes);
 /*
  * Wait up to @grace_ms: JOB_DONE; JOB_ASLEEP with @where as soon as it sleeps in a function that
- * waits for a page to be no longer pinned; JOB_LATE: neither.
+ * waits for a page to be no longer pinned, or, where it may wait @behind what is held or sleeps
+ * itself, when it has slept for a while without waking; JOB_LATE: neither.
  */
 enum job_state workers_wait_for_pin(struct workers *w, struct job *job, unsigned int grace_ms,
-				    char *where, size_t where_bytes);
+				    bool behind, char *where, size_t where_bytes);
 
 /* judge_child.c: start @argv (its first word a path) with a pipe to its stdin, *@in, and one from
  * its stdout, *@out; both are the caller's to close, also after -EAGAIN (no process). Else 0 or

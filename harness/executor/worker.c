@@ -380,7 +380,9 @@ out:
 	return state;
 }
 
-#define PIN_POLL_MS 2u
+#define POLL_MS 2u
+#define OFTEN_MS 20u
+#define POLL_LATER_MS 10u
 
 /* Waits of fs-dax for a page that somebody holds: xfs_wait_dax_page, ext4_break_layouts, ... */
 static bool waits_for_pin(const char *wchan)
@@ -389,14 +391,15 @@ static bool waits_for_pin(const char *wchan)
 }
 
 enum job_state workers_wait_for_pin(struct workers *w, struct job *job, unsigned int grace_ms,
-				    char *where, size_t where_bytes)
+				    bool behind, char *where, size_t where_bytes)
 {
-	uint64_t until_ns = pf_now_ns() + grace_ms * PF_NS_PER_MS;
+	uint64_t start_ns = pf_now_ns(), until_ns = start_ns + grace_ms * PF_NS_PER_MS;
+	uint64_t later_ns = start_ns + OFTEN_MS * PF_NS_PER_MS;
+	uint64_t switches, asked = UINT64_MAX, asleep_ns = 0;
 	enum job_state state = JOB_LATE;
-	unsigned int ms = FIRST_MS;
-	char wchan[80], letter;
+	char wchan[80] = "", letter;
 	bool given = false;
-	uint64_t switches;
+	unsigned int ms = FIRST_MS;
 
 	pthread_mutex_lock(&w->lock);
 	while (state == JOB_LATE && pf_now_ns() < until_ns) {
@@ -404,16 +407,23 @@ enum job_state workers_wait_for_pin(struct workers *w, struct job *job, unsigned
 			state = JOB_DONE;
 			break;
 		}
-		ms = PIN_POLL_MS;
-		/* The state only where it matters: it is much more to read. */
-		thread_wchan(job_doer(job), wchan, sizeof(wchan));
-		letter = waits_for_pin(wchan) ? job_state(job, &switches) : '?';
+		ms = pf_now_ns() < later_ns ? POLL_MS : POLL_LATER_MS;
+		letter = job_state(job, &switches);
 		if (letter == 'S' || letter == 'D') {
-			snprintf(where, where_bytes, "%c %s", letter, wchan);
-			state = JOB_ASLEEP;
-		} else {
-			give(w, &given);
+			/* Once for each sleep: the kernel looks through all names of a module. */
+			if (switches != asked) {
+				thread_wchan(job_doer(job), wchan, sizeof(wchan));
+				asked = switches;
+				asleep_ns = pf_now_ns();
+			}
+			if (waits_for_pin(wchan) ||
+			    (behind && pf_now_ns() > asleep_ns + QUIET_MS * PF_NS_PER_MS)) {
+				snprintf(where, where_bytes, "%c %s", letter, wchan);
+				state = JOB_ASLEEP;
+			}
 		}
+		if (state == JOB_LATE)
+			give(w, &given);
 	}
 	pthread_mutex_unlock(&w->lock);
 	take_back(w, given);

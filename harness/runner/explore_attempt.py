@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CHUNK_ITEMS, CHUNK_BYTES = 1000, 64 << 20
 EVIDENCE_MAX = 3           # as explore.h
 PROCESSES = 4              # also wait for pins and disks
-SLEEPERS = 16              # as explore.h: where a step waits for a held write(2), all that it takes is its grace
+SLEEPERS = 16              # as explore.h: where steps wait for a held write, all that most of them take is their grace
 SILENCE_S = {"native": 60.0, "guest": 120.0}  # it says every second where it is, and sees itself what stands still
 JUDGE_FAILED = "the judge failed"  # what executor/explore_child.c says then
 
@@ -96,7 +96,9 @@ class Attempts:
 
     @property
     def processes(self) -> int:
-        return SLEEPERS if self.enumeration.first.holds_max == 1 else PROCESSES
+        """A held write(2) has the inode's lock, any other on DAX the layout; on the page cache nothing waits for it."""
+        held = self.enumeration.first.holds_max
+        return SLEEPERS if held == 1 or held and self.fs_run.config.requires == "pmem" else PROCESSES
 
     def run(self, items: list[Item], marks: bool = False, to_the_end: bool = True) -> Attempt:
         """One fresh filesystem. Not `to_the_end`: when the batch's time is over no further chunk begins. Machine,
