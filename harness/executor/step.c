@@ -59,6 +59,36 @@ static int file_create(struct case_run *c, struct pf_file *f, const char *name)
 	return f->fd < 0 ? -errno : 0;
 }
 
+#define NUMBER_TRIES 16
+
+static bool numbered_before(int fd, int other)
+{
+	struct stat st, than;
+
+	return !fstat(fd, &st) && !fstat(other, &than) && st.st_ino < than.st_ino;
+}
+
+/*
+ * A file that is made alone has a higher inode number than the one made before it, and some
+ * filesystems lock in that order. One of thousands may get the number of a deleted one: it is made
+ * anew until the order is that, with the lower numbers taken meanwhile. 0 or -errno.
+ */
+static int file_number(struct case_run *c, struct pf_file *f)
+{
+	int low[NUMBER_TRIES], nr = 0, rc = 0;
+
+	while (!rc && nr < NUMBER_TRIES && f > c->files && numbered_before(f->fd, f[-1].fd)) {
+		low[nr++] = f->fd;
+		rc = unlinkat(c->dirfd, f->name, 0) ? -errno : 0;
+		f->fd = rc ? -1 :
+			     openat(c->dirfd, f->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		rc = rc ? rc : f->fd < 0 ? -errno : 0;
+	}
+	while (nr)
+		close(low[--nr]);
+	return rc;
+}
+
 static int write_all(int fd, const uint8_t *data, size_t len)
 {
 	for (size_t at = 0; at < len;) {
@@ -79,6 +109,8 @@ static void step_file(struct step_job *j)
 	uint32_t op = pf_history_reserve(&c->history);
 	int rc = file_create(c, f, c->seq.files[s->file]);
 
+	if (!rc && c->pool)
+		rc = file_number(c, f);
 	if (!rc && s->state == PF_STATE_WRITTEN) {
 		stamp_cells(c, f, op, 0, j->data, s->size_bytes);
 		rc = write_all(f->fd, j->data, s->size_bytes);

@@ -3,6 +3,8 @@
 
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -187,6 +189,31 @@ class Requests(unittest.TestCase):
                 run("fsfreeze", "-u", str(self.mnt))
             self.assertEqual(got.last[:3], ["ok", "stuck", "hung"])
             self.assertRegex(" ".join(got.last[4:]), rf"^{said}D (\w+): \1 < ([\w.]+ < )+entry_SYSCALL_64")
+
+    def test_files_have_inode_numbers_in_the_order_in_which_they_are_made(self) -> None:
+        """As they would have alone; here the free ones are few and far between."""
+        chance = random.Random(1)
+        folders = [self.mnt / f"d{nr}" for nr in range(1500)]
+        for folder in folders:
+            folder.mkdir()
+            (folder / "A").touch()
+            (folder / "B").touch()
+        for folder in chance.sample(folders, 1200):
+            shutil.rmtree(folder)
+        self.ask({nr: CLEAN.replace("pin A", "file B 16K written\npin A") for nr in range(1, 401)}, jobs=4, mark=1)
+        assert self.agent.stdout
+        while not self.agent.stdout.readline().startswith("at "):
+            pass
+        run("fsfreeze", "-f", str(self.mnt), timeout_s=60, check=True)
+        try:
+            numbers = [[path.stat().st_ino for path in sorted(folder.iterdir())] for folder in self.mnt.glob("*/**/")
+                       if folder not in folders]
+        finally:
+            run("fsfreeze", "-u", str(self.mnt))
+        numbers = [pair for pair in numbers if len(pair) == 2]
+        self.assertGreater(len(numbers), 100)
+        self.assertEqual([pair for pair in numbers if pair[0] > pair[1]], [])
+        self.assertEqual(self.reply().last, ["ok", "ran"])
 
     def test_a_step_that_runs(self) -> None:
         """The main thread waits for it, and is not what is told of. One that runs may only be slow: it gets longer."""
