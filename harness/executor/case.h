@@ -111,6 +111,12 @@ int unpin_file(struct case_run *c, struct pf_file *f);
 /* The cells at @data, @len bytes, as operation @op writes them to @f at @off. */
 void stamp_cells(struct case_run *c, const struct pf_file *f, uint32_t op, uint64_t off,
 		 uint8_t *data, size_t len);
+/*
+ * Create the files with which the sequence begins, empty, so that their inode numbers have their
+ * order, as alone on a fresh filesystem: some lock in that order. Among thousands one may get the
+ * number of a deleted one. Their steps give them their size. 0 or -errno.
+ */
+int files_create(struct case_run *c);
 /* Was a pin seen since @before (with @before_rc 0) was read? */
 void say_pinned(struct case_run *c, uint32_t op, const struct pin_counters *before, int before_rc,
 		bool inflight);

@@ -194,6 +194,7 @@ static int put_away(struct child *ch, struct run *r)
 static void make(struct child *ch, struct run *r)
 {
 	struct case_run *c = ch->c;
+	int rc;
 
 	r->dirfd = -1;
 	take_up(ch, r);
@@ -210,6 +211,9 @@ static void make(struct child *ch, struct run *r)
 		case_end(c, CASE_BROKEN, "%s: %s", ch->dir, pf_errno_name(errno));
 		return;
 	}
+	rc = files_create(c);
+	if (rc)
+		case_end(c, CASE_BROKEN, "%s: %s", ch->dir, pf_errno_name(-rc));
 	for (int i = 0; i < c->seq.nr_steps && c->seq.steps[i].verb == PF_VERB_FILE; i++)
 		if (c->end == CASE_RAN)
 			step_run(&c->jobs[i].job);

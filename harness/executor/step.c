@@ -59,33 +59,53 @@ static int file_create(struct case_run *c, struct pf_file *f, const char *name)
 	return f->fd < 0 ? -errno : 0;
 }
 
-#define NUMBER_TRIES 16
-
-static bool numbered_before(int fd, int other)
+/* The file that has the lowest inode number from @from on. -errno. */
+static int lowest(const struct pf_file *const *files, int from, int nr)
 {
-	struct stat st, than;
+	ino_t least = 0;
+	int at = -1;
 
-	return !fstat(fd, &st) && !fstat(other, &than) && st.st_ino < than.st_ino;
+	for (int i = from; i < nr; i++) {
+		struct stat st;
+
+		if (fstat(files[i]->fd, &st))
+			return -errno;
+		if (at < 0 || st.st_ino < least) {
+			least = st.st_ino;
+			at = i;
+		}
+	}
+	return at;
 }
 
-/*
- * A file that is made alone has a higher inode number than the one made before it, and some
- * filesystems lock in that order. One of thousands may get the number of a deleted one: it is made
- * anew until the order is that, with the lower numbers taken meanwhile. 0 or -errno.
- */
-static int file_number(struct case_run *c, struct pf_file *f)
+static int swap_names(int dirfd, struct pf_file *a, struct pf_file *b)
 {
-	int low[NUMBER_TRIES], nr = 0, rc = 0;
+	int fd = a->fd;
 
-	while (!rc && nr < NUMBER_TRIES && f > c->files && numbered_before(f->fd, f[-1].fd)) {
-		low[nr++] = f->fd;
-		rc = unlinkat(c->dirfd, f->name, 0) ? -errno : 0;
-		f->fd = rc ? -1 :
-			     openat(c->dirfd, f->name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		rc = rc ? rc : f->fd < 0 ? -errno : 0;
+	if (renameat(dirfd, a->name, dirfd, ".swap") || renameat(dirfd, b->name, dirfd, a->name) ||
+	    renameat(dirfd, ".swap", dirfd, b->name))
+		return -errno;
+	a->fd = b->fd;
+	b->fd = fd;
+	return 0;
+}
+
+int files_create(struct case_run *c)
+{
+	struct pf_file *files[PF_SEQ_FILES_MAX];
+	int nr = 0, rc = 0;
+
+	for (const struct pf_step *s = c->seq.steps; nr < c->seq.nr_steps && !rc; s++) {
+		if (s->verb != PF_VERB_FILE)
+			break;
+		files[nr] = &c->files[s->file];
+		rc = file_create(c, files[nr++], c->seq.files[s->file]);
 	}
-	while (nr)
-		close(low[--nr]);
+	for (int i = 0; i + 1 < nr && !rc; i++) {
+		int at = lowest((const struct pf_file *const *)files, i, nr);
+
+		rc = at < 0 ? at : at == i ? 0 : swap_names(c->dirfd, files[i], files[at]);
+	}
 	return rc;
 }
 
@@ -107,10 +127,8 @@ static void step_file(struct step_job *j)
 	const struct pf_step *s = j->step;
 	struct pf_file *f = &c->files[s->file];
 	uint32_t op = pf_history_reserve(&c->history);
-	int rc = file_create(c, f, c->seq.files[s->file]);
+	int rc = f->fd >= 0 ? 0 : file_create(c, f, c->seq.files[s->file]);
 
-	if (!rc && c->pool)
-		rc = file_number(c, f);
 	if (!rc && s->state == PF_STATE_WRITTEN) {
 		stamp_cells(c, f, op, 0, j->data, s->size_bytes);
 		rc = write_all(f->fd, j->data, s->size_bytes);
