@@ -165,6 +165,11 @@ def sleepers(why: str) -> list[str]:
     return re.findall(r"\b[A-Z] ((?:running:)?\w+)[\w.]*(?=$|;|: )", why)
 
 
+def same_place(one: str, other: str) -> bool:
+    """Of sleepers(). Where something runs cannot always be told."""
+    return one == other or "running" in (one, other) and one.startswith("running") and other.startswith("running")
+
+
 def asleep_in(why: str) -> str:
     """The first of them, or ""."""
     return next(iter(sleepers(why)), "")

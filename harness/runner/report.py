@@ -28,8 +28,10 @@ def report(folder: Path, markdown: bool, as_json: bool) -> int:
 
 def _told(result: store.CaseResult) -> tuple[str, str, str, str]:
     """What it came to: resolution with errno or with the functions that a hang sleeps in, verdict, kinds, class. Of lost
-    data, in which view and with which old data in its place differs from run to run: only what is graver is a kind."""
-    where = [result.errno] if result.errno else list(dict.fromkeys(sleepers(result.why))) * (result.verdict == "hung")
+    data, in which view and with which old data in its place differs from run to run: only what is graver is a kind. So
+    does whether it can be told where something runs."""
+    hung = (place.partition(":")[0] for place in sleepers(result.why) if result.verdict == "hung")
+    where = [result.errno] if result.errno else list(dict.fromkeys(hung))
     kinds = more_of(result.kinds) | {f["kind"] for f in result.findings}
     return ":".join([result.resolution, *where]), result.verdict, ",".join(sorted(kinds)), result.outcome
 

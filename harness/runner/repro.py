@@ -16,7 +16,7 @@ from typing import Any
 from . import main as runs
 from .agent import decode
 from .errors import EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, EnvironmentFailed, UsageError, nearest
-from .expect import sleepers
+from .expect import same_place, sleepers
 from .findings import EXPLORED
 from .fsconfig import FsConfig
 from .plan import Filters
@@ -145,7 +145,7 @@ def same_way(result: CaseResult, recorded: CaseResult) -> bool:
     if not fails(result) or result.verdict != recorded.verdict:
         return False
     where, then = asleep(result), asleep(recorded)
-    if where and then and not set(where) & set(then):
+    if where and then and not any(same_place(a, b) for a in where for b in then):
         return False
     if recorded.sequence == SEQUENCE and kinds(recorded):
         return bool(kinds(result) & kinds(recorded))

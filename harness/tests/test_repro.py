@@ -236,6 +236,11 @@ class HowOften(unittest.TestCase):
             "failed 1 of 2: hung in ext4_wait_dax_page (hang)",
             "  1 of 2 failed otherwise: hung in filemap_fault (hang): line 4, in D filemap_fault"])
         self.assertTrue(repro.same_way(replace(hung, why="no answer"), hung))
+        for one, other, same in (("R running:f", "R running:f", True), ("R running:f", "R running", True),
+                                 ("R running", "R running:f", True), ("R running:f", "R running:g", False),
+                                 ("R running", "S f", False), ("R running:f", "S f", False)):
+            with self.subTest((one, other)):
+                self.assertIs(repro.same_way(replace(hung, why=f"in {one}"), replace(hung, why=f"in {other}")), same)
         with tempfile.TemporaryDirectory() as folder:
             case = record(Path(folder), hung, "pinfault-history 2\nhung 4 9 S ext4_wait_dax_page [<0>]%20"
                           "ext4_wait_dax_page+0x1f/0x30%20[ext4]%0A[<0>]%20dax_break_layout+0xf2/0x140%0A ~8d138fc9\n")

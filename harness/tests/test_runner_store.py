@@ -208,7 +208,10 @@ class Compare(unittest.TestCase):
                 (lost, {**lost, "outcome": "differs"}, "lost (corrupt) expected -> lost (corrupt) differs"),
                 (hung, {**hung, "why": "line 4, in D rwsem_down"},
                  "hung:ext4_wait_dax_page (hung) expected -> hung:rwsem_down (hung) expected"),
-                (hung, {**hung, "why": "line 5, in D ext4_wait_dax_page"}, "")):
+                (hung, {**hung, "why": "line 5, in D ext4_wait_dax_page"}, ""),
+                (hung, {**hung, "why": "line 4, in R running:f"},
+                 "hung:ext4_wait_dax_page (hung) expected -> hung:running (hung) expected"),
+                ({**hung, "why": "line 4, in R running"}, {**hung, "why": "line 4, in R running:f"}, "")):
             with self.subTest(b), tempfile.TemporaryDirectory() as root:
                 for name, fields in (("a", a), ("b", b)):
                     one = Store.create(Path(root, name), {"seed": 1})
