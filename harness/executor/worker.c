@@ -253,6 +253,7 @@ static char job_state(const struct job *job, uint64_t *switches)
 
 #define LOOP_SAMPLES 40 /* a turn of a loop may take long on an emulated machine */
 #define LOOP_SAMPLE_MS 10
+#define LOOP_SEEN_MIN 8 /* fewer say where it was put off the CPU now and then */
 
 /* Leave of @frames the outer ones that @other has, too. */
 static void keep_common(char *frames, const char *other)
@@ -289,24 +290,28 @@ static bool says_nothing(const char *frame)
 
 /*
  * The innermost kernel function that thread @tid, which runs, does not leave: it is on each of some
- * stacks. "" if there is none, or no stack can be read (not root, or it is on another CPU).
+ * stacks. "" if there is none, or hardly a stack can be read (not root, or it is on another CPU).
  */
 static void thread_loop(int tid, char *out, size_t bytes)
 {
 	char common[4096] = "", stack[4096];
 	const char *at = common;
+	int seen = 0;
 
 	for (int i = 0; i < LOOP_SAMPLES; i++) {
 		thread_stack(tid, stack, sizeof(stack));
 		stack_frames(stack);
+		seen += *stack != '\0';
 		if (!*common)
 			memcpy(common, stack, strlen(stack) + 1);
 		else if (*stack)
 			keep_common(common, stack);
-		if (i && !*common && *stack)
+		if (seen && !*common)
 			break;
 		poll(NULL, 0, LOOP_SAMPLE_MS);
 	}
+	if (seen < LOOP_SEEN_MIN)
+		at = "";
 	while (says_nothing(at) && (at = strstr(at, " < ")))
 		at += 3;
 	snprintf(out, bytes, "%.*s", at ? (int)strcspn(at, " ") : 0, at ? at : "");
