@@ -22,11 +22,12 @@ static int pipe_fds[2], zero_fd;
 
 #define BUFFER_BYTES (64u << 20)
 
+/* Not read(2) by its name: a sanitizer looks at all that it has brought. */
 static void *spins_in_read(void *arg)
 {
 	(void)arg;
 	atomic_store(&tid, (int)syscall(SYS_gettid));
-	while (!atomic_load(&stop) && read(zero_fd, buffer, BUFFER_BYTES) > 0)
+	while (!atomic_load(&stop) && syscall(SYS_read, zero_fd, buffer, BUFFER_BYTES) > 0)
 		;
 	return NULL;
 }
@@ -48,7 +49,7 @@ static void *spins_in_two_calls(void *arg)
 	atomic_store(&tid, (int)syscall(SYS_gettid));
 	while (!atomic_load(&stop) && !madvise(buffer, BUFFER_BYTES, MADV_DONTNEED) &&
 	       !madvise(buffer, BUFFER_BYTES, MADV_POPULATE_WRITE) &&
-	       read(zero_fd, buffer, BUFFER_BYTES) > 0)
+	       syscall(SYS_read, zero_fd, buffer, BUFFER_BYTES) > 0)
 		;
 	return NULL;
 }
@@ -117,14 +118,20 @@ START_TEST(test_where_a_thread_is)
 		{ spins_in_user_space, "R running", "R running" },
 		{ sleeps, "S anon_pipe_read", "S pipe_read" },
 	};
-	char where[128];
+	char where[128], stack[512];
 
-	if (geteuid())
-		return; /* no stack can be read */
+	thread_stack((int)syscall(SYS_gettid), stack, sizeof(stack));
+	if (!*stack)
+		return; /* none can be read: not root */
+	/* It may be seen between two calls, once in some hundred times. */
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		where_of(rows[i].thread, where, sizeof(where));
-		ck_assert_msg(!strcmp(where, rows[i].where) || !strcmp(where, rows[i].or),
-			      "%zu: %s", i, where);
+		bool found = false;
+
+		for (int n = 0; n < 3 && !found; n++) {
+			where_of(rows[i].thread, where, sizeof(where));
+			found = !strcmp(where, rows[i].where) || !strcmp(where, rows[i].or);
+		}
+		ck_assert_msg(found, "%zu: %s", i, where);
 	}
 }
 END_TEST
