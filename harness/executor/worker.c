@@ -321,14 +321,13 @@ static void say_where(int tid, char letter, char *out, size_t bytes)
 {
 	char name[80];
 
-	if (letter == 'R')
+	if (letter == 'R') {
 		thread_loop(tid, name, sizeof(name));
-	else
-		thread_wchan(tid, name, sizeof(name));
-	if (letter == 'R')
 		snprintf(out, bytes, "R running%s%s", *name ? ":" : "", name);
-	else
+	} else {
+		thread_wchan(tid, name, sizeof(name));
 		snprintf(out, bytes, "%c %s", letter, name);
+	}
 }
 
 char thread_letter(int tid)

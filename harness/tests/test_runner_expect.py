@@ -203,6 +203,7 @@ EXPLORED = (
     ("6.18.44", "xfs", "pvm-writev", "hold w1 A 0 8K;dedupe A C;land w1", "lost", "foreign", "expected"),
     ("7.3.4", "xfs", "dio-read", CLONED + ";evict A;write A 0 8K", "lost", "foreign", "expected"),
     ("7.3.4", "xfs", "dio-read", CLONED + ";evict A", "lost", "foreign", "differs"),
+    ("7.3.4", "xfs", "dio-read", CLONED + ";sync-file-range A;write A 0 8K", "lost", "foreign", "differs"),
     ("7.3.4", "xfs", "dio-read", CLONED + ";write A 0 8K;evict A", "lost", "foreign", "differs"),
     ("7.3.4", "ext4", "dio-read", CLONED + ";evict A;write A 0 8K", "lost", "foreign", "differs"),
     ("7.3.4", "xfs", "store", "write A 0 8K;clone A B;evict A;write A 0 8K", "lost", "foreign", "differs"),
