@@ -56,6 +56,7 @@ enum pf_fault_flags {
 	PF_FAULT_CLOSES = 64,	  /* (thaw) */
 	PF_FAULT_UNSEEN = 512,	  /* (persist) a sync that is no system call: it stamps no file */
 	PF_FAULT_REWRITES = 256,  /* writes what it has read: not beside other writers (no races) */
+	PF_FAULT_NO_RACE = 1024,  /* it gives up beside writers, or leaves a child behind */
 	PF_FAULT_POWER = 128,	  /* ends in a power cut: run never returns, the steps after it are
 				     repeated until the runner kills the machine */
 };

@@ -63,9 +63,9 @@ bool race_bears(const struct pf_fault_ops *ops, unsigned int nr_files)
 {
 	const unsigned int no = PF_FAULT_EXCLUSIVE | PF_FAULT_SELFTEST | PF_FAULT_GUEST_ONLY |
 				PF_FAULT_LAST | PF_FAULT_OPENS | PF_FAULT_CLOSES |
-				PF_FAULT_POWER | PF_FAULT_REWRITES;
+				PF_FAULT_POWER | PF_FAULT_REWRITES | PF_FAULT_NO_RACE;
 
-	if (ops->flags & no || !strcmp(ops->name, "fork"))
+	if (ops->flags & no)
 		return false;
 	if (ops->args == PF_ARGS_FILE_FILE && nr_files < 2)
 		return false;

@@ -31,6 +31,11 @@ KVM_PROBE_S = 20.0
 # with `max`; and booting is a second or two shorter.
 TCG_CPU = "Nehalem,+rdrand"
 
+# A device's requests are taken in the guest's own exit, and its interrupt raised by whoever has the answer. With an
+# ioeventfd each is a wake-up of QEMU's main loop, twice an I/O, which then polls all it has: 64 of a port with room
+# for 31. Measured with a quarter of `explore --depth 4` on ext4, dio-read: a sixth less CPU time, start included.
+SERVED = ",ioeventfd=off"
+
 # The death signal of a child follows the *thread* that made it, so QEMU is always started from
 # this one, which lives as long as the process.
 _LAUNCHER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="qemu-launcher")
@@ -95,15 +100,16 @@ def qemu_argv(machine: Machine) -> list[str]:
             "-serial", "chardev:console",
             "-fsdev", "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap",
             "-device", "virtio-9p-pci,fsdev=host,mount_tag=host",
-            "-device", "virtio-rng-pci"]
+            "-device", f"virtio-rng-pci{SERVED}"]
     if machine.port_fd is not None:
         argv += ["-chardev", f"socket,id=port,fd={machine.port_fd}", "-device",
-                 "virtio-serial-pci", "-device", "virtserialport,chardev=port,name=pinfault"]
+                 f"virtio-serial-pci{SERVED},max_ports=2", "-device",
+                 "virtserialport,chardev=port,name=pinfault"]
     if machine.late:
         # No ioeventfd, and a file, not a socket: the port is served in the write's own exit, and never
         # waits for a reader. What the guest has written is in the file when its write(2) returns.
         argv += ["-chardev", f"file,id=late,path={_comma(machine.late)}", "-device",
-                 "virtio-serial-pci,id=latebus,ioeventfd=off", "-device",
+                 f"virtio-serial-pci,id=latebus{SERVED},max_ports=2", "-device",
                  "virtserialport,bus=latebus.0,chardev=late,name=pinfault-late"]
     if machine.pmem:
         argv += ["-object", f"memory-backend-file,id=pmem,share=on,size={PMEM_MIB}M,"
@@ -111,7 +117,7 @@ def qemu_argv(machine: Machine) -> list[str]:
     if machine.disk:
         argv += ["-drive", f"if=none,id=scratch,format=raw,cache=unsafe,discard=unmap,"
                  f"file={_comma(machine.disk)}",
-                 "-device", "virtio-blk-pci,drive=scratch,serial=scratch"]
+                 "-device", f"virtio-blk-pci,drive=scratch,serial=scratch{SERVED}"]
     return argv
 
 

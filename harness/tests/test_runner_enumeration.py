@@ -21,7 +21,7 @@ FOLDER = ROOT / "workloads" / "alphabets"
 EXECUTOR = Path(os.environ.get("PINFAULT_BUILD", ROOT / "build")).resolve() / "pinfault-exec"
 ARGS = {"punch": "file-range", "truncate": "file-size", "clone": "file-file", "fsync": "file", "evict": "file",
         "unlink": "file", "rename": "file-file", "zero-range": "file-range", "collapse": "file-range",
-        "insert": "file-range", "dedupe": "file-file", "unshare": "file-range", "fdatasync": "file", "msync": "file",
+        "insert": "file-range", "dedupe": "file-file", "defrag": "file", "unshare": "file-range", "fdatasync": "file", "msync": "file",
         "sync-file-range": "file-range", "dsync": "file-range", "page-out": "file", "fork": "file"}
 FAULTS = {n: FaultInfo(n, a, frozenset(), "") for n, a in ARGS.items()} | {
     "freeze": FaultInfo("freeze", "file", frozenset({"exclusive"}), ""),

@@ -95,6 +95,7 @@ static const struct pf_fault_ops fork_ops = {
 	.summary = "fork a child that shares the mapping until the case ends",
 	.prim = PF_PRIM_NONE,
 	.args = PF_ARGS_FILE,
+	.flags = PF_FAULT_NO_RACE,
 	.prepare = fork_prepare,
 	.run = fork_run,
 	.effect = fork_effect,

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * XFS with DAX: write(2) copies a block that nobody shares on write, and frees the old one while it
- * is pinned. What the pin writes is lost, and lands in whatever file has the block by then.
+ * XFS with DAX: write(2), or a store after a sync, copies a block that nobody shares on write, and
+ * frees the old one while it is pinned. What the pin writes is lost, and lands in whatever file has
+ * the block by then.
  *
  *	gcc -O2 -Wall -pthread -o reproduce reproduce.c
  *	mkfs.xfs -m reflink=1 /dev/pmem0 && mount -o dax=always /dev/pmem0 /mnt
- *	./reproduce /mnt
+ *	./reproduce /mnt		# both, with a hole
+ *
+ * or with no hole and no write(2): a clone, of which one page is written, and a new mount
+ *
+ *	./reproduce /mnt prepare && umount /mnt && mount -o dax=always /dev/pmem0 /mnt
+ *	./reproduce /mnt again
  *
  * exit: 0 nothing is lost; 1 data is; 2 cannot run here.
  */
@@ -91,38 +97,61 @@ static size_t not_as(int fd, size_t offset, size_t bytes, char fill)
 	return bad;
 }
 
-int main(int argc, char **argv)
+static char *map_file(int fd)
+{
+	char *at = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (at == MAP_FAILED)
+		quit("mmap");
+	return at;
+}
+
+/* A file whose blocks another one shares, but for the second, which is its own (or yet a hole). */
+static int cloned_file(const char *dir, int hole)
+{
+	int a = make_file(dir, "a", 0, 'a', 4 * PAGE), b = make_file(dir, "b", 0, 'b', 4 * PAGE);
+
+	if (hole && fallocate(a, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, PAGE, PAGE))
+		quit("fallocate");
+	if (fsync(a) || ioctl(b, FICLONE, a))
+		quit("FICLONE");
+	if (!hole) {
+		map_file(a)[PAGE] = 'P';
+		if (fsync(a))
+			quit("fsync");
+	}
+	close(b);
+	return a;
+}
+
+/* 0, or 1 if data of the pin on the second page of @a is lost, or another file is overwritten. */
+static int try_file(const char *dir, int a, int by_write)
 {
 	static char page[PAGE];
 	struct uffdio_copy copy = { .src = (uintptr_t)page, .len = PAGE };
-	int a, b, uffd, others[OTHERS], bad_files = 0;
+	int uffd, others[OTHERS], bad_files = 0;
 	pthread_t thread;
 	size_t lost;
 
-	if (argc != 2) {
-		fprintf(stderr, "usage: %s DIRECTORY-ON-DAX\n", argv[0]);
-		return 2;
-	}
-	a = make_file(argv[1], "a", 0, 'a', 4 * PAGE);
-	b = make_file(argv[1], "b", 0, 'b', 4 * PAGE);
-	if (fallocate(a, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, PAGE, PAGE) || fsync(a))
-		quit("fallocate");
-	if (ioctl(b, FICLONE, a)) /* of three blocks and a hole */
-		quit("FICLONE");
-	map = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, a, 0);
-	if (map == MAP_FAILED)
-		quit("mmap");
+	map = map_file(a);
 	uffd = withhold();
 	if (pthread_create(&thread, NULL, write_thread, NULL))
 		quit("pthread_create");
-	usleep(300000); /* the hole has got a block, which is pinned; nobody shares it */
+	usleep(300000); /* the page is pinned; nobody shares its block */
 	map[0] = 'A'; /* the block before it is shared, and copied */
-	if (pwrite(a, "pwrite", 6, PAGE) != 6)
-		quit("pwrite");
+	if (by_write) {
+		if (pwrite(a, "pwrite", 6, PAGE) != 6)
+			quit("pwrite");
+	} else {
+		sync(); /* nothing may be written to without a page fault now */
+		map[PAGE] = 'S';
+	}
 	sync();
 	for (int i = 0; i < OTHERS; i++)
-		others[i] = make_file(argv[1], "other", i, 'o', PAGE);
-	puts("a page is pinned; pwrite(2) writes six bytes to its start; others are made");
+		others[i] = make_file(dir, "other", i, 'o', PAGE);
+	printf("a page is pinned; %s; others are made\n",
+	       by_write ? "pwrite(2) writes six bytes to its start"
+			: "a sync, and one byte is stored to its start");
 	memset(page, 'D', PAGE);
 	copy.dst = (uintptr_t)source;
 	if (ioctl(uffd, UFFDIO_COPY, &copy))
@@ -141,7 +170,35 @@ int main(int argc, char **argv)
 			printf("FAIL: %zu bytes of file other%d are not what was written\n", bad,
 			       i);
 		bad_files += bad != 0;
+		close(others[i]);
 	}
-	puts(lost || bad_files ? "FAIL" : "PASS");
+	close(uffd);
+	close(a);
 	return lost || bad_files;
+}
+
+int main(int argc, char **argv)
+{
+	char path[4096];
+	int fd, bad;
+
+	if (argc == 3 && !strcmp(argv[2], "prepare")) {
+		close(cloned_file(argv[1], 0));
+		return 0;
+	}
+	if (argc == 3 && !strcmp(argv[2], "again")) {
+		snprintf(path, sizeof(path), "%s/a0", argv[1]);
+		fd = open(path, O_RDWR);
+		if (fd < 0)
+			quit(path);
+		bad = try_file(argv[1], fd, 0);
+	} else if (argc == 2) {
+		bad = try_file(argv[1], cloned_file(argv[1], 1), 1);
+		bad |= try_file(argv[1], cloned_file(argv[1], 1), 0);
+	} else {
+		fprintf(stderr, "usage: %s DIRECTORY-ON-DAX [prepare | again]\n", argv[0]);
+		return 2;
+	}
+	puts(bad ? "FAIL" : "PASS");
+	return bad;
 }
