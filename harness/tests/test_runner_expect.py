@@ -192,8 +192,10 @@ class Outcomes(unittest.TestCase):
 SHORT_PIN = "hold w1 A 0 8K;punch A 0 4K;land w1"
 COW = "clone A B;hold w1 A 0 8K;%s;land w1"
 REPLACED = "punch A 4K 4K;clone A B;hold w1 A 4K 4K;store A 0 64;pwrite A 4K 64;land w1"
+FAULTED = "punch A 0 4K;clone A B;hold w1 A 0 8K;%swrite A 0 8K;land w1"
 REWRITTEN = "zero-range A 4K 4K;clone A B;write A 4K 4K;write A 0 8K;pwrite A 4K 4K"
 CLONED = "hold w1 A 0 8K;clone A B;land w1"
+DEFRAGMENTED = "hold w1 A 0 8K;defrag A;land w1"
 DEDUPED = "hold w1 A 0 8K;dedupe A C;land w1"
 WAIT = "hold w1 A 0 8K;punch A 0 4K;write A 0 8K;land w1"
 EXPLORED = (
@@ -250,6 +252,16 @@ EXPLORED = (
     ("7.3.4", "xfs-dax", "dio-read", "hold w1 A 4K 4K;store A 0 64;pwrite A 4K 64;land w1", "lost", "lost-write", "differs"),
     ("6.12.117", "xfs-dax", "dio-read", "clone A B;hold w1 A 4K 4K;pwrite A 4K 64;land w1", "lost", "lost-write", "differs"),
     ("7.3.4", "xfs-dax", "dio-read", REPLACED.partition(";")[2], "lost", "lost-write", "differs"),  # it had no hole
+    ("7.3.4", "xfs-dax", "dio-read", FAULTED % "fsync A;", "lost", "lost-write", "expected"),
+    ("7.3.4", "xfs-dax", "dio-read", FAULTED % "", "lost", "lost-write", "differs"),
+    ("7.3.4", "xfs-dax", "dio-read", (FAULTED % "fsync A;").partition(";")[2], "lost", "lost-write", "differs"),
+    ("7.3.4", "ext4-dax", "dio-read", FAULTED % "fsync A;", "lost", "lost-write", "differs"),
+    ("7.3.4", "xfs-dax", "dio-read", FAULTED % "punch A 0 4K;", "hung", "xfs_wait_dax_page", "expected"),
+    ("6.12.117", "xfs-dax", "dio-read", DEFRAGMENTED, "lost", "lost-write", "expected"),
+    ("7.3.4", "xfs-dax", "dio-read", DEFRAGMENTED, "lost", "lost-write", "expected"),
+    ("7.3.4", "xfs-dax", "dio-read", DEFRAGMENTED, "lost", "lost-write foreign", "differs"),
+    ("7.3.4", "xfs-dax", "dio-read", "defrag A;" + DEFRAGMENTED.replace("defrag A;", ""), "lost", "lost-write", "differs"),
+    ("7.3.4", "xfs-dax", "store", "store A 0 8K;defrag A", "lost", "lost-write", "differs"),
     ("6.1.176", "xfs-dax", "store", REWRITTEN, "lost", "lost-write", "expected"),
     ("6.1.176", "xfs-dax", "store", REWRITTEN.partition(";")[2], "lost", "lost-write", "differs"),
     ("6.12.117", "xfs-dax", "store", REWRITTEN, "lost", "lost-write", "differs"),
