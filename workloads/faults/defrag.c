@@ -57,15 +57,6 @@ struct move_extent {
 #define XFS_IOC_SWAPEXT _IOWR('X', 109, struct xfs_swapext)
 #define EXT4_IOC_MOVE_EXT _IOWR('f', 15, struct move_extent)
 
-static int defrag_prepare(struct pf_fault_call *c)
-{
-	struct pf_extents x;
-
-	if (pf_extents(c->file->fd, 0, state_size_bytes(c->file->fd), &x) == 0)
-		c->before[0] = x.first_physical;
-	return 0;
-}
-
 /* A file without a name in the case's directory. Its descriptor, or -errno. */
 static int nameless(const struct pf_fault_call *c)
 {
@@ -120,36 +111,39 @@ static bool same_tick(const struct timespec *a, const struct timespec *b)
 	return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
 }
 
-static int swap_xfs(const struct pf_fault_call *c, int donor)
+/* The times of the file, when no write from here on can leave it the same. */
+static int settled(int fd, struct stat *st)
 {
-	struct xfs_swapext swap = {.fdtarget = c->file->fd, .fdtmp = donor};
 	struct timespec now;
-	char path[32];
-	struct stat st;
-	int fd, rc;
 
-	/* Whoever writes from here on gives the file another time; a store does so too, as it needs
-	 * a page fault after an fsync. */
 	do {
 		usleep(TICK_US);
-		if (fstat(c->file->fd, &st) < 0 || clock_gettime(CLOCK_REALTIME_COARSE, &now) < 0)
+		if (fstat(fd, st) < 0 || clock_gettime(CLOCK_REALTIME_COARSE, &now) < 0)
 			return -errno;
-	} while (same_tick(&st.st_mtim, &now) || same_tick(&st.st_ctim, &now));
-	if (fsync(c->file->fd) < 0)
-		return -errno;
+	} while (same_tick(&st->st_mtim, &now) || same_tick(&st->st_ctim, &now));
+	return 0;
+}
+
+/* @st is from before an fsync: a store after that needs a page fault, and changes the times. */
+static int swap_xfs(const struct pf_fault_call *c, int donor, const struct stat *st)
+{
+	struct xfs_swapext swap = {.fdtarget = c->file->fd, .fdtmp = donor};
+	char path[32];
+	int fd, rc;
+
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", c->file->fd);
 	fd = open(path, O_RDONLY | O_DIRECT | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	rc = copy_file(fd, donor, st.st_size);
+	rc = copy_file(fd, donor, st->st_size);
 	close(fd);
 	if (rc)
 		return rc;
-	swap.length = st.st_size;
-	swap.stat.mtime.sec = st.st_mtim.tv_sec;
-	swap.stat.mtime.nsec = (int32_t)st.st_mtim.tv_nsec;
-	swap.stat.ctime.sec = st.st_ctim.tv_sec;
-	swap.stat.ctime.nsec = (int32_t)st.st_ctim.tv_nsec;
+	swap.length = st->st_size;
+	swap.stat.mtime.sec = st->st_mtim.tv_sec;
+	swap.stat.mtime.nsec = (int32_t)st->st_mtim.tv_nsec;
+	swap.stat.ctime.sec = st->st_ctim.tv_sec;
+	swap.stat.ctime.nsec = (int32_t)st->st_ctim.tv_nsec;
 	if (fsync(donor) < 0 || ioctl(c->file->fd, XFS_IOC_SWAPEXT, &swap) < 0)
 		return -errno;
 	return 0;
@@ -160,9 +154,7 @@ static int move_ext4(const struct pf_fault_call *c, int donor, uint64_t block_by
 	uint64_t blocks = (state_size_bytes(c->file->fd) + block_bytes - 1) / block_bytes;
 	struct move_extent move = {.donor_fd = (uint32_t)donor, .len = blocks};
 
-	/* What is dirty it does not move. */
-	if (fsync(c->file->fd) < 0 ||
-	    fallocate(donor, 0, 0, (off_t)(blocks * block_bytes)) < 0 ||
+	if (fallocate(donor, 0, 0, (off_t)(blocks * block_bytes)) < 0 ||
 	    ioctl(c->file->fd, EXT4_IOC_MOVE_EXT, &move) < 0)
 		return -errno;
 	return 0;
@@ -174,21 +166,32 @@ static int defrag_run(struct pf_fault_call *c)
 		.len = UINT64_MAX,
 		.flags = BTRFS_DEFRAG_RANGE_START_IO,
 	};
+	struct pf_extents x;
 	struct statfs sfs;
+	struct stat st;
 	int donor, rc;
 
 	if (fstatfs(c->file->fd, &sfs) < 0)
 		return -errno;
+	if (sfs.f_type != XFS_SUPER_MAGIC && sfs.f_type != EXT4_SUPER_MAGIC &&
+	    sfs.f_type != BTRFS_SUPER_MAGIC)
+		return -EOPNOTSUPP;
+	rc = sfs.f_type == XFS_SUPER_MAGIC ? settled(c->file->fd, &st) : 0;
+	if (rc)
+		return rc;
+	/* All three begin with it: what is dirty has no block yet, and ext4 does not move it. */
+	if (fsync(c->file->fd) < 0)
+		return -errno;
+	if (pf_extents(c->file->fd, 0, state_size_bytes(c->file->fd), &x) == 0)
+		c->before[0] = x.first_physical;
 	/* The write it starts is not waited for, and the blocks are where they were until then. */
 	if (sfs.f_type == BTRFS_SUPER_MAGIC)
 		return ioctl(c->file->fd, BTRFS_IOC_DEFRAG_RANGE, &range) < 0 ||
 		       fsync(c->file->fd) < 0 ? -errno : 0;
-	if (sfs.f_type != XFS_SUPER_MAGIC && sfs.f_type != EXT4_SUPER_MAGIC)
-		return -EOPNOTSUPP;
 	donor = nameless(c);
 	if (donor < 0)
 		return donor;
-	rc = sfs.f_type == XFS_SUPER_MAGIC ? swap_xfs(c, donor) :
+	rc = sfs.f_type == XFS_SUPER_MAGIC ? swap_xfs(c, donor, &st) :
 					     move_ext4(c, donor, (uint64_t)sfs.f_bsize);
 	close(donor);
 	return rc;
@@ -214,7 +217,6 @@ static const struct pf_fault_ops defrag_ops = {
 	.prim = PF_PRIM_NONE,
 	.args = PF_ARGS_FILE,
 	.flags = PF_FAULT_NO_RACE,
-	.prepare = defrag_prepare,
 	.run = defrag_run,
 	.effect = defrag_effect,
 };
