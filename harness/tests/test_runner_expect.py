@@ -270,6 +270,20 @@ EXPLORED = (
     ("7.3.4", "xfs", "rdma-odp", "write A 0 4K;clone A B", "lost", "lost-write", "differs"),
     ("7.3.4", "ext4", "rdma-odp", "write A 0 8K;punch A 0 4K;write A 4K 4K", "lost", "lost-write", "differs"),
 )
+# What the kernel says beside it: kernel, filesystem, channel, lines after pin A, kind, is it no news.
+TRUNCATED, BUSY = "kernel-warning:truncate_folio_batch_exceptionals", "kernel-warning:dax_disassociate_entry"
+WARNED = (
+    ("7.3.4", "xfs-dax", "store", "store A 0 8K;defrag A", TRUNCATED, True),
+    ("7.3.4", "xfs-dax", "pwrite", "store A 0 8K;defrag A", TRUNCATED, True),
+    ("7.3.4", "xfs-dax", "rdma-odp", "store A 0 8K;defrag A", TRUNCATED, True),
+    ("7.3.4", "xfs-dax", "dio-read", DEFRAGMENTED, TRUNCATED, True),
+    ("7.3.4", "xfs-dax", "store", "store A 0 8K;punch A 0 4K", TRUNCATED, False),
+    ("7.3.4", "xfs", "store", "store A 0 8K;defrag A", TRUNCATED, False),
+    ("6.12.117", "xfs-dax", "store", "store A 0 8K;defrag A", TRUNCATED, False),
+    ("6.12.117", "xfs-dax", "dio-read", DEFRAGMENTED, BUSY, True),
+    ("7.3.4", "xfs-dax", "dio-read", FAULTED % "fsync A;", BUSY, True),
+    ("7.3.4", "xfs-dax", "dio-read", FAULTED % "", BUSY, False),
+)
 NAMED = (
     ("6.12.117", "xfs", "pvm-writev", "held-dedupe", "lost", "foreign", "expected"),
     ("6.12.117", "xfs", "pvm-writev", "held-clone", "lost", "foreign", "differs"),
@@ -332,12 +346,23 @@ class Shipped(unittest.TestCase):
         verdict = "hung" if resolution == "hung" else "corrupt"
         self.assertEqual(outcome(rule, verdict, resolution, "", [], kinds, where), want, rule)
 
+    @staticmethod
+    def explored(lines: list[str]) -> tuple[str, str]:
+        """Name and steps."""
+        verbs = "-".join(dict.fromkeys(s.split()[0] for s in lines if not s.startswith("land")))
+        return f"explore-{verbs}-123456", Sequence("", "\n".join(["pin A", *lines]), "", "").steps
+
     def test_explored(self) -> None:
         for row in EXPLORED:
             with self.subTest(" ".join(row)):
-                steps = Sequence("", "\n".join(["pin A", *row[3].split(";")]), "", "").steps
-                verbs = "-".join(dict.fromkeys(s.split()[0] for s in row[3].split(";") if not s.startswith("land")))
-                self.check(row, f"explore-{verbs}-123456", steps)
+                self.check(row, *self.explored(row[3].split(";")))
+
+    def test_what_the_kernel_says(self) -> None:
+        for kernel, fs, channel, lines, kind, known in WARNED:
+            with self.subTest(f"{kernel} {fs} {channel} {lines} {kind}"):
+                name, steps = self.explored(lines.split(";"))
+                rule = self.rules.of(kernel, {fs}, channel, name, frozenset(), steps)
+                self.assertEqual(rule.allows(kind), known, rule)
 
     def test_named(self) -> None:
         named = load_sequences(ROOT / "workloads" / "sequences")

@@ -12,8 +12,8 @@
  * Can show: a write through a pin that lands after the copy: on the page cache in a page that is
  * the file's no more, on DAX in a block that is by then anybody's.
  * Source: xfs_swap_extents(), xfsprogs fsr/xfs_fsr.c (packfile()), ext4_move_extents(), e2fsprogs
- * misc/e4defrag.c, btrfs_defrag_file(). Nobody's header has the first two: the numbers and
- * structures are those of the kernel's fs/xfs/libxfs/xfs_fs.h and fs/ext4/ext4.h.
+ * misc/e4defrag.c, btrfs_defrag_file(). No kernel header of Debian 12 has the first two: numbers
+ * and structures are those of fs/xfs/libxfs/xfs_fs.h and fs/ext4/ext4.h.
  */
 #include <linux/btrfs.h>
 #include <linux/fs.h>
@@ -24,7 +24,7 @@
 #include "state.h"
 
 #define COPY_BYTES (64u << 10)
-#define TICK_US 1000 /* the clock of the times is seldom slower than 10 ms */
+#define TICK_US 1000 /* to look again: the clock of the times ticks every 1 to 10 ms */
 
 struct xfs_bstime {
 	int64_t sec;
