@@ -2,7 +2,8 @@
 """Expected outcomes: harness/expected/*.conf, and how a result compares with them.
 
 A rule is one line: KERNELRANGE FS CHANNEL SEQUENCE CLASS RESOLUTIONS REFERENCE... (00-guaranteed.conf says how each
-is written). The last matching rule wins; files are read in the order of their names.
+is written). The last matching rule wins; files are read in the order of their names. Rules of explored sequences are added
+up: which causes come together in a sequence nobody chose.
 """
 
 import fnmatch
@@ -71,6 +72,11 @@ class Rule:
     resolutions: tuple[str, ...]
     reference: str
     where: str
+
+    @property
+    def adds(self) -> bool:
+        """Is it of explored sequences only?"""
+        return all(glob.removeprefix("unrepeated-").startswith("explore-") for glob in self.sequence)
 
     def matches(self, version: Version, fs: set[str], channel: str, sequence: set[str], steps: str) -> bool:
         return (version in self.range and any(_any(self.fs, name) for name in fs) and _any(self.channel, channel)
@@ -151,10 +157,13 @@ class Expectations:
         """`fs` is what the configuration is called and what kind it is, `also` what else the sequence is
         called; a rule may name any. `steps`: plan.Sequence.steps."""
         version = version_of(kernel_version)
-        for rule in reversed(self.rules):
-            if rule.matches(version, fs, channel, {sequence, *also}, steps):
-                return Expectation(rule.cls, list(rule.resolutions), rule.reference, rule.where)
-        return Expectation()
+        found = [r for r in self.rules if r.matches(version, fs, channel, {sequence, *also}, steps)]
+        if not found:
+            return Expectation()
+        of_it = [r for r in found if r.adds] if found[-1].adds else found[-1:]
+        return Expectation(max((r.cls for r in of_it), key=CLASSES.index),
+                           list(dict.fromkeys(word for r in of_it for word in r.resolutions)),
+                           "; ".join(dict.fromkeys(r.reference for r in of_it)), "; ".join(r.where for r in of_it))
 
 
 def sleepers(why: str) -> list[str]:

@@ -42,6 +42,17 @@ class Rules(unittest.TestCase):
         self.assertEqual(rules.of("6.1.0", {"tmpfs"}, "rdma-pinned", "x").cls, "guaranteed")
         self.assertEqual(rules.of("6.12.0", {"mine", "xfs"}, "rdma-pinned", "punch-write").cls, "refused")
 
+    def test_those_of_explored_sequences_add_up(self) -> None:
+        rules = Expectations([parse_rule(line, f"f:{nr}") for nr, line in enumerate((
+            "* xfs store * refused refused any", "* xfs store explore-*punch* bug lost,landed one",
+            "* xfs store explore-*clone* unsupported landed,lost:foreign two", "* xfs store named*,explore-b bug hung three"))])
+        both = rules.of("6.1", {"xfs"}, "store", "explore-punch-clone-1")
+        self.assertEqual((both.cls, both.text()), ("bug", "lost,landed,lost:foreign"))
+        self.assertEqual((both.reference, both.rule), ("one; two", "f:1; f:2"))
+        self.assertEqual(rules.of("6.1", {"xfs"}, "store", "explore-clone-1").text(), "landed,lost:foreign")
+        self.assertEqual(rules.of("6.1", {"xfs"}, "store", "punch-clone").rule, "f:0")
+        self.assertEqual(rules.of("6.1", {"xfs"}, "store", "named-b").rule, "f:3")
+
     def test_errors(self) -> None:
         for line, says in (("* xfs store *", "a rule is"), ("6 xfs store * bug lost ref", "kernel range"),
                            ("* xfs store * bugs lost ref", "bug"), ("* xfs store * bug los ref", "lost"),
@@ -257,7 +268,13 @@ EXPLORED = (
     ("7.3.4", "xfs-dax", "dio-read", (FAULTED % "fsync A;").partition(";")[2], "lost", "lost-write", "differs"),
     ("7.3.4", "ext4-dax", "dio-read", FAULTED % "fsync A;", "lost", "lost-write", "differs"),
     ("7.3.4", "xfs-dax", "dio-read", FAULTED % "punch A 0 4K;", "hung", "xfs_wait_dax_page", "expected"),
+    ("7.3.4", "xfs-dax", "dio-read", FAULTED % "fsync A;clone A B;", "hung", "running:xfs_ilock2_io_mmap", "expected"),
+    ("7.3.4", "xfs-dax", "dio-read", FAULTED % "fsync A;clone A B;", "hung", "xfs_wait_dax_page", "expected"),
+    ("7.3.4", "xfs-dax", "dio-read", FAULTED % "fsync A;clone A B;", "hung", "running:xfs_file_fallocate", "differs"),
+    ("7.3.4", "xfs-dax", "rdma-odp", "write A 1K 64;defrag A", "lost", "lost-write misplaced", "expected"),
+    ("7.3.4", "xfs-dax", "rdma-odp", "write A 0 4K;defrag A", "lost", "lost-write misplaced", "differs"),
     ("6.12.117", "xfs-dax", "dio-read", DEFRAGMENTED, "lost", "lost-write", "expected"),
+    ("7.3.4", "xfs-dax", "dio-read", DEFRAGMENTED, "hung", "xfs_wait_dax_page", "differs"),
     ("7.3.4", "xfs-dax", "dio-read", DEFRAGMENTED, "lost", "lost-write", "expected"),
     ("7.3.4", "xfs-dax", "dio-read", DEFRAGMENTED, "lost", "lost-write foreign", "differs"),
     ("7.3.4", "xfs-dax", "dio-read", "defrag A;" + DEFRAGMENTED.replace("defrag A;", ""), "lost", "lost-write", "differs"),
@@ -281,7 +298,9 @@ WARNED = (
     ("7.3.4", "xfs", "store", "store A 0 8K;defrag A", TRUNCATED, False),
     ("6.12.117", "xfs-dax", "store", "store A 0 8K;defrag A", TRUNCATED, False),
     ("6.12.117", "xfs-dax", "dio-read", DEFRAGMENTED, BUSY, True),
+    ("7.3.4", "xfs-dax", "rdma-odp", "write A 1K 64;defrag A", TRUNCATED, True),
     ("7.3.4", "xfs-dax", "dio-read", FAULTED % "fsync A;", BUSY, True),
+    ("7.3.4", "xfs-dax", "dio-read", FAULTED % "fsync A;clone A B;", BUSY, True),
     ("7.3.4", "xfs-dax", "dio-read", FAULTED % "", BUSY, False),
 )
 NAMED = (
