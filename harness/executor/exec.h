@@ -63,6 +63,15 @@ bool fault_unsupported(const struct pf_fault_ops *ops, int err);
 
 /* Start reading the kernel log from now on. */
 void kmsg_open(void);
+/* Another reader of the kernel log, from here on; -1 where it cannot be read. */
+int kmsg_follow(void);
+/* Leave out what it has not read. */
+void kmsg_skip(int fd);
+/*
+ * What it has not read, of warnings and worse, as lines "w @nr TEXT"; what the kernel warns of once
+ * it will warn of again.
+ */
+void kmsg_overheard(struct agent *a, int fd, uint32_t nr);
 
 /* pins.c: counters of FOLL_PIN from /proc/vmstat, folded over all CPUs. 0 or -errno. */
 struct pin_counters {

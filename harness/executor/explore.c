@@ -372,6 +372,7 @@ void do_explore(struct agent *a, char **words, int nr)
 		.first = arg_u64(words, nr, "first", 0) != 0,
 		.mark = arg_u64(words, nr, "mark", 0) != 0,
 		.turns = arg_u64(words, nr, "turns", 0) != 0,
+		.overhear = arg_u64(words, nr, "overhear", 0) != 0,
 	};
 	static struct explore_item items[EXPLORE_CHUNK_MAX];
 	long got = read_items(a, items, EXPLORE_CHUNK_MAX);

@@ -93,7 +93,7 @@ struct explore_params {
 	const char *judge; /* a program; NULL: histories are for the runner, whose judge has them */
 	unsigned int deadline_ms, grace_ms, jobs;
 	_Bool guest, first, mark; /* mark: say where it is before each sequence */
-	_Bool turns;
+	_Bool turns, overhear; /* overhear: say what the kernel says beside which sequence */
 };
 
 /* The judge of one process: histories in, answers out, in order. */

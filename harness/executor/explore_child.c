@@ -57,6 +57,7 @@ struct child {
 	struct explore_answers answers;
 	struct explore_turn *turn; /* NULL: all run at once */
 	uint64_t since_ns; /* when this phase began */
+	int kmsg; /* -1: what the kernel says is not noted */
 };
 
 static void at(struct child *ch, uint32_t nr)
@@ -99,8 +100,16 @@ static void next(struct child *ch, const struct run *r)
 		at(ch, 0);
 		give_turn(ch);
 		take_turn(ch, false);
+		kmsg_skip(ch->kmsg);
 	}
 	at(ch, r->item->nr);
+}
+
+/* The sequence is through with this phase. */
+static void through(struct child *ch, const struct run *r)
+{
+	if (ch->kmsg >= 0)
+		kmsg_overheard(ch->a, ch->kmsg, r->item->nr);
 }
 
 /* A file with a mapping needs a declared size; nothing here may end anything but this sequence. */
@@ -287,6 +296,7 @@ static int meet(struct child *ch, enum explore_phase ended, bool sync)
 			close(fd);
 	}
 	pthread_barrier_wait(&ch->s->barrier);
+	kmsg_skip(ch->kmsg); /* what is said at a sync is of no sequence in particular */
 	if (!ch->k) {
 		ch->s->phase_ns[ended] = pf_now_ns() - ch->since_ns;
 		ch->since_ns = pf_now_ns();
@@ -408,6 +418,7 @@ static int phases(struct child *ch, uint32_t *nr, const char **why)
 		make(ch, &ch->runs[i]);
 		if (put_away(ch, &ch->runs[i]))
 			return -ENOMEM;
+		through(ch, &ch->runs[i]);
 	}
 	if (meet(ch, PHASE_MAKE, true)) {
 		*why = "syncfs of new files failed";
@@ -430,6 +441,7 @@ static int phases(struct child *ch, uint32_t *nr, const char **why)
 		}
 		if (put_away(ch, &ch->runs[i]))
 			return -ENOMEM;
+		through(ch, &ch->runs[i]);
 	}
 	/* An error of it is the filesystem's answer to what came before. */
 	meet(ch, PHASE_RUN, true);
@@ -442,6 +454,7 @@ static int phases(struct child *ch, uint32_t *nr, const char **why)
 		end_files(ch->c);
 		free(ch->runs[i].history);
 		ch->runs[i].history = NULL;
+		through(ch, &ch->runs[i]);
 	}
 	at(ch, 0);
 	*why = "the judge failed";
@@ -462,7 +475,7 @@ int explore_child(const struct explore_params *p, struct explore_shared *s,
 	int rc;
 
 	one = (struct child){ .p = p, .s = s, .k = k, .a = a, .result = result,
-			      .since_ns = pf_now_ns() };
+			      .since_ns = pf_now_ns(), .kmsg = p->overhear ? kmsg_follow() : -1 };
 	rc = setup(ch, nr_items);
 	if (rc)
 		return ended(ch, "broken", 0, *ch->channel.detail ? ch->channel.detail

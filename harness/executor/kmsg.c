@@ -10,31 +10,65 @@
 #include "../core/token.h"
 #include "exec.h"
 
+#define LEVEL_WARNING 4
+#define OVERHEARD_MAX 200 /* lines of one sequence: a warning and its trace have forty */
+
 static int kmsg_fd = -1;
+
+int kmsg_follow(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	kmsg_skip(fd);
+	return fd;
+}
+
+void kmsg_skip(int fd)
+{
+	if (fd >= 0)
+		lseek(fd, 0, SEEK_END);
+}
 
 void kmsg_open(void)
 {
-	kmsg_fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	if (kmsg_fd >= 0)
-		lseek(kmsg_fd, 0, SEEK_END);
+	kmsg_fd = kmsg_follow();
 }
 
-/* A record is "PRIORITY,SEQUENCE,MICROSECONDS,FLAGS;TEXT\n" and perhaps further lines of keys. */
-static void say_record(struct agent *a, char *record)
-{
-	char token[3 * 1024 + 64], *semicolon = strchr(record, ';'), *newline, *comma;
-	unsigned long priority = strtoul(record, &comma, 10);
-	unsigned long long us = 0;
+struct record {
+	unsigned int level; /* 0 emergency to 7 debug */
+	unsigned long long us;
+	char token[3 * 1024 + 64]; /* the text */
+};
 
-	if (!semicolon)
-		return;
+/*
+ * The next one, false when there is none: "PRIORITY,SEQUENCE,MICROSECONDS,FLAGS;TEXT\n" and perhaps
+ * further lines of keys.
+ */
+static bool next_record(int fd, struct record *r)
+{
+	char line[8192], *semicolon, *newline, *comma;
+	ssize_t n;
+
+	for (;;) {
+		n = read(fd, line, sizeof(line) - 1);
+		if (n < 0 && errno == EPIPE) /* records were overwritten: go on with the next */
+			continue;
+		if (n <= 0)
+			return false;
+		line[n] = '\0';
+		semicolon = strchr(line, ';');
+		if (semicolon)
+			break;
+	}
 	newline = strchr(semicolon, '\n');
 	if (newline)
 		*newline = '\0';
+	r->level = strtoul(line, &comma, 10) & 7;
+	r->us = 0;
 	if (*comma == ',' && (comma = strchr(comma + 1, ',')))
-		us = strtoull(comma + 1, NULL, 10);
-	pf_token_encode(token, sizeof(token), semicolon + 1);
-	agent_line(a, "k %llu.%06llu %lu %s", us / 1000000, us % 1000000, priority & 7, token);
+		r->us = strtoull(comma + 1, NULL, 10);
+	pf_token_encode(r->token, sizeof(r->token), semicolon + 1);
+	return true;
 }
 
 /* What a kernel warns of once only (WARN_ON_ONCE) it is to warn of again, or the next case would be
@@ -52,23 +86,28 @@ static void warn_again(void)
 
 void do_kmsg(struct agent *a)
 {
-	char record[8192];
-	ssize_t n;
+	struct record r;
 
 	if (kmsg_fd < 0) {
 		agent_line(a, "err 1 /dev/kmsg%%20cannot%%20be%%20read");
 		return;
 	}
-	for (;;) {
-		n = read(kmsg_fd, record, sizeof(record) - 1);
-		if (n < 0 && errno == EPIPE) /* records were overwritten: go on with the next */
-			continue;
-		if (n <= 0)
-			break;
-		record[n] = '\0';
-		say_record(a, record);
-	}
+	while (next_record(kmsg_fd, &r))
+		agent_line(a, "k %llu.%06llu %u %s", r.us / 1000000, r.us % 1000000, r.level,
+			   r.token);
 	if (a->guest)
 		warn_again();
 	agent_line(a, "ok");
+}
+
+void kmsg_overheard(struct agent *a, int fd, uint32_t nr)
+{
+	struct record r;
+	unsigned int said = 0;
+
+	while (fd >= 0 && next_record(fd, &r))
+		if (r.level <= LEVEL_WARNING && said++ < OVERHEARD_MAX)
+			agent_line(a, "w %u %s", nr, r.token);
+	if (said)
+		warn_again();
 }

@@ -27,7 +27,7 @@ from .expect import may_spin
 from .fsconfig import FsConfig
 from .fsops import Filesystem, NotCovered
 from .judge import Judgement
-from .klog import by_kind, classify_console
+from .klog import Finding, by_kind, classify_console
 from .neighbour import Neighbour
 from .plan import Case
 from .race import GUEST_STREAM_MAX, NATIVE_STREAM_MAX, RaceCase, ended_early, fetch, judgement, lines as race_lines
@@ -62,6 +62,9 @@ class CaseLost(Exception):
     """The machine went down in a case; the case is recorded already."""
 
 
+Heard = dict[int, list[Finding]]
+
+
 class BatchFailed(Exception):
     """A check over the whole batch failed: kind and text of the finding; of kernel messages their kinds by shape."""
 
@@ -70,7 +73,11 @@ class BatchFailed(Exception):
         self.kind = kind
         self.text = text
         self.shapes = shapes
-        self.said: list[dict[str, Any]] = []  # of the sequences of an exploration that were judged before it
+        # Of an exploration: what was judged before it; what the kernel said while which sequence was under way, by its
+        # number; and whether one was under way at a time.
+        self.said: list[dict[str, Any]] = []
+        self.heard: Heard = {}
+        self.alone = False
 
 
 @dataclass

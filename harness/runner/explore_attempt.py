@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .agent import Reply
-from .batch import BatchFailed, FsRun
+from .batch import BatchFailed, FsRun, Heard
 from .enumeration import Enumeration
 from .errors import AgentDied, AgentTimeout, EnvironmentFailed
 from .explore_clock import CHUNK_S, Clock
@@ -51,6 +51,7 @@ class Attempt:
     items: list[Item] = field(default_factory=list)  # that were run
     said: list[dict[str, Any]] = field(default_factory=list)  # of sequences that are not plainly coherent
     replies: list[Reply] = field(default_factory=list)
+    heard: Heard = field(default_factory=dict)
     looked: int = 0
 
 
@@ -85,6 +86,10 @@ def _lines(reply: Reply) -> list[dict[str, Any]]:
     return [read_line(line) for line in reply.lines if line[0] == "x" and len(line) > 6]
 
 
+def _overheard(reply: Reply) -> list[tuple[int, str]]:
+    return [(int(line[1]), " ".join(line[2:])) for line in reply.lines if line[0] == "w" and len(line) > 2]
+
+
 class Attempts:
     """Of one cell; `rules` say which complaints are news."""
 
@@ -100,22 +105,25 @@ class Attempts:
         held = self.enumeration.first.holds_max
         return SLEEPERS if held == 1 or held and self.fs_run.config.requires == "pmem" else PROCESSES
 
-    def run(self, items: list[Item], marks: bool = False, to_the_end: bool = True) -> Attempt:
-        """One fresh filesystem. Not `to_the_end`: when the batch's time is over no further chunk begins. Machine,
-        BatchFailed."""
+    def run(self, items: list[Item], marks: bool = False, to_the_end: bool = True, alone: bool = False) -> Attempt:
+        """One fresh filesystem. Not `to_the_end`: when the batch's time is over no further chunk begins. `alone`: one
+        sequence at a time. Machine, BatchFailed."""
         out = Attempt()
         self.begun = out.items
         began, boots = time.monotonic(), self.k.boots_next
         try:
-            self._run(out, items, marks, to_the_end)
-        except (Machine, BatchFailed) as failed:
+            self._run(out, items, marks, to_the_end, alone)
+        except Machine as failed:
             failed.said = out.said
+            raise
+        except BatchFailed as failed:
+            failed.said, failed.heard, failed.alone = out.said, out.heard, alone
             raise
         if not boots:
             self.clock.around(max(0.0, time.monotonic() - began - sum(map(wall_of, out.replies))))
         return out
 
-    def _run(self, out: Attempt, items: list[Item], marks: bool, to_the_end: bool) -> None:
+    def _run(self, out: Attempt, items: list[Item], marks: bool, to_the_end: bool, alone: bool) -> None:
         self.fs_run.dirty = True
         fs = self.fs_run.prepare()
         self.k.boots_idle = 0  # the machine is good; what follows comes to an end however often it dies
@@ -128,8 +136,10 @@ class Attempts:
                 out.items += chunk
                 for item in chunk:
                     self.k.may_warn(self.rules.of(item))
-                out.replies.append(self._chunk(chunk, at, marks))
+                out.replies.append(self._chunk(chunk, at, marks, marks or alone))
                 out.said += _lines(out.replies[-1])
+                for nr, text in _overheard(out.replies[-1]):
+                    out.heard.setdefault(nr, []).extend(self.k.grade([text]))
                 self.clock.ran(len(chunk), wall_of(out.replies[-1]))
             if fs.config.persistent:
                 self.fs_run._umount(fs)  # noqa: SLF001  # the same steps as after a batch of cases
@@ -170,12 +180,12 @@ class Attempts:
         if chunk:
             yield chunk
 
-    def _chunk(self, items: list[Item], at: int, marks: bool) -> Reply:
+    def _chunk(self, items: list[Item], at: int, marks: bool, alone: bool) -> Reply:
         """A guest's histories are judged here: what it is slow at, others do beside it."""
         if not self.k.machine.guest:
-            return self._explore(items, at, marks, str(self.k.machine.judge_path), None)
+            return self._explore(items, at, marks, alone, str(self.k.machine.judge_path), None)
         with JudgeEach(self.k.judge.program) as judge:
-            reply = self._explore(items, at, marks, "-", judge.take)
+            reply = self._explore(items, at, marks, alone, "-", judge.take)
             try:
                 answers = judge.finish()
             except EnvironmentFailed as err:
@@ -185,7 +195,7 @@ class Attempts:
                 raise Unjudged(f"{JUDGE_FAILED}: nothing was said of sequence {min(silent)}")
             return _judged(reply, answers)
 
-    def _explore(self, items: list[Item], at: int, marks: bool, judge: str,
+    def _explore(self, items: list[Item], at: int, marks: bool, alone: bool, judge: str,
                  take: Callable[[list[str]], None] | None) -> Reply:
         guest = self.k.machine.guest
         reply = self.k.agent.explore(
@@ -193,8 +203,8 @@ class Attempts:
             [(i.nr, self.enumeration.text(i.world, i.word)) for i in items], take,
             run=self.k.nonce, dir=f"{self.k.mnt}/x{at}", mnt=self.k.mnt,
             scratch=self.k.scratch, channel=self.cell.channel, judge=judge,
-            jobs=1 if marks else min(self.processes, len(items)), first=int(not at), mark=int(marks),
-            turns=int(self.k.machine.emulated),
+            jobs=1 if alone else min(self.processes, len(items)), first=int(not at), mark=int(marks),
+            turns=int(self.k.machine.emulated), overhear=int(bool(guest)),
             deadline_ms=self.k.deadline_ms, grace_ms=self.k.grace_ms)
         how = reply.last[:2]
         if how == ["ok", "ran"]:

@@ -3,7 +3,8 @@
 
 A batch is a fresh filesystem: chunks of sequences, then unmount, fsck, mount, and one more look at every file.
 A batch that fails a check of the whole is redone without the sequences that failed by themselves, and those by
-halves, down to the one at fault. What has been found so and is no news of any sequence in a batch is not looked for
+halves, down to the one at fault. In a guest it is heard beside which sequences the kernel says something: those are run
+one at a time, which tells at once. What has been found so and is no news of any sequence in a batch is not looked for
 again, so those of which it would be are run on a filesystem of their own. A sequence that ends the machine or hangs is
 set aside, with what contains it. What fails is run again as an ordinary case, several times, with its history kept.
 
@@ -35,9 +36,15 @@ if TYPE_CHECKING:
 BATCH_ITEMS, BATCH_BYTES = 4000, 192 << 20
 CONFIRM_PER_SIGNATURE = 3  # sequences of the same steps that are tried before they are called not reproducible
 CONFIRM_PER_RULE = 10      # the same of those that one rule expects
+ALONE_MAX = 256            # sequences that are run one at a time, to be told from each other
 UNJUDGED_MAX = 3           # in a row: it is not the sequences
 Said = Sequence_[dict[str, Any]]
 _PATH = re.compile(r"/[^ :]*:? ?")  # where it was is the sequence's own
+
+
+def _without(items: list[Item], some: list[Item]) -> list[Item]:
+    numbers = {i.nr for i in some}
+    return [i for i in items if i.nr not in numbers]
 
 
 class CellRun:
@@ -53,6 +60,8 @@ class CellRun:
         self.unrun = 0  # sequences for which there was no time
         self.laid: Counter[str] = Counter()  # sequences that were found to lead to it, by Unlaid.what
         self.lost: dict[int, dict[str, Any]] = {}  # of sequences that lost data before the machine went down in another
+        self.late: set[str] = set()  # complaints that come when what led to them is through: looked for by halves
+        self.in_time = 0  # how often one came that did not
         self.withheld: list[Item] = []  # not run, for they contain a hang or crash that is to be confirmed
         self.rules = Rules(kernel, cell, self.enumeration, self.progress)
         self.clock = Clock(kernel, self.progress)
@@ -189,16 +198,16 @@ class CellRun:
 
     # --- a batch ----------------------------------------------------------------------------
 
-    def _run_items(self, items: list[Item], said: Said = ()) -> None:
+    def _run_items(self, items: list[Item], said: Said = (), alone: bool = False) -> None:
         """Run them and take what came of it, whatever some of them do to the machine. What there is no time for is
-        left. `said` was of them when they ran before, in vain."""
+        left. `said` was of them when they ran before, in vain. `alone`: one at a time."""
         todo = items
         while todo:
             if self.clock.batch_over():
                 self._leave(todo, said)
                 return
             try:
-                attempt = self._attempt(todo)
+                attempt = self._attempt(todo, alone)
             except Machine as end:
                 self.fs_run.dirty = True
                 said = [*said, *end.said]
@@ -227,11 +236,11 @@ class CellRun:
             self._take_results(attempt.items, attempt.said)
             todo = todo[len(attempt.items):]
 
-    def _attempt(self, items: list[Item]) -> Attempt:
+    def _attempt(self, items: list[Item], alone: bool) -> Attempt:
         """One fresh filesystem. Where the kernel warns in a guest that had others before, once more in a fresh guest: it
         may have kept something of those (KernelRun.fresh()), also without having warned then."""
         try:
-            return self.attempts.run(items, to_the_end=False)
+            return self.attempts.run(items, to_the_end=False, alone=alone)
         except BatchFailed as failed:
             if not failed.kind.startswith("kernel-warning") or not self.k.machine.guest or self.k.made < 2 \
                     or self.clock.batch_over():
@@ -239,7 +248,7 @@ class CellRun:
             warned = Unlaid(failed.kind, failed.text, "", items[0].nr, items[-1].nr)
             kept = self.k.may_be_kept({failed.kind})
         self.fs_run.dirty = True
-        out = self.attempts.run(items, to_the_end=False)
+        out = self.attempts.run(items, to_the_end=False, alone=alone)
         why = "not seen again in a fresh machine, without the filesystems before it"
         if kept:
             self.progress.set_aside.append(f"{warned.kind}: {warned.text} ({why}; something that ran is known for it)")
@@ -296,20 +305,28 @@ class CellRun:
         if len(items) == 1 or not rest and self._all_known(items, failed):
             self._take_failed(items, failed)
             return
+        near = self._under_way(items, failed)
+        if near and failed.alone:
+            self._take_heard(items, near, failed)
+            return
         what = family([failed.kind])
-        before, unrun, known_before = self.laid[what], self.unrun, set(self.progress.complaints)
+        before, unrun, known_before, in_time = self.laid[what], self.unrun, set(self.progress.complaints), self.in_time
         kinds = set(complaints_of(failed).values())
         known, news = ([i for i in items if all(self.rules.excuses(i, k) for k in kinds) == is_known]
                        for is_known in (True, False))
         half = len(items) // 2
-        parts, how = ((known, news), f"{len(news)} sequences without the {len(known)} of which that is no news") \
+        parts, how = ((near, _without(items, near)),
+                      f"one at a time the {len(near)} sequences that were under way") if near else \
+            ((known, news), f"{len(news)} sequences without the {len(known)} of which that is no news") \
             if known and news else \
             ((rest, bad), f"{len(rest)} sequences without the {len(bad)} that failed by themselves") if bad and rest else \
             ((items[:half], items[half:]), f"{len(items)} sequences by halves")
         if not self.clock.batch_over():
             self.k.say(f"{self.cell.id}: {failed.kind}: {failed.text[:160]}; redoing {how}")
         for part in parts:
-            self._run_items(part, failed.said)
+            self._run_items(part, failed.said, alone=part is near)
+            if part is near and self.in_time == in_time:  # none of them leads to it
+                self.late |= set(failed.shapes)
         if self.laid[what] != before:
             return
         if not news:
@@ -318,6 +335,29 @@ class CellRun:
             return  # those came to it again of which it is no news
         self._not_laid(Unlaid(failed.kind, failed.text, "", items[0].nr, items[-1].nr, excused=bool(known)),
                        self.unrun != unrun)
+
+    def _under_way(self, items: list[Item], failed: BatchFailed) -> list[Item]:
+        """Those that were when the kernel said it. None where it says some of it late, or beside none, or beside too many."""
+        heard = {nr: {f.shape for f in said} & set(failed.shapes) for nr, said in failed.heard.items()}
+        if not failed.shapes or self.late & set(failed.shapes) or set().union(*heard.values()) != set(failed.shapes):
+            return []
+        near = [i for i in items if heard.get(i.nr)]
+        return near if failed.alone or len(near) <= ALONE_MAX else []
+
+    def _take_heard(self, items: list[Item], near: list[Item], failed: BatchFailed) -> None:
+        """One ran at a time, and these did when it was said. Each by itself, as long as that is news; then the others."""
+        what = family([failed.kind])
+        before, known = self.laid[what], []
+        for item in near:
+            kinds = {f.shape: f.kind for f in failed.heard[item.nr] if f.shape in failed.shapes}
+            if any(self.rules.is_news(shape, kind, [item]) for shape, kind in kinds.items()):
+                self._run_items([item], failed.said)
+            else:
+                known.append(item)
+        if known or self.laid[what] != before:
+            self.in_time += 1
+        for part in (known, _without(items, near)):
+            self._run_items(part, failed.said)
 
     def _all_known(self, items: list[Item], failed: BatchFailed) -> bool:
         """Is each under a finding of this check? (A message of the kernel that is new is always looked for.)"""

@@ -47,6 +47,7 @@ class FakeMachine:
         # "died", "unjudged", "die": the machine does), and all that were run.
         self.on_explore: Callable[[str], str] = lambda text: "coherent"
         self.explored: list[str] = []
+        self.hears = False  # does it say what the kernel says while sequences are under way?
         self.chunks: list[dict[str, str]] = []
         self.dying: list[str] = []
         self.boots = 0
@@ -179,9 +180,13 @@ class FakeMachine:
         out: list[str] = []
         skipped = 0
         rows = [row.split(" ") for row in self.following if row.startswith("seq ")]
-        for _, nr, token in rows:
+        for at, (_, nr, token) in enumerate(rows):
             text = decode(token)
+            before = len(self.kmsg)
             how, _, why = self.on_explore(text).partition(" ")
+            if self.hears:
+                out += [f"w {other} {encode(said)}" for said in self.kmsg[before:]
+                        for _, other, _ in rows[max(0, at + 1 - int(keys["jobs"])):at + 1]]
             if keys["mark"] == "1":
                 out.append(f"at {nr}")
             if how == "die":

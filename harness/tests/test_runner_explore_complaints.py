@@ -82,6 +82,57 @@ class Complaints(Exploring):
                 told = {(f["outcome"], "evict" in verbs_of(f), "punch" in verbs_of(f)) for f in cell["findings"]}
                 self.assertEqual({t for t in told if t[1] != t[2]}, {("expected", False, True), ("differs", True, False)})
 
+    def test_what_is_heard_beside_a_sequence_need_not_be_looked_for(self) -> None:
+        """Those that were under way are run one at a time; and the others, among which nobody is told from anybody."""
+        def complain(text: str) -> str:
+            if "punch A" in text.partition("evict A")[2] or text.endswith("land w1\nevict A\n"):
+                self.machine.kmsg.append("WARNING: CPU: 0 PID: 7 at fs/dax.c:387 dax_one+0x1/0x2")
+            return "coherent"
+        told, disks = [], []
+        for hears in (False, True):
+            self.setUp()
+            self.machine.hears = hears
+            self.complains(complain)
+            cell = self.explore()
+            told.append([(f["text"], f["kinds"], f["outcome"]) for f in cell["findings"]])
+            disks.append(self.machine.mkfs)
+            self.assertEqual((cell["ran"], self.store.meta["notes"], cell["unconfirmed"], cell["set_aside"]), (73, [], [], []))
+        self.assertEqual(told[0], told[1])
+        self.assertGreater(len(told[1]), 2)
+        self.assertLess(2 * disks[1], disks[0])
+
+    def test_a_complaint_that_is_heard_beside_another_sequence(self) -> None:
+        """The one that leads to it is through by then: found all the same, and the others are not tried one by one for ever."""
+        late: list[int] = []  # after how many more
+
+        def complain(text: str) -> str:
+            late[:] = [n - 1 for n in late]
+            if 0 in late:
+                late.remove(0)
+                self.machine.kmsg.append("BTRFS error (device vda): bdev /dev/vda errs")
+            late.extend([9] * ("write A 0 4K\npunch A 0 4K\nevict A" in text))
+            return "coherent"
+
+        def at_the_end(explored: Callable[[object, dict[str, str]], list[str]]) -> Callable[[object, dict[str, str]], list[str]]:
+            def also(words: object, keys: dict[str, str]) -> list[str]:
+                lines = explored(words, keys)
+                self.machine.kmsg += ["BTRFS error (device vda): bdev /dev/vda errs"] * len(late)
+                late.clear()
+                return lines
+            return also
+        disks = []
+        for hears in (False, True):
+            self.setUp()
+            self.machine.hears = hears
+            self.machine.on_explore = complain
+            self.machine.do_explore = at_the_end(self.machine.do_explore)  # type: ignore[method-assign]
+            cell = self.explore()
+            disks.append(self.machine.mkfs)
+            found = [f for f in [*cell["findings"], *cell["unconfirmed"]] if f["kinds"] == ["kernel-log"]]
+            self.assertTrue(found)
+            self.assertEqual([f["text"] for f in found if "punch A 0 4K\nevict A" not in f["text"]], [])
+        self.assertLessEqual(disks[1], disks[0] + 2)
+
     def keeps(self, warns: Callable[[str], bool], spoils: Callable[[str], bool]) -> None:
         """What warns leads to a warning; what spoils makes all that follow warn, until the machine is booted again."""
         spoiled = [0]
