@@ -13,6 +13,8 @@
  *	./reproduce /mnt prepare && umount /mnt && mount -o dax=always /dev/pmem0 /mnt
  *	./reproduce /mnt again
  *
+ * unprivileged.sh calls it with "slow".
+ *
  * exit: 0 nothing is lost; 1 data is; 2 cannot run here.
  */
 #define _GNU_SOURCE
@@ -124,6 +126,8 @@ static int cloned_file(const char *dir, int hole)
 	return a;
 }
 
+static int nr_others = OTHERS; /* 0: somebody else makes files, in ten seconds */
+
 /* 0, or 1 if data of the pin on the second page of @a is lost, or another file is overwritten. */
 static int try_file(const char *dir, int a, int by_write)
 {
@@ -147,11 +151,13 @@ static int try_file(const char *dir, int a, int by_write)
 		map[PAGE] = 'S';
 	}
 	sync();
-	for (int i = 0; i < OTHERS; i++)
+	for (int i = 0; i < nr_others; i++)
 		others[i] = make_file(dir, "other", i, 'o', PAGE);
 	printf("a page is pinned; %s; others are made\n",
 	       by_write ? "pwrite(2) writes six bytes to its start"
 			: "a sync, and one byte is stored to its start");
+	fflush(stdout);
+	sleep(nr_others ? 0 : 10);
 	memset(page, 'D', PAGE);
 	copy.dst = (uintptr_t)source;
 	if (ioctl(uffd, UFFDIO_COPY, &copy))
@@ -163,7 +169,7 @@ static int try_file(const char *dir, int a, int by_write)
 	lost = not_as(a, PAGE + 8, PAGE - 8, 'D');
 	printf("%s: %zu of %lu bytes of it are not in the file\n", lost ? "FAIL" : "ok", lost,
 	       PAGE - 8);
-	for (int i = 0; i < OTHERS; i++) {
+	for (int i = 0; i < nr_others; i++) {
 		size_t bad = not_as(others[i], 0, PAGE, 'o');
 
 		if (bad)
@@ -192,11 +198,14 @@ int main(int argc, char **argv)
 		if (fd < 0)
 			quit(path);
 		bad = try_file(argv[1], fd, 0);
+	} else if (argc == 3 && !strcmp(argv[2], "slow")) {
+		nr_others = 0;
+		bad = try_file(argv[1], cloned_file(argv[1], 1), 0);
 	} else if (argc == 2) {
 		bad = try_file(argv[1], cloned_file(argv[1], 1), 1);
 		bad |= try_file(argv[1], cloned_file(argv[1], 1), 0);
 	} else {
-		fprintf(stderr, "usage: %s DIRECTORY-ON-DAX [prepare | again]\n", argv[0]);
+		fprintf(stderr, "usage: %s DIRECTORY-ON-DAX [prepare | again | slow]\n", argv[0]);
 		return 2;
 	}
 	puts(bad ? "FAIL" : "PASS");
