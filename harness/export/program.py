@@ -12,7 +12,7 @@ from .recorded import CannotExport, Recorded, Step
 
 HERE = Path(__file__).resolve().parent
 ORDER = ("base must_fail written hole unwritten COPY memory_file ring SOURCE PIN pinned CHANNEL HOLD fuse_write "
-         "clone dedupe evict write_proc drop_caches migrate dsync fork aside look say shows expect expect_any agree "
+         "clone dedupe DEFRAG evict write_proc drop_caches migrate dsync fork aside look say shows expect expect_any agree "
          "expect_size CHECK views mid_views hang").split()
 
 FAULTS = {
@@ -23,7 +23,7 @@ FAULTS = {
     "insert": "fallocate({f}.fd, FALLOC_FL_INSERT_RANGE, {0}, {1})",
     "truncate": "ftruncate({f}.fd, {0})",
     "clone": "clone_file(&{f}, &{g})", "dedupe": "dedupe(&{f}, &{g})",
-    "fsync": "fsync({f}.fd)", "fdatasync": "fdatasync({f}.fd)", "syncfs": "syncfs({f}.fd)",
+    "defrag": "defrag(&{f})", "fsync": "fsync({f}.fd)", "fdatasync": "fdatasync({f}.fd)", "syncfs": "syncfs({f}.fd)",
     "msync": "msync({f}.map, {f}.map_len, MS_SYNC)",
     "sync-file-range": "sync_file_range({f}.fd, {0}, {1}, SYNC_FILE_RANGE_WAIT_BEFORE | "
                        "SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER)",
@@ -329,6 +329,8 @@ class Program:
     def do_fault(self, step: Step, text: str) -> None:
         if step.verb not in FAULTS:
             raise CannotExport(f"step {step.nr} ({step.text}): {step.verb} cannot be exported")
+        if step.verb == "defrag" and not self.defrag():
+            raise CannotExport(f"step {step.nr} ({step.text}): {self.r.fs['fstype']} has no defragmenter")
         if step.verb in _MAPPED and step.file not in self.mapped:
             raise CannotExport(f"step {step.nr} ({step.text}): the file is not mapped")
         other = step.words[2] if len(step.words) > 2 and not step.words[2][0].isdigit() else ""
@@ -403,7 +405,7 @@ class Program:
         known = {}
         for name in ORDER:
             file = {"CHANNEL": self.way.snippet, "HOLD": self.hold, "COPY": self.copy(), "PIN": self.way.pin,
-                    "SOURCE": self.way.source}.get(name, name)
+                    "SOURCE": self.way.source, "DEFRAG": self.defrag()}.get(name, name)
             known[name] = (HERE / f"{file}.c.in").read_text() if file and file != "CHECK" else ""
         field = f"\t{self.way.field}\n" if self.way.field else ""
         known["base"] = known["base"].replace("@FIELD@\n", field)
@@ -429,6 +431,11 @@ class Program:
         """A page that is not there raises SIGBUS: only where that was seen is it waited for."""
         errors = {errno for how, errno in self.r.returned.values() if how == "err"}
         return "guard" if "unreadable" in self.r.result.kinds or "EFAULT" in errors else "plain_copy"
+
+    def defrag(self) -> str:
+        """Each filesystem has its own."""
+        name = f"defrag_{self.r.fs['fstype']}"
+        return name if (HERE / f"{name}.c.in").exists() else ""
 
     def largest(self) -> int:
         sizes = [*self.sizes.values(), *(look.size for look in self.r.looks.values()),

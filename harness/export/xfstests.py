@@ -23,6 +23,8 @@ def _script(recorded: Recorded, test: str) -> str:
         if verb in XFS_IO:
             requires.append(f'_require_xfs_io_command "{XFS_IO[verb][0]}"')
             groups.append(XFS_IO[verb][1])
+        if verb == "defrag":
+            groups.append("defrag")
         if verb in REFLINK:
             requires.append(REFLINK[verb][0])
             groups.append(REFLINK[verb][1])

@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from .cache import cache_dir, locked
@@ -247,12 +247,20 @@ class Suite:
             return []
         text = _run(["apt-cache", "show", "--all-versions", *names], QUERY_TIMEOUT_S,
                     f"cannot read the package list of {self.name}", self.env)
+        there = set(_run(["apt-cache", "pkgnames", "linux-"], QUERY_TIMEOUT_S,
+                         f"cannot read the package list of {self.name}", self.env).split())
         found = []
         for stanza in text.strip().split("\n\n"):
             package = parse_package(stanza)
             # linux-image-6.12-amd64 may be a kernel's package, or lead to one.
-            if not any(IMAGE.match(name) for name in package.depends):
-                found.append(self._candidate(package, package.name.removeprefix("linux-image-")))
+            if any(IMAGE.match(name) for name in package.depends):
+                continue
+            # Parts of an old kernel may leave the mirror before its image. Of linux-base that does not matter: it has the
+            # configuration and lists.
+            kernel = self._candidate(package, package.name.removeprefix("linux-image-"))
+            gone = {name for name in kernel.packages if name not in there}
+            if all(name.startswith("linux-base-") for name in gone):
+                found.append(replace(kernel, packages=tuple(p for p in kernel.packages if p not in gone)))
         return found
 
     def _candidate(self, image: Package, release: str) -> Candidate:

@@ -16,7 +16,7 @@ from pathlib import Path
 from harness.export import find_checks, write_program
 
 from .test_export import (CLAIMED, CLAIMED_SEQ, EITHER, EITHER_SEQ, JUDGE, MISPLACED, MISPLACED_SEQ, PUNCHED,
-                          PUNCHED_SEQ, ROOT, XFS_DAX, compiled, cow, judged, made)
+                          PUNCHED_SEQ, ROOT, SWAPPED, XFS_DAX, compiled, cow, judged, made)
 
 KERNEL = "newest"
 DAX = """mkdir -p /tmp/m
@@ -76,6 +76,10 @@ class InAGuest(unittest.TestCase):
             hangs = judged(ROOT / "results/reference/findings/7.3-dax-wait-mapped-again/history-7.3.4", "held-punch-load",
                            "xfs-dax", "pvm-writev", (ROOT / "workloads/sequences/held-punch-load.seq").read_text(), XFS_DAX)
             compiled(write_program(hangs, find_checks(JUDGE, hangs), "hangs"), folder / "hangs", "-static")
+            # The block of a page that is pinned goes to another file.
+            swaps = judged(SWAPPED, "held-defrag-reuse", "xfs-dax", "dio-read",
+                           (ROOT / "workloads/sequences/held-defrag-reuse.seq").read_text(), XFS_DAX)
+            compiled(write_program(swaps, find_checks(JUDGE, swaps), "swaps"), folder / "swaps", "-static")
             # A punch waits for the pin on DAX: the program must not wait for ever.
             waits = {c: made(EITHER_SEQ, EITHER, c, XFS_DAX) for c in ("pvm-writev", "dio-read")}
             for channel, recorded in waits.items():
@@ -85,7 +89,9 @@ class InAGuest(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         ended = dict(re.findall(r"^ended (\S+) (\d+)", done.stdout, re.M))
         self.assertEqual(ended, {"held-cow-store": "1", "held-cow-read": "1", "held-cow-store-control": "0",
-                                 "held-cow-read-control": "0", "pvm-writev": "0", "dio-read": "0", "hangs": "1"}, done.stdout)
+                                 "held-cow-read-control": "0", "pvm-writev": "0", "dio-read": "0", "hangs": "1", "swaps": "1"},
+                         done.stdout)
+        self.assertRegex(done.stdout, "FAIL read\\(2\\) of [C-F] at 4096: what step 3 wrote at 4096, must be what step ")
         self.assertRegex(done.stdout, "4 punch A 0 4K: waits\n5 read A 0 64 mmap: 0\n6 land w1: 8192\nFAIL 4 punch")
         self.assertIn("a step waits for the write that is under way", done.stdout)
         self.assertIn("a step waits for the read that is under way", done.stdout)

@@ -18,6 +18,7 @@ from harness.runner.store import CaseResult
 ROOT = Path(__file__).resolve().parents[2]
 JUDGE = Path(os.environ.get("PINFAULT_BUILD", ROOT / "build")).resolve() / "pinfault-judge"
 COW = ROOT / "results/reference/findings/xfs-dax-cow-write-and-fault"
+SWAPPED = ROOT / "results/reference/findings/xfs-swapext-under-pin/history-7.3.4"
 XFS = {"fstype": "xfs", "mkfs_options": "-m reflink=1", "mount_options": "", "requires": "disk"}
 XFS_DAX = {**XFS, "mount_options": "-o dax=always", "requires": "pmem"}
 GCC = ["gcc", "-O2", "-Wall", "-Wextra", "-Werror"]
@@ -269,7 +270,7 @@ class Programs(unittest.TestCase):
         faults = ["punch A 0 4K", "zero-range A 0 4K", "unshare A 0 4K", "collapse A 4K 8K", "insert A 4K 8K",
                   "truncate A 4K", "clone A B", "dedupe A B", "fsync A", "fdatasync A", "syncfs A", "msync A",
                   "sync-file-range A 0 4K", "dsync A 0 4K", "evict A", "drop-caches A", "page-out A", "fork A",
-                  "migrate A", "rename A B", "unlink B"]
+                  "defrag A", "migrate A", "rename A B", "unlink B"]
         for channel in CHANNELS:
             for hold in ("", "hold w1 A 0 8K\n"):
                 if hold and channel == "proc-mem":
@@ -281,6 +282,15 @@ class Programs(unittest.TestCase):
                 self.assertNotIn('#include "', text)
                 self.assertFalse(re.findall(r"@[A-Z]+@", text))
                 self.assertFalse([line for line in text.splitlines() if len(line.expandtabs(8)) > 100])
+
+    def test_each_filesystem_has_its_own_defragmenter(self) -> None:
+        for kind, call in (("xfs", "XFS_IOC_SWAPEXT, &swap"), ("ext4", "EXT4_IOC_MOVE_EXT, &move"),
+                           ("btrfs", "BTRFS_IOC_DEFRAG_RANGE, &range")):
+            text = self.program(made(EITHER_SEQ + "defrag A\n", "", "pvm-writev", {**XFS, "fstype": kind}), [])
+            compiled(text, self.root / kind)
+            self.assertEqual(re.findall(r"ioctl\(f->fd, (\w+, &\w+)\)", text), [call])
+        with self.assertRaisesRegex(CannotExport, "tmpfs has no defragmenter"):
+            self.program(made(EITHER_SEQ + "defrag A\n", "", "pvm-writev", {**XFS, "fstype": "tmpfs", "requires": "none"}), [])
 
     def test_what_cannot_be_exported(self) -> None:
         for channel, sequence, says in (

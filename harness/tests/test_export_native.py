@@ -14,8 +14,8 @@ from harness.export import Check, Recorded, find_checks, read_case, write_progra
 from harness.runner.proc import run
 from harness.runner.store import CaseResult, load_run
 
-from .test_export import (CLAIMED, CLAIMED_SEQ, EITHER, EITHER_SEQ, JUDGE, PUNCHED, PUNCHED_SEQ, ROOT, compiled, cow,
-                          made)
+from .test_export import (CLAIMED, CLAIMED_SEQ, EITHER, EITHER_SEQ, JUDGE, PUNCHED, PUNCHED_SEQ, ROOT, SWAPPED, XFS, compiled,
+                          cow, judged, made)
 
 STAND_IN = ROOT / "harness/tests/fstests_stand_in.sh"
 SHOWS = ("pvm-writev", "dio-read", "uring-read")
@@ -106,6 +106,20 @@ class Native(unittest.TestCase):
                 code, said = self.ends(program, "tmpfs")
                 self.assertEqual(code, 0, said)
                 self.assertIn("6 land w1: 8192", said)
+
+    def test_a_defragmenter(self) -> None:
+        """XFS takes the pinned page out of the cache and the file, and what lands in it is lost. What ext4 does with it depends on
+        its version."""
+        recorded = judged(SWAPPED, "held-defrag-reuse", "xfs", "dio-read",
+                          (ROOT / "workloads/sequences/held-defrag-reuse.seq").read_text(), XFS)
+        for fs, ends in (("xfs", (1,)), ("ext4", (0, 1))):
+            of = dataclasses.replace(recorded, fs={**recorded.fs, "fstype": fs})
+            for channel in ("dio-read", "pvm-writev"):
+                through = dataclasses.replace(of, result=dataclasses.replace(of.result, channel=channel))
+                code, said = self.ends(self.program(through, f"defrag-{fs}-{channel}"), fs)
+                self.assertIn(code, ends, said)
+                self.assertIn("4 defrag A: 0\n", said)
+                self.assertIn("10 land w1: 4096\n", said)
 
     def test_views_that_disagree(self) -> None:
         recorded = self.case("pvm-writev", "held-clone")

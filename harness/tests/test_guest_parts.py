@@ -65,6 +65,17 @@ class Packages(unittest.TestCase):
         self.assertEqual(found.packages, tuple(f"linux-{part}-7.3.4+deb13-amd64" for part in (
             "image", "base", "binary", "modules")))
 
+    def test_parts_that_have_left_the_mirror(self) -> None:
+        """Without linux-base an old kernel runs all the same; without its modules it is none that there is."""
+        release, suite = "7.3.4+deb13-amd64", self.suite({})
+        for there, want in (("image base binary modules", "image base binary modules"), ("image binary modules", "image binary modules"),
+                            ("image base binary", ""), ("image base modules", "")):
+            names = "".join(f"linux-{part}-{release}\n" for part in there.split())
+            with mock.patch.object(debian, "_run", side_effect=lambda argv, *_, names=names: names if argv[1] == "pkgnames" else
+                                   STANZAS[f"linux-image-{release}"]):
+                self.assertEqual([k.packages for k in suite._read_kernels()],  # noqa: SLF001
+                                 [tuple(f"linux-{part}-{release}" for part in want.split())] if want else [])
+
     def test_no_image(self) -> None:
         with self.assertRaisesRegex(GuestError, "leads to no linux-image"):
             self.suite({"linux-image-amd64": "Package: linux-image-amd64\nVersion: 1\n"}).kernel()
