@@ -91,7 +91,9 @@ class Rules(unittest.TestCase):
         once = f"unrepeated-{name}"
         self.assertEqual(of("btrfs", "dio-read", "view-split", once), "expected")
         self.assertEqual(of("btrfs", "pvm-writev", "checksum", once), "expected")
-        for more in (of("btrfs", "dio-read", "lost-write", once), of("btrfs", "dio-read", "view-split"),
+        self.assertEqual(of("xfs-dax", "dio-read", "foreign", once), "expected")  # a block that another sequence's pin wrote to
+        for more in (of("xfs-dax", "dio-read", "foreign"), of("xfs-dax", "store", "foreign", once),
+                     of("xfs-dax", "dio-read", "lost-write", once), of("ext4-dax", "dio-read", "foreign", once), of("btrfs", "dio-read", "lost-write", once), of("btrfs", "dio-read", "view-split"),
                      of("xfs", "dio-read", "view-split", once), of("btrfs", "store", "view-split", once)):
             self.assertEqual(more, "differs")
 
@@ -238,6 +240,8 @@ EXPLORED = (
     ("7.3.4", "xfs-dax", "dio-read", SHORT_PIN, "hung", "xfs_wait_dax_page", "differs"),
     ("6.12.117", "xfs-dax", "dio-read", WAIT, "hung", "xfs_break_dax_layouts", "differs"),
     ("7.3.4", "xfs-dax", "dio-read", CLONED, "hung", "running", "expected"),
+    ("7.3.4", "xfs-dax", "dio-read", CLONED, "hung", "running:dax_break_layout", "expected"),
+    ("6.12.117", "xfs-dax", "dio-read", CLONED, "hung", "running:dax_break_layout", "differs"),
     ("7.3.4", "xfs-dax", "dio-read", CLONED, "hung", "xfs_wait_dax_page", "differs"),
     ("7.3.4", "xfs-dax", "dio-read", CLONED, "lost", "lost-write", "differs"),
     ("7.3.4", "xfs-dax", "dio-read", "hold w1 A 0 8K;write A 0 8K;clone A B;land w1", "hung", "xfs_wait_dax_page", "expected"),
@@ -342,6 +346,7 @@ NAMED = (
     ("6.12.117", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "running:xfs_ilock2_io_mmap", "expected"),
     ("6.12.117", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "running:__get_user_pages", "differs"),
     ("6.12.117", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "xfs_break_dax_layouts", "differs"),
+    ("7.3.4", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "running:dax_break_layout", "expected"),
     ("7.3.4", "xfs-dax", "dio-read", "held-clone", "hung", "running", "differs"),
     ("7.3.4", "xfs-dax", "pwrite", "held-cow-read", "lost", "lost-write unreadable", "expected"),
     ("6.12.117", "xfs-dax", "pwrite", "held-cow-read", "lost", "lost-write unreadable", "differs"),
