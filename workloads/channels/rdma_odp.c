@@ -23,7 +23,8 @@
  *   offset, but the READ before them does not, so "atomic" ends in a compare mismatch there.
  * - rxe_check_pagefault() once did not ask for write permission: a WRITE to a page that was known
  *   read-only (mapped so when it was registered, or by an RDMA READ) dirtied nothing and was lost
- *   with the cache. Not so on 7.3.4.
+ *   with the cache. Of a hole of a DAX file, or of fresh memory, that page is the kernel's page of
+ *   zeros (results/reference/findings/6.18-odp-zero-page). Not so on 7.2.9 and 7.3.4.
  * - A fault that failed returned with umem_mutex held, and truncate hung behind it (fixed by
  *   3c68cf68233e).
  * - hmm_range_fault() could starve under migration (fixed by b570f37a2ce4, 7.0).
