@@ -126,9 +126,9 @@ static void transfer(enum ibv_wr_opcode what, size_t len, struct ibv_mr *from, s
 int main(int argc, char **argv)
 {
 	int write_it = argc == 2 && !strcmp(argv[1], "write"), bad = 0;
-	char *fresh = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	volatile const unsigned char *nobody;
 	struct ibv_mr *from, *to;
+	char *fresh = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	setvbuf(stdout, NULL, _IONBF, 0);
 	open_device();
@@ -139,10 +139,14 @@ int main(int argc, char **argv)
 		quit("no memory region with on-demand paging");
 	transfer(IBV_WR_RDMA_READ, PAGE, from, to);
 	memset(own, 'D', sizeof(own));
-	transfer(write_it ? IBV_WR_RDMA_WRITE : IBV_WR_ATOMIC_FETCH_AND_ADD, write_it ? PAGE : 8, from, to);
+	if (write_it)
+		transfer(IBV_WR_RDMA_WRITE, PAGE, from, to);
+	else
+		transfer(IBV_WR_ATOMIC_FETCH_AND_ADD, 8, from, to);
 	nobody = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	for (size_t i = 0; i < PAGE; i++)
 		bad += nobody[i] != 0;
-	printf("%s: %d bytes of memory that nobody has written to are not zero\n", bad ? "FAIL" : "ok", bad);
+	printf("%s: %d bytes of memory that nobody has written to are not zero\n",
+	       bad ? "FAIL" : "ok", bad);
 	_exit(!!bad);
 }
