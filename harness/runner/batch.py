@@ -227,6 +227,8 @@ class FsRun:
                 if self.k.up:
                     self.k.kmsg()  # the check may have failed on a disk that is full
                 self.dirty = True
+                if ran:
+                    self.k.boots_idle = 0  # the machine was good: smaller batches come to an end however often it goes down
                 self._blame(todo, ran, failure, mode)
                 return
             for running in ran:

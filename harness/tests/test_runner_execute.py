@@ -237,6 +237,19 @@ class Kernels(Bench):
         self.assertEqual({n: r.verdict for n, r in got.items()},
                          {1: "coherent", 2: "crashed", 3: "coherent", 4: "coherent"})
 
+    def test_an_umount_that_fails_blames_the_one_in_a_large_batch(self) -> None:
+        """Five times by halves, each with a machine of its own, before a case is finished."""
+        machine = FakeMachine()
+        do_sh = machine.do_sh
+
+        def sh(words: list[str], keys: dict[str, str]) -> list[str]:
+            fails = "umount" in " ".join(words) and 1 in machine.on_disk
+            return ["out Segmentation%20fault", "ok exit 1"] if fails else do_sh(words, keys)
+        machine.do_sh = sh  # type: ignore[method-assign, assignment]
+        got = self.run_it(machine, self.cases(32))
+        self.assertEqual({n: [f["kind"] for f in r.findings] for n, r in got.items() if r.findings}, {1: ["umount"]})
+        self.assertEqual(len(got), 32)
+
     def test_a_filesystem_that_cannot_be_had_again_ends_the_kernel(self) -> None:
         """What was found stands; the rest is not passed off as not covered."""
         machine = FakeMachine(fsck_bad=lambda on_disk: True)
