@@ -117,6 +117,8 @@ class Native(unittest.TestCase):
             for channel in ("dio-read", "pvm-writev"):
                 through = dataclasses.replace(of, result=dataclasses.replace(of.result, channel=channel))
                 code, said = self.ends(self.program(through, f"defrag-{fs}-{channel}"), fs)
+                if "4 defrag A: Device or resource busy\n" in said:
+                    self.skipTest(f"{fs} of this kernel defragments no file that is mapped")
                 self.assertIn(code, ends, said)
                 self.assertIn("4 defrag A: 0\n", said)
                 self.assertIn("10 land w1: 4096\n", said)

@@ -10,12 +10,14 @@ cp "$reproduce" "$dir/reproduce"
 chmod 755 "$dir" "$dir/reproduce"
 setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all --bounding-set=-all \
 	"$dir/reproduce" "$dir/t" slow &
+user=$!
 sleep 3
 umask 077
 for i in $(seq 400); do
 	head -c 4096 /dev/zero | tr '\0' o > "$dir/t/root$i"
 done
-wait
+wait $user
+[ $? -le 1 ] || exit 2
 sync
 bad=0
 for i in $(seq 400); do
