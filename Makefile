@@ -45,6 +45,7 @@ $(BUILD)/test_%: $(BUILD)/harness/tests/test_%.o $(call obj,$(CORE) $(CHANNELS) 
 
 $(BUILD)/test_race_plan: $(BUILD)/harness/executor/race_plan.o
 $(BUILD)/test_worker: $(BUILD)/harness/executor/worker.o
+$(BUILD)/test_zeros: $(BUILD)/harness/executor/zeros.o
 $(BUILD)/test_faults $(BUILD)/test_sabotage: $(BUILD)/harness/tests/fault_fixture.o
 $(BUILD)/test_channels_gup $(BUILD)/test_channels_held: $(BUILD)/harness/tests/gup_fixture.o
 

@@ -154,6 +154,7 @@ static int serve(struct agent *a)
 
 	signal(SIGPIPE, SIG_IGN);
 	kmsg_open();
+	zeros_open();
 	while (getline(&line, &bytes, a->in) > 0) {
 		if (!strncmp(line, "quit", 4)) {
 			agent_line(a, "ok");

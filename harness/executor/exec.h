@@ -69,9 +69,16 @@ int kmsg_follow(void);
 void kmsg_skip(int fd);
 /*
  * What it has not read, of warnings and worse, as lines "w @nr TEXT"; what the kernel warns of once
- * it will warn of again.
+ * it will warn of again. That the page of zeros is not one is said by each process once.
  */
 void kmsg_overheard(struct agent *a, int fd, uint32_t nr);
+
+/* zeros.c: look at the kernel's page of zeros from now on. */
+void zeros_open(void);
+/* How many bytes of it are not zero; 0 before zeros_open() as well. */
+size_t zeros_wrong(void);
+/* The same of any @len bytes, > 0. */
+size_t zeros_count_wrong(const uint8_t *bytes, size_t len);
 
 /* pins.c: counters of FOLL_PIN from /proc/vmstat, folded over all CPUs. 0 or -errno. */
 struct pin_counters {

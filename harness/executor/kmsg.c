@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../core/clock.h"
 #include "../core/token.h"
 #include "exec.h"
 
@@ -84,9 +85,20 @@ static void warn_again(void)
 	close(fd);
 }
 
+/* What the kernel does not say itself: @verb and a line as it might. */
+static void say_zeros(struct agent *a, const char *verb, size_t wrong)
+{
+	agent_line(a,
+		   "%s the%%20kernel's%%20page%%20of%%20zeros"
+		   "%%20has%%20%zu%%20bytes%%20that%%20are%%20not",
+		   verb, wrong);
+}
+
 void do_kmsg(struct agent *a)
 {
+	size_t wrong = zeros_wrong();
 	struct record r;
+	char verb[64];
 
 	if (kmsg_fd < 0) {
 		agent_line(a, "err 1 /dev/kmsg%%20cannot%%20be%%20read");
@@ -97,14 +109,26 @@ void do_kmsg(struct agent *a)
 			   r.token);
 	if (a->guest)
 		warn_again();
+	if (wrong) {
+		snprintf(verb, sizeof(verb), "k %.6f 1", (double)pf_now_ns() / 1e9);
+		say_zeros(a, verb, wrong);
+	}
 	agent_line(a, "ok");
 }
 
 void kmsg_overheard(struct agent *a, int fd, uint32_t nr)
 {
+	static bool zeros_said; /* by this process */
+	size_t wrong = zeros_said ? 0 : zeros_wrong();
 	struct record r;
 	unsigned int said = 0;
+	char verb[32];
 
+	if (wrong) {
+		zeros_said = true;
+		snprintf(verb, sizeof(verb), "w %u", nr);
+		say_zeros(a, verb, wrong);
+	}
 	while (fd >= 0 && next_record(fd, &r))
 		if (r.level <= LEVEL_WARNING && said++ < OVERHEARD_MAX)
 			agent_line(a, "w %u %s", nr, r.token);

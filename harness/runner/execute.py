@@ -67,6 +67,7 @@ class KernelRun:
         self.boots_idle = 0
         self.boots = 0
         self.warned = False  # the kernel, since it was booted
+        self.no_zeros = False  # its page of zeros is overwritten
         self.made = 0        # filesystems, since then
         self.may_keep: set[str] = set()  # kinds of warnings that are known of what ran since then
         self.noted: set[str] = set()
@@ -90,7 +91,7 @@ class KernelRun:
 
     def _boot(self, same_disks: bool = False) -> None:
         self.boots += 1
-        self.warned, self.made, self.may_keep = False, 0, set()
+        self.warned, self.no_zeros, self.made, self.may_keep = False, False, 0, set()
         self.machine.start(same_disks)
         self.agent = Agent(self.machine, self._asked)
         try:
@@ -147,6 +148,7 @@ class KernelRun:
         """What the kernel says in lines of its log."""
         found = self.klog.grade(lines)
         self.warned = self.warned or any(f.kind.startswith("kernel-warning") for f in found)
+        self.no_zeros = self.no_zeros or any(f.kind == "zero-page" for f in found)
         return found
 
     def may_warn(self, expected: Expectation) -> None:
@@ -160,13 +162,18 @@ class KernelRun:
     @property
     def boots_next(self) -> bool:
         """Is it to be booted before the next filesystem is made?"""
-        return not self.up or self.warned and self.machine.guest
+        return not self.up or (self.warned or self.no_zeros) and self.machine.guest
 
     def fresh(self) -> None:
         """What a kernel has warned of, it may keep something of, and no new filesystem takes that away: the struct pages
-        of 6.1 keep that they were shared (xfs-dax). A guest is booted again."""
+        of 6.1 keep that they were shared (xfs-dax). A guest is booted again. EnvironmentFailed where this machine has
+        lost its page of zeros."""
+        if self.no_zeros and not self.machine.guest:
+            raise EnvironmentFailed("the kernel's page of zeros is overwritten: nothing that runs on this machine can be "
+                                    "believed until it is booted again")
         if self.up and self.boots_next:
-            self.down("the kernel has warned, and may keep something of it: a fresh machine")
+            self.down("the kernel's page of zeros is overwritten: a fresh machine" if self.no_zeros else
+                      "the kernel has warned, and may keep something of it: a fresh machine")
             self.boots_idle = 0  # it was good: a batch that warns is redone by halves, and no case of it finished before
 
     def unmount_leftovers(self) -> None:

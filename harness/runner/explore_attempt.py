@@ -215,7 +215,7 @@ class Attempts:
             if how[1] == "hung":
                 raise Machine("hung", f"in {rest}" if rest[1:2] == " " else rest, nr)
             said = self.k.grade([text for _, _, text in self.k.kmsg()])
-            if said and kind_of(said) == "kernel-fault":
+            if said and kind_of(said) in ("zero-page", "kernel-fault"):
                 raise Machine("crashed", f"its process died of signal {rest}: {said[0].text}", nr)
             raise Machine("broken", f"its process died of signal {rest}", nr)  # no oops: it is ours
         if how == ["ok", "stuck"]:
@@ -229,10 +229,10 @@ class Attempts:
 
     def _check_log(self, items: list[Item]) -> None:
         graded = self.k.grade([text for _, _, text in self.k.kmsg()])
-        # An oops says where it was in its trace only, and a filesystem that has given up is good for nothing: such are
-        # never known.
+        # An oops says where it was in its trace only, and a filesystem that has given up is good for nothing, as is a
+        # machine without its page of zeros: such are never known.
         news = {s for s, kind in {f.shape: f.kind for f in graded}.items() if self.rules.is_news(s, kind, items)}
-        new = [f for f in graded if f.kind.startswith(("kernel-fault", "aborted")) or f.shape in news]
+        new = [f for f in graded if f.kind.startswith(("zero-page", "kernel-fault", "aborted")) or f.shape in news]
         if new:
             raise BatchFailed(kind_of(new), " | ".join(f.text for f in new[:4]), {f.shape: f.kind for f in new})
 

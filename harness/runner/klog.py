@@ -13,6 +13,8 @@ from .errors import UsageError
 
 # Worst first. The first that matches names the severity.
 _SEVERITIES = (
+    # Said by the executor, which looks (executor/zeros.c): the kernel says nothing of it.
+    ("zeros", re.compile(r"the kernel's page of zeros has \d+ bytes that are not")),
     ("panic", re.compile(r"Kernel panic - not syncing")),
     ("oops", re.compile(r"Oops:|BUG: kernel NULL pointer|BUG: unable to handle|kernel BUG at|"
                         r"general protection fault|double fault|stack guard page was hit")),
@@ -37,11 +39,11 @@ _ABOUT = re.compile(r"(?<![:+/])\b(0x[0-9a-f]+|[0-9a-f]{8,16}|\d+)\b")  # not fi
 
 
 _KINDS = {"panic": "kernel-fault", "oops": "kernel-fault", "bug": "kernel-fault", "aborted": "aborted",
-          "warning": "kernel-warning", "lock": "kernel-warning"}
+          "warning": "kernel-warning", "lock": "kernel-warning", "zeros": "zero-page"}
 # The function, where the line says it: btrfs, XFS, a WARNING.
 _WHERE = re.compile(r" in (\w+):\d+: errno=|detected at (\w+)\+0x|WARNING: .*? (\w+)(?:\.\w+)*\+0x")
 _SAY_WHERE = ("aborted", "kernel-warning")
-_WORST = ("kernel-fault", "aborted", "kernel-warning", "checksum")
+_WORST = ("zero-page", "kernel-fault", "aborted", "kernel-warning", "checksum")
 # The second is how often btrfs has met the first by now.
 _CHECKSUM = re.compile(r"csum failed|errs: wr 0, rd 0, flush 0, corrupt [1-9]")
 
@@ -53,7 +55,7 @@ class Finding:
 
     @property
     def kind(self) -> str:
-        """The kind of violation: a wrong checksum of data, the kernel at fault, a filesystem that gave up, what the
+        """The kind of violation: a wrong checksum of data, the page of zeros overwritten, the kernel at fault, a filesystem that gave up, what the
         kernel warns of, or what else it complained of; KIND:FUNCTION where one that gave up or warns says where."""
         if _CHECKSUM.search(self.text):
             return "checksum"

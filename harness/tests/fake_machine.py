@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.runner.agent import decode, encode
 from harness.runner.errors import AgentDied, AgentTimeout, EnvironmentFailed
 
+NO_ZEROS = "the kernel's page of zeros has 17 bytes that are not"
 HELLO = ["env kernel 6.1.0-test", "channel store pte trivial full yes %-", "channel dio-read short-pin inflight full yes %-",
          "channel rdma-odp faulting trivial full no no%20device", "fault punch file-range - x",
          "fault crash file exclusive,last x", "ok"]
@@ -56,6 +57,7 @@ class FakeMachine:
         self.on_disk: set[int] = set()
         self.ran: list[int] = []
         self.kmsg: list[str] = []
+        self.no_zeros = False  # its page of zeros is overwritten, until it is booted again
         self.leak = 0
         self.crashed = False
         self.cuts = 0
@@ -73,7 +75,7 @@ class FakeMachine:
             raise EnvironmentFailed("does not boot")
         if not same_disks:
             self.on_disk = set()
-        self.alive = True
+        self.alive, self.no_zeros = True, False
         self.replies = []
         self.leak = 0
 
@@ -116,7 +118,7 @@ class FakeMachine:
 
     def do_kmsg(self, *_: object) -> list[str]:
         lines, self.kmsg = self.kmsg, []
-        return [f"k 1.0 4 {encode(text)}" for text in lines] + ["ok"]
+        return [f"k 1.0 4 {encode(text)}" for text in [*lines, *[NO_ZEROS] * self.no_zeros]] + ["ok"]
 
     def do_pins(self, *_: object) -> list[str]:
         return [f"env nr_foll_pin_acquired {10 + self.leak}", "env nr_foll_pin_released 10", "ok"]
@@ -182,10 +184,10 @@ class FakeMachine:
         rows = [row.split(" ") for row in self.following if row.startswith("seq ")]
         for at, (_, nr, token) in enumerate(rows):
             text = decode(token)
-            before = len(self.kmsg)
+            before, sound = len(self.kmsg), self.no_zeros
             how, _, why = self.on_explore(text).partition(" ")
             if self.hears:
-                out += [f"w {other} {encode(said)}" for said in self.kmsg[before:]
+                out += [f"w {other} {encode(said)}" for said in [*self.kmsg[before:], *[NO_ZEROS] * (self.no_zeros - sound)]
                         for _, other, _ in rows[max(0, at + 1 - int(keys["jobs"])):at + 1]]
             if keys["mark"] == "1":
                 out.append(f"at {nr}")

@@ -142,6 +142,26 @@ class Kernels(Bench):
                          [(1, "kernel-warning:dax_one", "differs")])
         self.assertEqual((len(got), machine.boots), (64, 8))
 
+    def test_a_machine_without_its_page_of_zeros_is_good_for_nothing(self) -> None:
+        def overwrite(nr: int, machine: FakeMachine) -> str:
+            machine.no_zeros |= nr in (2, 3)
+            return "ok ran"
+        machine = FakeMachine(overwrite)
+        got = self.run_it(machine, self.cases(4))
+        self.assertEqual({n: (r.outcome, [f["kind"] for f in r.findings]) for n, r in got.items()},
+                         {1: ("expected", []), 2: ("differs", ["zero-page"]), 3: ("differs", ["zero-page"]), 4: ("expected", [])})
+        self.assertEqual((machine.boots, got[1].detail, got[4].detail), (3, "views 1", "views 1"))
+
+    def test_nor_is_this_one(self) -> None:
+        def overwrite(nr: int, machine: FakeMachine) -> str:
+            machine.no_zeros |= nr == 2
+            return "ok ran"
+        machine = FakeMachine(overwrite)
+        machine.guest = False
+        with self.assertRaisesRegex(EnvironmentFailed, "page of zeros"):
+            self.run_it(machine, self.cases(3))
+        self.assertEqual(machine.ran, [1, 2])
+
     def test_silence_is_hung(self) -> None:
         got = self.run_it(FakeMachine(lambda nr, _: "silent" if nr == 2 else "ok ran"), self.cases(3))
         self.assertEqual([got[n].verdict for n in (1, 2, 3)], ["coherent", "hung", "coherent"])

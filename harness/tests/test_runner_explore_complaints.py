@@ -8,6 +8,7 @@ from collections.abc import Callable
 from unittest import mock
 
 from .exploring import ALPHABET, Exploring, verbs_of
+from .fake_machine import FakeMachine
 from harness.runner import explore_cell, explore_rules
 from harness.runner.expect import Expectations, parse_rule
 
@@ -186,6 +187,25 @@ class Complaints(Exploring):
         self.assertEqual(set(told), {"kernel-warning:dax_one", "kernel-warning:dax_two"})
         self.assertIn("punch", told["kernel-warning:dax_two"])
         self.assertNotIn("punch", told["kernel-warning:dax_one"])
+
+    def test_what_overwrites_the_page_of_zeros_is_found(self) -> None:
+        """Whatever is known of it: a machine without that page says nothing of the others."""
+        def overwrite(text: str) -> str:
+            self.machine.no_zeros |= "punch A 0 4K\nwrite" in text
+            return "coherent"
+
+        def again(nr: int, machine: FakeMachine) -> str:  # a repeat
+            machine.no_zeros = True
+            return "ok ran"
+        for rule, outcome, hears in (("none", "differs", False), ("none", "differs", True), ("explore-*", "expected", True)):
+            with self.subTest(rule=rule, hears=hears):
+                self.setUp()
+                self.machine.on_explore, self.machine.on_case, self.machine.hears = overwrite, again, hears
+                self.context.expectations = Expectations([parse_rule(f"* xfs dio-read {rule} bug landed,+zero-page x", "x:1")])
+                cell = self.explore()
+                self.assertEqual([(verbs_of(f), f["family"], f["kinds"], f["shown"], f["under"], f["outcome"])
+                                  for f in cell["findings"]],
+                                 [(["punch", "write"], "zero-page", ["zero-page"], 3, 9, outcome)])
 
     def test_an_oops_is_always_looked_for(self) -> None:
         """The line that is graded is the same wherever it was."""

@@ -24,6 +24,7 @@ class Grades(unittest.TestCase):
                 ("kernel BUG at mm/truncate.c:1!", "oops"),
                 ("BUG: Bad page state in process x", "bug"),
                 ("INFO: task umount:1 blocked for more than 120 seconds.", "bug"),
+                ("the kernel's page of zeros has 17 bytes that are not", "zeros"),
                 ("Kernel panic - not syncing: sysrq triggered crash", "panic"),
                 ("WARNING: possible circular locking dependency detected", "lock"),
                 ("XFS (vda): Metadata corruption detected at x", "corrupt"),
