@@ -17,6 +17,7 @@ struct pf_file {
 	int fd;		  /* O_RDWR, buffered; -1 before creation */
 	uint8_t *map;	  /* MAP_SHARED, PROT_READ|PROT_WRITE; NULL before "pin" */
 	size_t map_bytes; /* length of the mapping: the size when the file was declared */
+	uint64_t commit[6]; /* the fault start-commit's, for commit-range */
 };
 
 #endif

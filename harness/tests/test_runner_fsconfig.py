@@ -42,7 +42,7 @@ class Conf(Files):
             self.assertEqual(name.endswith("-dax"), config.proves.get("dax") == "1", name)
             self.assertEqual(name.endswith("-dax"), config.requires == "pmem", name)
             self.assertEqual(name.endswith("-quota"), config.proves.get("quota") == "1", name)
-            self.assertEqual(name.endswith("-quota"), not config.default, name)
+            self.assertEqual(name.endswith("-quota") or "-exchange" in name, not config.default, name)
 
     def test_quoting(self) -> None:
         config = parse(self.write("# c\nFSTYP=ext4\nMKFS_OPTIONS='-b 4096 -L \"a b\"'  # end\n"))

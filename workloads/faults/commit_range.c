@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * commit-range - put the copy that `start-commit` has made in the place of the file, unless the
+ * file has changed since.
+ *
+ * Kernel path: both files locked, on DAX what is pinned waited for; both flushed; ctime and mtime
+ * compared with what was noted (EBUSY); the pages taken out of the cache, the extents exchanged.
+ * Can show: a write that did not change the times (a store to a page that was writable already, one
+ * through a pin) is taken away with the old blocks.
+ * Source: ioctl_xfs_commit_range(2), from 6.12; fs/xfs/xfs_exchrange.c.
+ */
+#include "commit.h"
+
+static int commit_range_prepare(struct pf_fault_call *c)
+{
+	static const uint64_t none[sizeof(c->file->commit) / sizeof(c->file->commit[0])];
+	struct pf_extents x;
+
+	if (!memcmp(c->file->commit, none, sizeof(none))) {
+		c->why = "no start-commit before it";
+		return -EOPNOTSUPP;
+	}
+	if (!pf_extents(c->file->fd, 0, state_size_bytes(c->file->fd), &x))
+		c->before[0] = x.first_physical;
+	return 0;
+}
+
+static int commit_range_run(struct pf_fault_call *c)
+{
+	struct xfs_commit_range range = {0};
+
+	memcpy(range.file2_freshness, c->file->commit, sizeof(range.file2_freshness));
+	return commit_range(c->file->fd, c->file2->fd, &range, 0);
+}
+
+static enum pf_effect commit_range_effect(struct pf_fault_call *c, char *evidence,
+					  size_t evidence_bytes)
+{
+	struct pf_extents x;
+	int ret = pf_extents(c->file->fd, 0, state_size_bytes(c->file->fd), &x);
+
+	if (ret < 0) {
+		state_say(evidence, evidence_bytes, "FIEMAP: %s", strerror(-ret));
+		return PF_EFFECT_UNKNOWN;
+	}
+	state_say(evidence, evidence_bytes, "the first block was at %" PRIu64 ", is at %" PRIu64,
+		  c->before[0], x.first_physical);
+	return x.first_physical != c->before[0] ? PF_EFFECT_SHOWN : PF_EFFECT_NONE;
+}
+
+static const struct pf_fault_ops commit_range_ops = {
+	.name = "commit-range",
+	.summary = "put the copy in the place of the file, unless that changed (COMMIT_RANGE)",
+	.prim = PF_PRIM_NONE,
+	.args = PF_ARGS_FILE_FILE,
+	.flags = PF_FAULT_NO_RACE,
+	.prepare = commit_range_prepare,
+	.run = commit_range_run,
+	.effect = commit_range_effect,
+};
+PF_FAULT(commit_range_ops);
