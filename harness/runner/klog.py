@@ -55,8 +55,9 @@ class Finding:
 
     @property
     def kind(self) -> str:
-        """The kind of violation: a wrong checksum of data, the page of zeros overwritten, the kernel at fault, a filesystem that gave up, what the
-        kernel warns of, or what else it complained of; KIND:FUNCTION where one that gave up or warns says where."""
+        """The kind of violation: a wrong checksum of data, the page of zeros overwritten, the kernel at fault, a
+        filesystem that gave up, what the kernel warns of, or what else it complained of; KIND:FUNCTION where one that
+        gave up or warns says where."""
         if _CHECKSUM.search(self.text):
             return "checksum"
         kind = _KINDS.get(self.severity, "kernel-log")

@@ -57,14 +57,6 @@ struct move_extent {
 #define XFS_IOC_SWAPEXT _IOWR('X', 109, struct xfs_swapext)
 #define EXT4_IOC_MOVE_EXT _IOWR('f', 15, struct move_extent)
 
-/* A file without a name in the case's directory. Its descriptor, or -errno. */
-static int nameless(const struct pf_fault_call *c)
-{
-	int fd = openat(c->file->dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-
-	return fd < 0 ? -errno : fd;
-}
-
 /* One stretch of data, past the page cache: @fd is O_DIRECT. */
 static int copy_data(int fd, int to, uint8_t *buffer, off_t at, off_t end)
 {
@@ -188,7 +180,7 @@ static int defrag_run(struct pf_fault_call *c)
 	if (sfs.f_type == BTRFS_SUPER_MAGIC)
 		return ioctl(c->file->fd, BTRFS_IOC_DEFRAG_RANGE, &range) < 0 ||
 		       fsync(c->file->fd) < 0 ? -errno : 0;
-	donor = nameless(c);
+	donor = state_nameless(c);
 	if (donor < 0)
 		return donor;
 	rc = sfs.f_type == XFS_SUPER_MAGIC ? swap_xfs(c, donor, &st) :

@@ -13,19 +13,11 @@
 
 #include "commit.h"
 
-/* A file without a name in the case's directory. Its descriptor, or -errno. */
-static int nameless(const struct pf_fault_call *c)
-{
-	int fd = openat(c->file->dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-
-	return fd < 0 ? -errno : fd;
-}
-
 /* Of two files that nobody else knows: of the file itself it would write back what is dirty. */
 static int start_commit_prepare(struct pf_fault_call *c)
 {
 	struct xfs_commit_range range = {0};
-	int a = nameless(c), b = nameless(c), rc;
+	int a = state_nameless(c), b = state_nameless(c), rc;
 
 	rc = a < 0 ? a : b < 0 ? b : commit_start(a, &range);
 	if (!rc)

@@ -63,6 +63,14 @@ static inline const char *state_uncached_why(int fd)
 	return NULL;
 }
 
+/* A file without a name in the case's directory. Its descriptor, or -errno. */
+static inline int state_nameless(const struct pf_fault_call *c)
+{
+	int fd = openat(c->file->dirfd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	return fd < 0 ? -errno : fd;
+}
+
 /* Is @fd on the filesystem that / is on? Faults that stop a whole filesystem refuse that one. */
 static inline bool state_is_root_fs(int fd)
 {

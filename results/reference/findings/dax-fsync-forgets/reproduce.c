@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * DAX: what was stored to a mapped file is not flushed by fsync(2), if a block elsewhere in the file
- * was punched, or its end cut off, in between.
+ * DAX: what was stored to a mapped file is not flushed by fsync(2), if a block elsewhere in it was
+ * punched, or its end cut off, in between.
  *
  *	gcc -O2 -Wall -o reproduce reproduce.c
  *	mkfs.xfs /dev/pmem0 && mount -o dax=always /dev/pmem0 /mnt	# or mkfs.ext4
