@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * DAX: what was stored to a mapped file is not flushed by fsync(2), if a block elsewhere in it was
- * punched, or its end cut off, in between.
+ * punched, or its end cut off, in between; or (XFS) the file was cloned.
  *
  *	gcc -O2 -Wall -o reproduce reproduce.c
  *	mkfs.xfs /dev/pmem0 && mount -o dax=always /dev/pmem0 /mnt	# or mkfs.ext4
@@ -13,15 +13,19 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #define PAGE 4096
 #define PAGES 8
 #define TRACING "/sys/kernel/tracing/"
+
+static const char *directory;
 
 static void quit(const char *what)
 {
@@ -72,6 +76,16 @@ static int cut(int fd)
 	return ftruncate(fd, (PAGES - 1) * PAGE);
 }
 
+/* XFS: of the whole file, onto one without a name. */
+static int clone_it(int fd)
+{
+	int to = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600), rc;
+
+	rc = ioctl(to, FICLONE, fd);
+	close(to);
+	return rc;
+}
+
 static const struct {
 	const char *what;
 	int (*run)(int fd);
@@ -80,6 +94,7 @@ static const struct {
 	{ "a punch of the fifth page", punch },
 	{ "a zero-range of the fifth page", zero },
 	{ "a truncate to seven pages", cut },
+	{ "a clone of the file", clone_it },
 };
 
 int main(int argc, char **argv)
@@ -92,7 +107,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: %s DIRECTORY\n", argv[0]);
 		return 2;
 	}
-	snprintf(path, sizeof(path), "%s/a", argv[1]);
+	directory = argv[1];
+	snprintf(path, sizeof(path), "%s/a", directory);
 	memset(data, 'a', sizeof(data));
 	put(TRACING "events/fs_dax/dax_writeback_one/enable", "1");
 	for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
