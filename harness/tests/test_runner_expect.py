@@ -341,6 +341,7 @@ NAMED = (
     ("7.3.4", "xfs", "store", "write-commit-range", "lost", "lost-write foreign", "expected"),
     ("6.12.117", "xfs-dax", "rdma-odp", "write-commit-range", "lost", "lost-write foreign", "expected"),
     ("7.3.4", "xfs", "pwrite", "write-commit-range", "lost", "lost-write", "differs"),
+    ("6.12.117", "xfs", "pwrite", "write-commit-range", "lost", "lost-write foreign", "expected"),
     ("7.3.4", "xfs", "dio-read", "held-commit-range", "lost", "lost-write", "expected"),
     ("7.3.4", "xfs-dax", "dio-read", "held-commit-range", "lost", "lost-write foreign", "differs"),
     ("7.3.4", "xfs-dax", "store", "held-commit-range", "lost", "lost-write", "differs"),

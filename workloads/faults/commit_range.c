@@ -14,14 +14,12 @@
 static int commit_range_prepare(struct pf_fault_call *c)
 {
 	static const uint64_t none[sizeof(c->file->commit) / sizeof(c->file->commit[0])];
-	struct pf_extents x;
 
 	if (!memcmp(c->file->commit, none, sizeof(none))) {
 		c->why = "no start-commit before it";
 		return -EOPNOTSUPP;
 	}
-	if (!pf_extents(c->file->fd, 0, state_size_bytes(c->file->fd), &x))
-		c->before[0] = x.first_physical;
+	state_note_place(c);
 	return 0;
 }
 
@@ -33,21 +31,6 @@ static int commit_range_run(struct pf_fault_call *c)
 	return commit_range(c->file->fd, c->file2->fd, &range, 0);
 }
 
-static enum pf_effect commit_range_effect(struct pf_fault_call *c, char *evidence,
-					  size_t evidence_bytes)
-{
-	struct pf_extents x;
-	int ret = pf_extents(c->file->fd, 0, state_size_bytes(c->file->fd), &x);
-
-	if (ret < 0) {
-		state_say(evidence, evidence_bytes, "FIEMAP: %s", strerror(-ret));
-		return PF_EFFECT_UNKNOWN;
-	}
-	state_say(evidence, evidence_bytes, "the first block was at %" PRIu64 ", is at %" PRIu64,
-		  c->before[0], x.first_physical);
-	return x.first_physical != c->before[0] ? PF_EFFECT_SHOWN : PF_EFFECT_NONE;
-}
-
 static const struct pf_fault_ops commit_range_ops = {
 	.name = "commit-range",
 	.summary = "put the copy in the place of the file, unless that changed (COMMIT_RANGE)",
@@ -56,6 +39,6 @@ static const struct pf_fault_ops commit_range_ops = {
 	.flags = PF_FAULT_NO_RACE,
 	.prepare = commit_range_prepare,
 	.run = commit_range_run,
-	.effect = commit_range_effect,
+	.effect = state_moved_effect,
 };
 PF_FAULT(commit_range_ops);

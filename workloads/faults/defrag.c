@@ -158,7 +158,6 @@ static int defrag_run(struct pf_fault_call *c)
 		.len = UINT64_MAX,
 		.flags = BTRFS_DEFRAG_RANGE_START_IO,
 	};
-	struct pf_extents x;
 	struct statfs sfs;
 	struct stat st;
 	int donor, rc;
@@ -174,8 +173,7 @@ static int defrag_run(struct pf_fault_call *c)
 	/* All three begin with it: what is dirty has no block yet, and ext4 does not move it. */
 	if (fsync(c->file->fd) < 0)
 		return -errno;
-	if (pf_extents(c->file->fd, 0, state_size_bytes(c->file->fd), &x) == 0)
-		c->before[0] = x.first_physical;
+	state_note_place(c);
 	/* The write it starts is not waited for, and the blocks are where they were until then. */
 	if (sfs.f_type == BTRFS_SUPER_MAGIC)
 		return ioctl(c->file->fd, BTRFS_IOC_DEFRAG_RANGE, &range) < 0 ||
@@ -189,20 +187,6 @@ static int defrag_run(struct pf_fault_call *c)
 	return rc;
 }
 
-static enum pf_effect defrag_effect(struct pf_fault_call *c, char *evidence, size_t evidence_bytes)
-{
-	struct pf_extents x;
-	int ret = pf_extents(c->file->fd, 0, state_size_bytes(c->file->fd), &x);
-
-	if (ret < 0) {
-		state_say(evidence, evidence_bytes, "FIEMAP: %s", strerror(-ret));
-		return PF_EFFECT_UNKNOWN;
-	}
-	state_say(evidence, evidence_bytes, "the first block was at %" PRIu64 ", is at %" PRIu64,
-		  c->before[0], x.first_physical);
-	return x.first_physical != c->before[0] ? PF_EFFECT_SHOWN : PF_EFFECT_NONE;
-}
-
 static const struct pf_fault_ops defrag_ops = {
 	.name = "defrag",
 	.summary = "move the file to other blocks (the ioctl of the defragmenter)",
@@ -210,6 +194,6 @@ static const struct pf_fault_ops defrag_ops = {
 	.args = PF_ARGS_FILE,
 	.flags = PF_FAULT_NO_RACE,
 	.run = defrag_run,
-	.effect = defrag_effect,
+	.effect = state_moved_effect,
 };
 PF_FAULT(defrag_ops);

@@ -337,4 +337,28 @@ static inline enum pf_effect state_sync_effect(struct pf_fault_call *c, char *ev
 	return PF_EFFECT_SHOWN;
 }
 
+/* Where a file is that is to move, for state_moved_effect(). */
+static inline void state_note_place(struct pf_fault_call *c)
+{
+	struct pf_extents x;
+
+	if (pf_extents(c->file->fd, 0, state_size_bytes(c->file->fd), &x) == 0)
+		c->before[0] = x.first_physical;
+}
+
+static inline enum pf_effect state_moved_effect(struct pf_fault_call *c, char *evidence,
+						size_t evidence_bytes)
+{
+	struct pf_extents x;
+	int ret = pf_extents(c->file->fd, 0, state_size_bytes(c->file->fd), &x);
+
+	if (ret < 0) {
+		state_say(evidence, evidence_bytes, "FIEMAP: %s", strerror(-ret));
+		return PF_EFFECT_UNKNOWN;
+	}
+	state_say(evidence, evidence_bytes, "the first block was at %" PRIu64 ", is at %" PRIu64,
+		  c->before[0], x.first_physical);
+	return x.first_physical != c->before[0] ? PF_EFFECT_SHOWN : PF_EFFECT_NONE;
+}
+
 #endif
