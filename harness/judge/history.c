@@ -439,8 +439,10 @@ struct judge *judge_new(void)
 {
 	struct judge *j = calloc(1, sizeof(*j));
 
-	if (j)
-		j->page_cells = 4096 / CELL;
+	if (!j)
+		return NULL;
+	j->page_cells = 4096 / CELL;
+	j->cells_each = 1;
 	return j;
 }
 

@@ -4,6 +4,7 @@
  *
  *	read.c		lines -> events, refusing what is not a history by its line
  *	history.c	events -> operations, looks and their order
+ *	coarse.c	one cell for many, where nothing tells them apart
  *	exact.c		every order of the operations that explains what was seen, or that there is
  *none states.c	what a cell, or cells that depend on each other, may hold explain.c	what a
  *contradiction is called, and the least that already contradicts verdict.c	what came of it:
@@ -200,6 +201,7 @@ struct judge {
 	enum j_class class;
 	char channel[64], title[128];
 	uint32_t page_cells; /* 64: pages of 4096 bytes */
+	uint32_t cells_each; /* 1; how many one stands for (coarse.c) */
 	struct j_op ops[J_OPS_MAX];
 	uint32_t last_op;
 	struct j_look *looks;

@@ -13,6 +13,7 @@
 
 #include "../core/cell.h"
 #include "../core/token.h"
+#include "coarse.h"
 #include "explain.h"
 
 void judge_violation(struct judge *j, const char *kind, const char *fmt, ...)
@@ -107,7 +108,7 @@ int judge_finish(struct judge *j)
 		}
 	if (!rc) {
 		f->j = j;
-		x_run(j, NULL, &r, note_held, f);
+		x_run_coarse(j, &r, note_held, f);
 		j->checked_cells = r.checked_cells;
 		j->checked_sizes = r.checked_sizes;
 		j->undecided_cells = r.undecided_cells;

@@ -37,7 +37,7 @@ static bool continues(const struct x_violation *last, const struct x_violation *
 
 void x_bad_add(struct exact *e, struct x_bad_list *b, const struct x_violation *v)
 {
-	b->cells++;
+	b->cells += v->bad == X_BAD_SIZE ? 1 : e->j->cells_each;
 	if (b->nr && continues(&b->v[b->nr - 1], v)) {
 		b->v[b->nr - 1].nr++;
 		return;
