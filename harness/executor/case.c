@@ -200,6 +200,7 @@ static void setup(struct case_run *c, int out)
 		case_end(c, CASE_BROKEN, "%s: %s", p->dir, pf_errno_name(-rc));
 		return;
 	}
+	flush_open(c);
 	if (c->end == CASE_RAN && c->channel.ops->open) {
 		rc = c->channel.ops->open(&c->channel);
 		if (rc)

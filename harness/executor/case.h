@@ -3,6 +3,7 @@
 #ifndef PF_CASE_H
 #define PF_CASE_H
 
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
@@ -18,14 +19,20 @@ struct case_params {
 	int late;   /* struct agent's */
 };
 
+/* From before a write: what the checks beside the judge want to know after it. */
+struct write_marks {
+	unsigned int interval; /* mtime_before_write()'s answer */
+	unsigned int space;    /* space_before_write()'s */
+	uint32_t flush;	       /* flush_before_write()'s */
+};
+
 struct held {
 	struct pf_io io;
 	uint32_t op;
 	bool out;      /* between hold and land */
 	bool inflight; /* the I/O has begun */
 	struct look *look; /* it is a look, and not a write of the channel's: NULL otherwise */
-	unsigned int space; /* space_before_write()'s answer */
-	unsigned int interval; /* mtime_before_write()'s */
+	struct write_marks marks;
 };
 
 /* One step with all it needs, allocated before the first one runs. */
@@ -46,6 +53,25 @@ struct mtime_watch {
 	unsigned int interval;	/* its number, from 1 */
 	bool armed;		/* the interval has begun */
 	bool can_tell;		/* a stamp of the write would differ from before */
+};
+
+#define FLUSH_PAGES_MAX 512 /* of a file; those behind them are not watched */
+
+/* A page of a file on DAX, and whether it is owed a flush; see flush.c. */
+struct flush_page {
+	uint32_t op;	  /* the last write that it is owed to, 0: none */
+	uint32_t settled; /* when that last was so: the watch's clock */
+	uint64_t block;	  /* where it was after that write */
+};
+
+struct flush_watch {
+	pthread_mutex_t lock;
+	int trace;	/* -1: nothing is asked */
+	uint32_t clock; /* writes that have begun */
+	struct flush_page pages[PF_SEQ_FILES_MAX][FLUSH_PAGES_MAX];
+	uint32_t flushed_op[PF_SEQ_FILES_MAX]; /* of what was flushed since the last sync */
+	char text[8192];		       /* of the trace: the beginning of a line */
+	size_t used;
 };
 
 enum case_end { CASE_RAN, CASE_SKIP, CASE_HUNG, CASE_BROKEN };
@@ -69,6 +95,7 @@ struct case_run {
 	struct pf_channel reader; /* of hold-read; without ops, as nothing is written */
 	struct pf_file files[PF_SEQ_FILES_MAX];
 	struct mtime_watch watches[PF_SEQ_FILES_MAX];
+	struct flush_watch flushes;
 	struct held held[PF_SEQ_HOLDS_MAX];
 	struct step_job jobs[PF_SEQ_STEPS_MAX];
 	struct workers *workers;
@@ -137,6 +164,21 @@ unsigned int space_before_write(struct case_run *c);
 void space_wrote(struct case_run *c, const struct pf_io *io, long n, uint32_t op,
 		 unsigned int mark);
 void space_fault(struct case_run *c, enum pf_prim prim, bool begins);
+
+/* flush.c: around every write, after every fault, and after every sync by a step. */
+void flush_open(struct case_run *c);
+/* A mark for flush_wrote(); 0: nothing will be owed. */
+uint32_t flush_before_write(struct case_run *c, const struct pf_file *f, bool through_map);
+void flush_wrote(struct case_run *c, const struct pf_io *io, long n, uint32_t op, uint32_t mark);
+void flush_fault(struct case_run *c, const struct pf_fault_ops *ops,
+		 const struct pf_fault_call *call);
+void flush_synced(struct case_run *c, const struct pf_file *f);
+
+/* step.c: all of these, before a write begins and once it has returned @n. */
+void write_begins(struct case_run *c, const struct pf_file *f, bool through_map,
+		  struct write_marks *marks);
+void write_ended(struct case_run *c, const struct pf_io *io, long n, uint32_t op,
+		 const struct write_marks *marks);
 
 /* Note the first thing that ends the case early. Any thread. */
 __attribute__((format(printf, 3, 4))) void case_end(struct case_run *c, enum case_end end,

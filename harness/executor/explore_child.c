@@ -145,6 +145,7 @@ static void take_up(struct child *ch, const struct run *r)
 	c->workers = ch->workers;
 	c->channel = ch->channel;
 	c->end = r->end;
+	c->flushes.trace = -1; /* thousands of sequences have no time for it */
 	c->refused = c->last_ran = false;
 	c->nr_pinned = c->nr_open_states = 0;
 	atomic_store(&c->reshaping, 0);

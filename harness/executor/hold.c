@@ -49,8 +49,7 @@ void step_hold(struct step_job *j)
 	}
 	pins = c->channel.ops->class != PF_CLASS_SYSCALL;
 	before_rc = c->pool ? -ENODATA : pins ? pin_counters_read(&before) : 0;
-	held->interval = mtime_before_write(c, f, pins);
-	held->space = space_before_write(c);
+	write_begins(c, f, pins, &held->marks);
 	pf_history_inv_as(&c->history, held->op, "write %s %llu %llu", f->name,
 			  (ull)s->off_bytes, (ull)s->len_bytes);
 	pf_history_flush(&c->history);
@@ -112,15 +111,12 @@ void land_held(struct case_run *c, struct held *held)
 		if (!came_back(c, &c->channel, &held->io, held->op, &n, c->channel.ops->land))
 			return;
 	} else {
-		held->interval = mtime_before_write(c, io->file, true);
-		held->space = space_before_write(c);
+		write_begins(c, io->file, true, &held->marks);
 		pf_history_inv_as(&c->history, held->op, "write %s %llu %llu", io->file->name,
 				  (ull)io->off_bytes, (ull)io->len_bytes);
 		pf_history_flush(&c->history);
 		n = c->channel.ops->write(&c->channel, &held->io);
 	}
 	pf_history_ret(&c->history, held->op, n, held->io.detail);
-	space_wrote(c, io, n, held->op, held->space);
-	if (n > 0)
-		mtime_wrote(c, io->file, held->op, held->interval);
+	write_ended(c, io, n, held->op, &held->marks);
 }

@@ -238,6 +238,24 @@ int unpin_file(struct case_run *c, struct pf_file *f)
 	return rc;
 }
 
+void write_begins(struct case_run *c, const struct pf_file *f, bool through_map,
+		  struct write_marks *marks)
+{
+	marks->interval = mtime_before_write(c, f, through_map);
+	marks->space = space_before_write(c);
+	marks->flush = flush_before_write(c, f, through_map);
+}
+
+void write_ended(struct case_run *c, const struct pf_io *io, long n, uint32_t op,
+		 const struct write_marks *marks)
+{
+	space_wrote(c, io, n, op, marks->space);
+	if (n <= 0)
+		return;
+	mtime_wrote(c, io->file, op, marks->interval);
+	flush_wrote(c, io, n, op, marks->flush);
+}
+
 static void step_write(struct step_job *j)
 {
 	struct case_run *c = j->c;
@@ -248,16 +266,17 @@ static void step_write(struct step_job *j)
 	const char *verb = s->verb == PF_VERB_STORE  ? "store" :
 			   s->verb == PF_VERB_PWRITE ? "pwrite" :
 						       "write";
-	unsigned int space, interval;
+	struct write_marks marks;
 	long n;
 
 	j->job.op = op;
 	stamp_cells(c, f, op, s->off_bytes, j->data, s->len_bytes);
 	io.data = j->data;
-	interval = mtime_before_write(c, f, s->verb == PF_VERB_STORE ||
-					    (s->verb == PF_VERB_WRITE &&
-					     c->channel.ops->class != PF_CLASS_SYSCALL));
-	space = space_before_write(c);
+	write_begins(c, f,
+		     s->verb == PF_VERB_STORE ||
+			     (s->verb == PF_VERB_WRITE &&
+			      c->channel.ops->class != PF_CLASS_SYSCALL),
+		     &marks);
 	pf_history_inv_as(&c->history, op, "%s %s %llu %llu", verb, f->name, (ull)s->off_bytes,
 			  (ull)s->len_bytes);
 	pf_history_flush(&c->history);
@@ -274,9 +293,7 @@ static void step_write(struct step_job *j)
 		n = n < 0 ? -errno : n;
 	}
 	pf_history_ret(&c->history, op, n, io.detail);
-	space_wrote(c, &io, n, op, space);
-	if (n > 0)
-		mtime_wrote(c, f, op, interval);
+	write_ended(c, &io, n, op, &marks);
 }
 
 bool fault_unsupported(const struct pf_fault_ops *ops, int err)
@@ -426,6 +443,7 @@ static void step_fault(struct step_job *j)
 	space_fault(c, ops->prim, true);
 	rc = ops->run(&j->call);
 	space_fault(c, ops->prim, false);
+	flush_fault(c, ops, &j->call);
 	pf_history_ret(&c->history, op, rc, NULL);
 	if (rc) {
 		if (fault_unsupported(ops, -rc))
@@ -437,8 +455,10 @@ static void step_fault(struct step_job *j)
 	for (int i = 0; i < c->seq.nr_files; i++)
 		if (!(ops->flags & PF_FAULT_UNSEEN) && ops->args != PF_ARGS_FILE_RANGE &&
 		    (ops->prim == PF_PRIM_SYNCFS ||
-		     (ops->prim == PF_PRIM_SYNC && &c->files[i] == j->call.file)))
+		     (ops->prim == PF_PRIM_SYNC && &c->files[i] == j->call.file))) {
 			mtime_synced(c, &c->files[i]);
+			flush_synced(c, &c->files[i]);
+		}
 	if (ops->flags & PF_FAULT_OPENS)
 		c->nr_open_states++;
 	if (ops->flags & PF_FAULT_CLOSES)

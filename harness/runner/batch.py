@@ -103,6 +103,7 @@ class Running:
 
 _MTIME_NO = re.compile(r"^(?:note mtime%20(\d+)%20no|mtime (\d+) no)(?:%20| )(\S+)$")
 _SPACE_NO = re.compile(r"^note space%20(\d+)%20no%20(\S+)$")
+_FLUSHED_NO = re.compile(r"^note flushed%20(\d+)%20no%20(\S+)$")
 
 
 def unnoticed(history: list[str]) -> list[dict[str, str]]:
@@ -111,6 +112,12 @@ def unnoticed(history: list[str]) -> list[dict[str, str]]:
     said = [f"op {m[1] or m[2]}: mtime did not move: {decode(m[3])}" for m in map(_MTIME_NO.match, history) if m]
     said += [f"op {m[1]}: no ENOSPC: {decode(m[2])}" for m in map(_SPACE_NO.match, history) if m]
     return [{"kind": "unnoticed", "text": text} for text in said]
+
+
+def unflushed(history: list[str]) -> list[dict[str, str]]:
+    """Writes through a mapping on DAX that a sync has followed, and the kernel did not flush them."""
+    return [{"kind": "unflushed", "text": f"op {m[1]}: not flushed by the sync after it: {decode(m[2])}"}
+            for m in map(_FLUSHED_NO.match, history) if m]
 
 
 class FsRun:
@@ -431,7 +438,7 @@ class FsRun:
             log = self.k.kmsg()
             running.log = [f"[{s:12.6f}] <{p}> {text}" for s, p, text in log]
             self._check_log(running, [text for _, _, text in log])
-            running.findings += unnoticed(running.history)
+            running.findings += unnoticed(running.history) + unflushed(running.history)
             self._read_status(running)
             if isinstance(case, RaceCase):
                 self._read_race(case, running, reply)

@@ -24,12 +24,13 @@ EXPLORED = "explore-"  # so begin the names of explored sequences
 _OWN_FAMILY = {"metadata": "metadata", "kernel-log": "kernel-log", "kernel-warning": "kernel-log", "aborted": "aborted",
                "kernel-fault": "crash", "crash": "crash", "died": "crash",
                "hang": "hang", "leaked-pin": "leaked-pin", "umount": "mount", "mount": "mount", "unnoticed": "unnoticed",
+               "unflushed": "unflushed",
                "foreign": "foreign", "zero-page": "zero-page"}
 _MORE = set(KINDS) - set(LOSSES)
 JUDGED = ("corrupt", "remount")  # verdicts that the data of a history has got
 # What shows them at all decides; of several the first here.
 _ORDER = ("zero-page", "crash", "hang", "aborted", "metadata", "leaked-pin", "mount", "foreign", "data", "kernel-log",
-          "unnoticed")
+          "unnoticed", "unflushed")
 
 
 def family(kinds: Iterable[str]) -> str:

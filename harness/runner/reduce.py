@@ -45,7 +45,7 @@ _BASELINE_PART, _RACES_PART = 0.2, 0.45
 FAULTS_MAX = 4         # in the steps of sequences, unless the race needs them
 _BEFORE_IT_SHOWS = 4   # times as many races before it is given up
 # Kinds that only the checks around a case see: it must be unmounted for them.
-_AROUND = {"metadata", "mount", "umount", "unnoticed"}
+_AROUND = {"metadata", "mount", "umount", "unnoticed", "unflushed"}
 EPILOG = """exit: 0 nothing shows any more; 1 a race or a sequence was found that fails; 2 the harness or its
       environment failed; 64 usage: also a case that is no race, did not fail, or has no stream"""
 

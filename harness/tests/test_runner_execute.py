@@ -455,6 +455,12 @@ class Kernels(Bench):
         got = self.run_it(machine, self.cases(2))
         self.assertEqual({n: [f["kind"] for f in r.findings] for n, r in got.items()}, {1: ["unnoticed"], 2: []})
 
+    def test_unflushed(self) -> None:
+        machine = FakeMachine()
+        machine.history_of = lambda nr: [f"note flushed%204%20{'no' if nr == 1 else 'yes'}%20x"]
+        got = self.run_it(machine, self.cases(2))
+        self.assertEqual({n: [f["kind"] for f in r.findings] for n, r in got.items()}, {1: ["unflushed"], 2: []})
+
     def test_metadata_is_damaged_between_umount_and_fsck(self) -> None:
         machine = FakeMachine(fsck_bad=lambda _: "xfs_db" in machine.commands)
         machine.history_of = lambda nr: ["inv 4 9 fault sabotage-metadata none A",
