@@ -28,6 +28,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "../core/token.h"
 #include "case.h"
 
 #define PAGE_BYTES 4096u
@@ -65,8 +66,13 @@ void flush_open(struct case_run *c)
 
 	pthread_mutex_init(&w->lock, NULL);
 	w->trace = -1;
-	if (c->params->guest && !c->pool && asked(c) && enable())
+	if (!c->params->guest || c->pool || !asked(c))
+		return;
+	if (enable())
 		w->trace = open(TRACING "trace_pipe", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (w->trace < 0)
+		pf_history_line(&c->history, "note no%%20trace%%20of%%20flushes:%%20%s",
+				pf_errno_name(errno));
 }
 
 static void settle(const struct flush_watch *w, struct flush_page *p)
