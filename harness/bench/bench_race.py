@@ -14,7 +14,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harness.runner.agent import decode
@@ -35,22 +36,32 @@ def race(request: str) -> dict[str, str]:
     return {line[1]: " ".join(line[2:]) for line in lines if line[0] == "env"}
 
 
-def bench(fs: str, root: Path, args: argparse.Namespace,
-          beside: Callable[[Path], tuple[str, float]] | None = None) -> None:
-    """Print a line for each way; `beside` measures something else on the same filesystem."""
+@contextmanager
+def mounted(fs: str, root: Path) -> Iterator[Path]:
+    """A new filesystem at root/mnt, on a loop image of 1 GiB unless it is tmpfs."""
     mnt = root / "mnt"
     mnt.mkdir(exist_ok=True)
     if fs == "tmpfs":
         run("mount", "-t", "tmpfs", "bench", str(mnt), check=True)
     else:
         image = root / f"{fs}.img"
+        image.unlink(missing_ok=True)
         with open(image, "wb") as f:
             f.truncate(1 << 30)
         run(f"mkfs.{fs}", "-q", str(image), timeout_s=60, check=True)
         run("mount", "-o", "loop", str(image), str(mnt), check=True)
+    try:
+        yield mnt
+    finally:
+        run("umount", str(mnt), timeout_s=60)
+
+
+def bench(fs: str, root: Path, args: argparse.Namespace,
+          beside: Callable[[Path], tuple[str, float]] | None = None) -> None:
+    """Print a line for each way; `beside` measures something else on the same filesystem."""
     wall: dict[str, list[float]] = {way: [] for way in WAYS}
     cpu: dict[str, list[float]] = {way: [] for way in WAYS}
-    try:
+    with mounted(fs, root) as mnt:
         number = 0
         for _ in range(args.rounds):
             for way, keys in WAYS.items():
@@ -61,14 +72,10 @@ def bench(fs: str, root: Path, args: argparse.Namespace,
                 cpu[way].append(float(got["ops"]) / float(got["cpu_s"]))
                 run("rm", "-rf", f"{mnt}/d{number}")
         other = beside(mnt) if beside else None
-    finally:
-        run("umount", str(mnt), timeout_s=60)
     for way in WAYS:
         w, c = statistics.median(wall[way]), statistics.median(cpu[way])
         print(f"{fs:6} {args.channel} {way:9} {w:9.0f} ops/s {w / statistics.median(wall['off']):5.2f}   "
               f"{c:9.0f} ops/cpu-s {c / statistics.median(cpu['off']):5.2f}", flush=True)
-
-
     if other:
         ratio = statistics.median(wall["judged"]) / other[1]
         print(f"{fs:6} {other[0]} randrw verify=crc32c {other[1]:9.0f} ops/s; the judged race has {ratio:.2f} times as many",

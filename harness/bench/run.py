@@ -4,8 +4,8 @@
     python3 -m harness.bench.run [--quick]
 
 Cells beside memcpy; the judge of races; what recording and judging cost a race; a race beside fio's randrw with
-verify=crc32c on the same filesystem in the same run. The last two want root (loop images of our own) and
-are left out with a word without it. Nothing here passes or fails.
+verify=crc32c on the same filesystem in the same run; sequences that explore runs in a second, and the exact judge's part of
+that. All but the first two want root (loop images of our own) and are left out with a word without it. Nothing here passes or fails.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from . import bench_race
+from . import bench_explore, bench_race
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,13 +52,15 @@ def main() -> int:
     c_bench("bench_cell")
     c_bench("bench_judge", *(["1000000", "3000000"] if args.quick else ["1000000", "10000000", "100000000"]))
     if os.getuid():
-        print("\nraces: not measured, they want root")
+        print("\nraces, explored sequences: not measured, they want root")
         return 0
     print("\nraces, relative to the same race with looks undecoded, nothing recorded and nothing judged", flush=True)
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         for fs in ("tmpfs", "ext4", "xfs"):
             options = bench_race.options(["--rounds", "3" if args.quick else "9", "--seconds", "1" if args.quick else "2"])
             bench_race.bench(fs, Path(folder), options, beside=lambda mnt: ("fio", fio(mnt, 3)))
+    print("\nexplored sequences, and what the exact judge takes", flush=True)
+    bench_explore.main(["--rounds", "1", "--depth", "3"] if args.quick else [])
     return 0
 
 

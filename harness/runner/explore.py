@@ -28,7 +28,7 @@ from .progress import Progress as Lines
 TIMES = 5
 _CLASS_ORDER = ("pte", "syscall", "short-pin", "long-pin", "faulting")
 SECTION = "explore"  # of run.json
-
+SHARED_DEPTH = 3  # steps of the longest sequences that all shards run: a few seconds' work, and what hangs shows in them
 
 
 @dataclass
@@ -53,6 +53,15 @@ class Explore:
             raise UsageError("--shard I/N wants I from 1 to N")
         if not 1 <= self.times <= 100:
             raise UsageError("--repeats wants 1 to 100")
+
+    def is_mine(self, nr: int, steps: int) -> bool:
+        """Does this shard run sequence `nr`, from 1, of so many steps? All run the shortest: each must know what hangs
+        before what contains it."""
+        return (nr - 1) % self.shards_of(steps) == self.shard % self.shards_of(steps)
+
+    def shards_of(self, depth: int) -> int:
+        """How many share the sequences of so many steps."""
+        return 1 if depth <= SHARED_DEPTH else self.shards
 
     def enumeration(self, channel: ChannelInfo) -> Enumeration:
         """Of the sequences that make sense for the channel."""

@@ -172,7 +172,7 @@ class CellRun:
         for item in items:
             taken += 1
             p.nr += 1
-            if (item.nr - 1) % self.explore.shards != self.explore.shard:
+            if not self.explore.is_mine(item.nr, len(item.word)):
                 continue
             lacks = [s.verb for s in (self.enumeration.symbols[i] for i in item.word) if s.verb in p.dropped]
             if lacks:

@@ -84,19 +84,19 @@ def estimate(cells: list[Cell], everything: "World", explore: "Explore", jobs: i
         e = explore.enumeration(everything.hello.channels[mine[0].channel])
         channels = dict.fromkeys(c.channel for c in mine)
         out.append(f"{' '.join(channels)} ({_HOLDS_TEXT[holds]}, {len(e.symbols)} steps):")
-        nr_run = 0
+        nr_run = 0.0
         for depth in range(1, explore.depth + 1):
             counts = e.count(depth, COUNTED_MAX)
             out.append("  " + _count_line(depth, counts, len(mine)))
             told.append({"holds": holds, "depth": depth, "channels": list(channels), **vars(counts),
                          "saved": dict(counts.saved)})
-            nr_run += counts.run
+            nr_run += counts.run / explore.shards_of(depth)
         file_bytes = mean_bytes(e, explore.depth)
         for cell in mine:
             where = "native" if cell.kernel == "native" else "guest"
             persistent = everything.configs[cell.fs].persistent
             each_s = sequence_s(COSTS[where, "disk" if persistent else "memory"], file_bytes, persistent, holds == 1)
-            busy_s[cell.kernel] = busy_s.get(cell.kernel, 0.0) + nr_run / explore.shards * each_s
+            busy_s[cell.kernel] = busy_s.get(cell.kernel, 0.0) + nr_run * each_s
             rates.setdefault("natively" if where == "native" else "in a guest", []).append(1 / each_s)
     seconds = max([max(busy_s.values()), sum(busy_s.values()) / jobs])
     out.append(f"{len(cells)} cells (kernel, filesystem, channel), at an estimated "

@@ -73,7 +73,7 @@ class Progress:
 
     depth: int = 1     # the one under way
     index: int = 0     # items of it that are done
-    nr: int = 0        # items of all depths that are done or not of this shard
+    nr: int = 0        # items of all depths that are done or another shard's
     depth_done: int = 0
     finished: bool = False
     not_covered: str = ""

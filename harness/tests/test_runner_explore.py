@@ -11,7 +11,7 @@ from unittest import mock
 
 from .exploring import ALPHABET, JUDGE, Exploring, verbs_of
 from .test_runner_enumeration import FAULTS
-from harness.runner import cli, explore_cell, explore_report, judge
+from harness.runner import cli, explore, explore_cell, explore_report, judge
 from harness.runner.agent import decode
 from harness.runner.alphabet import parse
 from harness.runner.errors import EXIT_USAGE, EnvironmentFailed, UsageError
@@ -486,19 +486,35 @@ class Explored(Exploring):
         self.assertEqual(set(self.machine.explored), set(every))
         self.assertLess(len(self.machine.explored) - len(every), 8)  # the batch that was under way
 
-    def test_shards_share(self) -> None:
+    def test_shards_share_what_is_long(self) -> None:
         parts = []
-        for shard in range(3):
-            self.machine.explored = []
-            self.store.folder = self.store.folder.parent / f"shard{shard}"
-            self.explore(shard=shard, shards=3)
-            parts.append(set(self.machine.explored))
+        with mock.patch.object(explore, "SHARED_DEPTH", 2):
+            for shard in range(3):
+                self.machine.explored = []
+                self.store.folder = self.store.folder.parent / f"shard{shard}"
+                self.explore(shard=shard, shards=3)
+                parts.append(set(self.machine.explored))
+                self.assertEqual(len(self.machine.explored), len(parts[-1]))
+        self.machine.explored = []
+        self.store.folder = self.store.folder.parent / "short"
+        self.explore(depth=2)
+        short = set(self.machine.explored)
         self.machine.explored = []
         self.store.folder = self.store.folder.parent / "all"
         self.explore()
-        self.assertEqual(sum(map(len, parts)), len(self.machine.explored))
-        self.assertEqual(set().union(*parts), set(self.machine.explored))
-        self.assertTrue(all(parts))
+        every = set(self.machine.explored)
+        self.assertTrue(short < every)
+        self.assertEqual(set().union(*parts), every)
+        for part in parts:
+            self.assertTrue(short < part)
+        self.assertEqual(sum(len(part - short) for part in parts), len(every - short))
+
+    def test_a_hang_of_few_steps_is_known_to_each_shard(self) -> None:
+        self.breaks(lambda text: "punch" in text.partition("hold")[2].partition("land")[0], "hung")
+        for shard in range(3):
+            self.store.folder = self.store.folder.parent / f"shard{shard}"
+            seen = self.explore(4, shard=shard, shards=3)
+            self.assertEqual({len(f["steps"]) for f in seen["findings"]}, {3})  # type: ignore[attr-defined, index]
 
     def test_a_state_of_another_version(self) -> None:
         path = Path(self.dir.name) / "state.json"

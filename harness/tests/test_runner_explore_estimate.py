@@ -8,7 +8,7 @@ from unittest import mock
 
 from .exploring import ALPHABET
 from .test_runner_enumeration import FAULTS
-from harness.runner import alphabet as alphabets, explore_estimate
+from harness.runner import alphabet as alphabets, explore, explore_estimate
 from harness.runner.alphabet import Alphabet, parse
 from harness.runner.explore import Explore
 from harness.runner.explore_estimate import estimate, mean_bytes
@@ -65,7 +65,9 @@ class Estimated(unittest.TestCase):
         one = estimate(cells[2:], world(), what, 1)[1]  # type: ignore[arg-type]  # kernels run beside each other
         self.assertAlmostEqual(seconds, one)
         a_quarter = Explore(3, alphabet=what.alphabet, shards=4)
-        self.assertAlmostEqual(estimate(cells[2:], world(), a_quarter, 1)[1], one / 4)  # type: ignore[arg-type]
+        with mock.patch.object(explore, "SHARED_DEPTH", 0):
+            self.assertAlmostEqual(estimate(cells[2:], world(), a_quarter, 1)[1], one / 4)  # type: ignore[arg-type]
+        self.assertAlmostEqual(estimate(cells[2:], world(), a_quarter, 1)[1], one)  # type: ignore[arg-type]
         what.depth = 12
         with mock.patch.object(explore_estimate, "COUNTED_MAX", 10_000):
             lines, seconds, _ = estimate(cells, world(), what, 2)  # type: ignore[arg-type]
