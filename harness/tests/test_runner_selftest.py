@@ -22,7 +22,7 @@ from harness.runner.plan import Sequence, load_sequences
 from harness.runner.store import CaseResult, Store
 
 KINDS = set("lost-write stale torn misplaced foreign view-split not-durable past-eof metadata checksum unnoticed "
-            "leaked-pin hang kernel-fault wrong-size unreadable".split())
+            "leaked-pin hang kernel-fault wrong-size unreadable unflushed".split())
 
 
 def sequence(must: str, kind: str = "", name: str = "x", fs: tuple[str, ...] = ()) -> Sequence:
