@@ -454,6 +454,7 @@ class FsRun:
             # It was running, not asleep: an emulated CPU does that once in ten thousand cases. Only a
             # second time, in a fresh guest, is it news.
             self.spun.add(case.id)
+            self.k.boots_idle = 0  # the machine was good, and of each case it is so once
             self.k.down(f"{case.id} was still running at its deadline; once more in a fresh machine")
             raise CaseLost
         if reply.last[:2] == ["ok", "stuck"]:

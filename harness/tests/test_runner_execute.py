@@ -179,6 +179,12 @@ class Kernels(Bench):
         self.assertEqual([got[n].verdict for n in (1, 2, 3, 4)], ["coherent", "coherent", "hung", "coherent"])
         self.assertEqual(machine.boots, 3)
 
+    def test_however_many_are_running_at_the_deadline(self) -> None:
+        """Each takes two machines, and none of the first ones is one that came to nothing."""
+        machine = FakeMachine(lambda nr, _: "ok hung line%203,%20in%20R%20unknown")
+        got = self.run_it(machine, self.cases(9))
+        self.assertEqual({n: (r.resolution, r.outcome) for n, r in got.items()}, {n: ("hung", "differs") for n in range(1, 10)})
+
     def test_running_at_the_deadline_as_a_rule_says(self) -> None:
         self.context.expectations = Expectations([parse_rule("* xfs store s bug hung:running,landed x", "f:1")])
         machine = FakeMachine(lambda nr, _: "ok hung line%203,%20in%20R%20running" if nr == 2 else "ok ran")

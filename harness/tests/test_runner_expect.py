@@ -355,6 +355,8 @@ NAMED = (
     ("6.12.117", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "running", "expected"),
     ("6.12.117", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "running:xfs_ilock2_io_mmap", "expected"),
     ("6.12.117", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "running:__get_user_pages", "differs"),
+    ("7.3.4", "xfs-dax", "uring-read", "held-dedupe-onto-earlier", "hung", "running:xfs_ilock2_io_mmap", "expected"),
+    ("7.3.4", "xfs-dax", "uring-read", "held-dedupe-onto-earlier", "hung", "dax_break_layout", "differs"),
     ("6.12.117", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "xfs_break_dax_layouts", "differs"),
     ("7.3.4", "xfs-dax", "dio-read", "held-clone-onto-earlier", "hung", "running:dax_break_layout", "expected"),
     ("7.3.4", "xfs-dax", "dio-read", "held-clone", "hung", "running", "differs"),
