@@ -173,7 +173,7 @@ def parser() -> Parser:
         help="workloads/alphabets/NAME.alphabet (core, wide, huge), such a file, or verbs: 'punch write hold land'")
     add("--budget", type=_duration, default=0.0, metavar="TIME",
         help="of the whole run, as 90s, 10m, 2h: likeliest first, as far as it goes; with --resume: of what is left")
-    add("--shard", type=_shard, default=(0, 1), metavar="I/N", 
+    add("--shard", type=_shard, default=(0, 1), metavar="I/N",
         help="of sequences of four and more steps only every Nth, from the Ith on")
     add("--repeats", type=int, default=explore.TIMES, metavar="K",
         help=f"how often each finding is run again (default {explore.TIMES})")
