@@ -532,6 +532,7 @@ void do_case(struct agent *a, char **words, int nr)
 		.deadline_ms = (unsigned int)arg_u64(words, nr, "deadline_ms", 10000),
 		.grace_ms = (unsigned int)arg_u64(words, nr, "grace_ms", 200),
 		.guest = a->guest,
+		.flushes = arg_u64(words, nr, "flushes", 0),
 		.in = fileno(a->in),
 		.late = a->late,
 	};

@@ -15,6 +15,7 @@ struct case_params {
 	const char *dir, *mnt, *scratch, *channel, *seq;
 	unsigned int deadline_ms, grace_ms;
 	bool guest; /* faults that are for guests only may run */
+	bool flushes; /* nothing to look at without the trace of them: see flush.c */
 	int in;	    /* where the runner's answers come from */
 	int late;   /* struct agent's */
 };

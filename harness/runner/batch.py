@@ -479,8 +479,9 @@ class FsRun:
             "nr": case.nr, "run": self.k.nonce, "dir": f"{self.k.mnt}/c{case.nr}", "mnt": self.k.mnt,
             "scratch": self.k.scratch, "channel": case.channel}
         if not isinstance(case, RaceCase):
-            return self.k.agent.case(CASE_TIMEOUT_S, **where, seq=self.k.sequences[case.sequence].text,
-                                     deadline_ms=self.k.deadline_ms, grace_ms=self.k.grace_ms)
+            sequence = self.k.sequences[case.sequence]
+            return self.k.agent.case(CASE_TIMEOUT_S, **where, seq=sequence.text, deadline_ms=self.k.deadline_ms,
+                                     grace_ms=self.k.grace_ms, flushes=int("flush-trace" in sequence.needs))
         # Whole memory is walked and disks are waited for, by several threads at once.
         deadline_ms = 5 * self.k.deadline_ms
         if case.keep:

@@ -16,7 +16,7 @@ from .fsconfig import FsConfig
 # Steps of a sequence that are not faults.
 STEPS = frozenset("file pin unpin hold hold-read land write store pwrite read look".split())
 HEADER = re.compile(r"^#\s*(default|variants|channels|needs|fs|explored):\s*(.*)$")
-NEEDS = ("guest",)
+NEEDS = ("guest", "flush-trace")  # either is of guests only
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,7 @@ def plan(kernels: list[str], configs: dict[str, FsConfig], channels: dict[str, C
         for number, fs, channel, name in rows:
             seq = sequences[name]
             flags = flags_of(seq, faults)
-            if kernel == "native" and ("guest-only" in flags or "guest" in seq.needs):
+            if kernel == "native" and ("guest-only" in flags or seq.needs):
                 continue
             out.append(Case(kernel, fs, channel, name, number,
                             exclusive=bool({"exclusive", "last"} & flags),

@@ -46,7 +46,7 @@ def selected(sequences: dict[str, Sequence], filters: Filters, faults: "dict[str
     chosen = [s for s in sequences.values() if s.selftest
               and (not filters.sequences or any(fnmatch.fnmatchcase(s.name, g) for g in filters.sequences))]
     return {s.name: {"kind": kind(s), "fs": list(s.filesystems),
-                     "guest": "guest" in s.needs or "guest-only" in flags_of(s, faults)} for s in chosen}
+                     "guest": bool(s.needs) or "guest-only" in flags_of(s, faults)} for s in chosen}
 
 
 def _not_planned(meta: dict[str, Any], results: list[store.CaseResult]) -> list[str]:

@@ -56,6 +56,7 @@ class FakeMachine:
         self.mkfs_fails: Callable[[int], bool] = lambda nr: False
         self.on_disk: set[int] = set()
         self.ran: list[int] = []
+        self.flushes: list[str] = []  # what each of them was asked with
         self.kmsg: list[str] = []
         self.no_zeros = False  # its page of zeros is overwritten, until it is booted again
         self.leak = 0
@@ -152,6 +153,7 @@ class FakeMachine:
     def do_case(self, _: object, keys: dict[str, str]) -> list[str]:
         nr = int(keys["nr"])
         self.ran.append(nr)
+        self.flushes += [keys["flushes"]] if "flushes" in keys else []
         self.on_disk.add(nr)
         last = self.on_case(nr, self)
         if last == "die":

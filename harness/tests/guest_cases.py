@@ -6,6 +6,7 @@ Part of the guests stage (check.py), not of the python stage: its name is not te
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -38,6 +39,19 @@ EXPLORED = "\n".join(["explore run=7 dir=/tmp/m/x mnt=/tmp/m scratch=/tmp channe
                       *(f"seq {nr} {encode(text)}" for nr, text in enumerate((QUIET, WARNS, QUIET, WARNS, QUIET), 1)), "go"])
 EXPLORE_IN_GUEST = f"""mkdir -p /tmp/m && mkfs.xfs -q -f -m reflink=1 /dev/pmem0 && mount -o dax=always /dev/pmem0 /tmp/m || exit 99
 printf '%s\nquit\n' {shlex.quote(EXPLORED)} | {shlex.quote(str(BUILD / "pinfault-exec"))} --stdio
+"""
+
+# On DAX, with the kernel's trace of flushes and without. A port that is a file: its requests are read before it is written to.
+STORED = encode("file A 64K written\npin A\nwrite A 0 8K\nfsync A\n")
+FLUSHES = "".join(f"case nr={nr} run=7 dir=/tmp/m/$1{nr} mnt=/tmp/m scratch=/tmp channel=store seq={STORED} flushes={nr - 1}\n"
+                  for nr in (1, 2)) + "quit\n"
+FLUSHES_IN_GUEST = f"""mkdir -p /tmp/m && mkfs.xfs -q -f /dev/pmem0 && mount -o dax=always /dev/pmem0 /tmp/m || exit 99
+cases() {{
+	printf '%s' "{FLUSHES}" >/tmp/port
+	{shlex.quote(str(BUILD / "pinfault-exec"))} --port /tmp/port && cat /tmp/port
+}}
+cases with
+umount /sys/kernel/tracing && cases without
 """
 
 
@@ -83,6 +97,15 @@ class Cases(unittest.TestCase):
         self.assertEqual([nr for nr, text in warned if "dax_disassociate_entry" in text and text.startswith("WARNING: ")],
                          ["2", "4"], done.stdout + done.stderr)
         self.assertEqual({nr for nr, _ in warned}, {"2", "4"})
+
+    def test_no_trace_of_flushes(self) -> None:
+        """What is there for them alone is not covered without; the trace of another case is a note less."""
+        done = in_guest(FLUSHES_IN_GUEST)
+        said = [re.sub(r"\d+", "N", decode(decode(line))) for line in done.stdout.splitlines()]
+        said = [line for line in said if line.startswith("ok ") or (line.startswith("h note") and "flush" in line)]
+        self.assertEqual(said, ["h note flushed N yes", "ok ran", "h note flushed N yes", "ok ran",
+                                "h note no trace of flushes: ENOENT", "ok ran", "ok skip no trace of flushes: ENOENT"],
+                         done.stdout + done.stderr)
 
     def test_what_is_slow_is_not_blocked(self) -> None:
         """Writes take half a second, but nothing is held that they could wait for."""

@@ -467,6 +467,15 @@ class Kernels(Bench):
         got = self.run_it(machine, self.cases(2))
         self.assertEqual({n: [f["kind"] for f in r.findings] for n, r in got.items()}, {1: ["unflushed"], 2: []})
 
+    def test_who_is_nothing_without_the_trace_of_flushes(self) -> None:
+        """The executor is told; that there is none is a case not covered."""
+        self.context.sequences["f"] = Sequence("f", "", "s.seq", "t", needs=frozenset({"flush-trace"}))
+        machine = FakeMachine(lambda nr, _: "ok skip no%20trace%20of%20flushes:%20ENOENT" if nr == 2 else "ok ran")
+        got = self.run_it(machine, [Case("6.1", "xfs", "store", "s", 1), Case("6.1", "xfs", "store", "f", 2)])
+        self.assertEqual(machine.flushes, ["0", "1"])
+        self.assertEqual((got[1].outcome, got[2].outcome, got[2].why),
+                         ("expected", "not-covered", "no trace of flushes: ENOENT"))
+
     def test_metadata_is_damaged_between_umount_and_fsck(self) -> None:
         machine = FakeMachine(fsck_bad=lambda _: "xfs_db" in machine.commands)
         machine.history_of = lambda nr: ["inv 4 9 fault sabotage-metadata none A",

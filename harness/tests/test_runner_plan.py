@@ -98,6 +98,14 @@ class Plans(unittest.TestCase):
         self.assertEqual({c.sequence for c in self.cases(selftest=True)}, {"panic"})
         self.assertEqual(self.cases(("native",), selftest=True), [])  # guest-only
 
+    def test_needs(self) -> None:
+        for need in ("guest", "flush-trace"):
+            self.write("wants", f"# T\n# needs: {need}\nfile A 64K written\npunch A 0 4K\n")
+            self.assertEqual({c.kernel for c in self.cases(("native", "6.1"), sequences=["wants"])}, {"6.1"})
+        self.write("wants", "# T\n# needs: flush-trance\nfile A 64K written\npunch A 0 4K\n")
+        with self.assertRaisesRegex(UsageError, "need 'flush-trance': did you mean flush-trace"):
+            self.cases()
+
     def test_unknown_names(self) -> None:
         for how, says in (({"fs": ["xsf"]}, "filesystem 'xsf': did you mean xfs"),
                           ({"channels": ["stroe"]}, "channel 'stroe': did you mean store"),
