@@ -137,6 +137,23 @@ class Readmes(unittest.TestCase):
             fences = [line for line in path.read_text().splitlines() if line.startswith("```")]
             self.assertEqual((len(fences) % 2, [f for f in fences[1::2] if f != "```"]), (0, []), path)
 
+    def test_every_link_leads_somewhere(self) -> None:
+        found = 0
+        for path in ROOT.glob("**/*.md"):
+            for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+                found += 1
+                self.assertTrue((path.parent / link).exists(), f"{path}: {link}")
+        self.assertGreater(found, 50)
+
+    def test_every_finding_is_in_the_list(self) -> None:
+        """With what its folder has: a program, a fix."""
+        folder = ROOT / "results/reference/findings"
+        rows = dict(re.findall(r"^\| \[([^]]+)\]\(\1/README.md\) (\|.*)$", (folder / "README.md").read_text(), re.M))
+        self.assertEqual(sorted(rows), sorted(p.name for p in folder.iterdir() if p.is_dir()))
+        for name, row in rows.items():
+            self.assertEqual(("| yes |" in row, "program" in row),
+                             ((folder / name / "fix.patch").exists(), any((folder / name).glob("*.c"))), name)
+
 
 class Kinds(Bench):
     def outcome(self, path: Path) -> list[str]:
