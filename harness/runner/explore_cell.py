@@ -319,7 +319,7 @@ class CellRun:
                       f"one at a time the {len(near)} sequences that were under way") if near else \
             ((known, news), f"{len(news)} sequences without the {len(known)} of which that is no news") \
             if known and news else \
-            ((rest, bad), f"{len(rest)} sequences without the {len(bad)} that failed by themselves") if bad and rest else \
+            ((rest, bad), f"{len(rest)} sequences without the {len(bad)} that failed by themselves") if bad and 4 * len(rest) >= len(items) else \
             ((items[:half], items[half:]), f"{len(items)} sequences by halves")
         if not self.clock.batch_over():
             self.k.say(f"{self.cell.id}: {failed.kind}: {failed.text[:160]}; redoing {how}")

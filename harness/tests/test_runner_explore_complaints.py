@@ -2,6 +2,7 @@
 """Explorations on a machine whose kernel complains: which sequences that is laid to, and what it keeps of it."""
 
 import itertools
+import random
 import unittest
 from collections import Counter
 from collections.abc import Callable
@@ -54,6 +55,21 @@ class Complaints(Exploring):
                 self.assertEqual((cell["ran"], bool(self.store.meta["notes"]), cell["unconfirmed"]), (73, notes, []))
                 twice = {text for text, n in Counter(self.machine.explored).items() if n > 1}
                 self.assertEqual(any(len(text.splitlines()) == 5 and "hold" not in text for text in twice), notes)
+
+    def test_a_complaint_where_nearly_all_fail_by_themselves(self) -> None:
+        """Which few do not is another each time: it is looked for by halves, not once without each of those."""
+        luck, large = random.Random(5), [0]
+
+        def complain(text: str) -> str:
+            large[0] += len(self.machine.following) > 40
+            if text.endswith("write A 0 4K\nevict A\nevict A\n"):
+                self.machine.kmsg.append("BTRFS error (device vda): bdev /dev/vda errs")
+            return "corrupt" if luck.random() < 0.95 else "coherent"
+        self.machine.on_explore = complain
+        cell = self.explore()
+        found = [f for f in [*cell["findings"], *cell["unconfirmed"]] if "kernel-log" in f["kinds"]]
+        self.assertEqual([verbs_of(f) for f in found], [["write", "evict", "evict"]])
+        self.assertLess(large[0], 2 * cell["ran"])
 
     def test_what_leads_to_too_much_is_not_looked_for_for_ever(self) -> None:
         def complain(text: str) -> str:
