@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """One fresh filesystem of an exploration: chunks of sequences, then unmount, fsck, mount, and another look at all."""
 
+import errno
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -225,7 +226,9 @@ class Attempts:
         why = " ".join(reply.last[2:])
         if JUDGE_FAILED in why:
             raise Unjudged(why)
-        raise EnvironmentFailed(f"{self.cell.id}: executor: {why}")
+        self._check_log(self.begun)  # a filesystem that has given up is no failure of ours
+        number = int(reply.last[1]) if reply.last[1:2] and reply.last[1].isdigit() else 0
+        raise EnvironmentFailed(f"{self.cell.id}: executor: {why}: {errno.errorcode.get(number, number)}")
 
     def _check_log(self, items: list[Item]) -> None:
         graded = self.k.grade([text for _, _, text in self.k.kmsg()])

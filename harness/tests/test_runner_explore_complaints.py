@@ -10,7 +10,8 @@ from unittest import mock
 
 from .exploring import ALPHABET, Exploring, verbs_of
 from .fake_machine import FakeMachine
-from harness.runner import explore_cell, explore_rules
+from harness.runner import explore_attempt, explore_cell, explore_rules
+from harness.runner.errors import EnvironmentFailed
 from harness.runner.expect import Expectations, parse_rule
 
 
@@ -222,6 +223,31 @@ class Complaints(Exploring):
                 self.assertEqual([(verbs_of(f), f["family"], f["kinds"], f["shown"], f["under"], f["outcome"])
                                   for f in cell["findings"]],
                                  [(["punch", "write"], "zero-page", ["zero-page"], 3, 9, outcome)])
+
+    def test_a_filesystem_that_gives_up_between_two_chunks(self) -> None:
+        """It takes no directory any more. What led to it is found, in a batch of its own; without a word of the kernel's it is ours."""
+        explored, gave_up = self.machine.do_explore, [0]
+
+        def readonly(words: object, keys: dict[str, str]) -> list[str]:
+            return ["err 30 mkdir"] if gave_up[-1] == self.machine.mkfs else explored(words, keys)
+
+        def complain(text: str) -> str:
+            if "punch A 0 4K\nevict A" in text:
+                gave_up.append(self.machine.mkfs)
+                self.machine.kmsg += ["BTRFS: error (device vda state A) in btrfs_one:3: errno=-2 No such entry"] * says
+            return "coherent"
+        for says in (1, 0):
+            with self.subTest(says=says), mock.patch.object(explore_attempt, "CHUNK_ITEMS", 5):
+                self.setUp()
+                explored = self.machine.do_explore
+                self.machine.do_explore, self.machine.on_explore = readonly, complain  # type: ignore[method-assign]
+                if not says:
+                    self.assertRaisesRegex(EnvironmentFailed, "6.1/xfs/dio-read: executor: mkdir: EROFS", self.explore)
+                    continue
+                cell = self.explore()
+                found = [f for f in [*cell["findings"], *cell["unconfirmed"]] if f["kinds"] == ["aborted:btrfs_one"]]
+                self.assertEqual((cell["ran"], bool(found)), (73, True))
+                self.assertEqual([f["text"] for f in found if "punch A 0 4K\nevict A" not in f["text"]], [])
 
     def test_an_oops_is_always_looked_for(self) -> None:
         """The line that is graded is the same wherever it was."""
