@@ -507,10 +507,11 @@ class CellRun:
 
     def _not_reproducible(self, candidate: Candidate) -> Finding | None:
         """The one of those that were not seen again that it falls under, once enough like it have been tried."""
+        from .explore_confirm import unrepeated
         unconfirmed = self.progress.unconfirmed
         if self.rules.as_expected(candidate):
             known = [f for f in unconfirmed if f.outcome == "expected"]
-            rule = self.rules.expected(candidate.text, candidate.steps).rule
+            rule = unrepeated(self, candidate)[1].get("rule")
             alike = [f for f in known if f.family == candidate.family and f.expected.get("rule") == rule
                      and not more_of(candidate.kinds) - set(f.kinds)]
             under = [f for f in known if f.covers(candidate.steps, candidate.family, candidate.kinds)]

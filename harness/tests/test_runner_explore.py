@@ -381,9 +381,13 @@ class Explored(Exploring):
 
     def test_what_is_expected_is_not_tried_for_ever(self) -> None:
         self.machine.on_explore = lambda text: "corrupt" if "punch" in text and "write" in text else "coherent"
-        self.context.expectations = Expectations([parse_rule("* xfs dio-read explore-* unsupported lost it", "x:1")])
-        with mock.patch.object(explore_cell, "CONFIRM_PER_RULE", 1):
-            self.assertEqual([f["outcome"] for f in self.explore()["unconfirmed"]], ["expected"])
+        rules = [parse_rule("* xfs dio-read explore-* unsupported lost it", "x:1"),
+                 parse_rule("* xfs dio-read unrepeated-explore-* unsupported lost by chance", "x:2")]
+        for nr in (1, 2):
+            self.store.folder = self.store.folder.parent / f"rules{nr}"
+            self.context.expectations = Expectations(rules[:nr])
+            with self.subTest(nr=nr), mock.patch.object(explore_cell, "CONFIRM_PER_RULE", 1):
+                self.assertEqual([f["outcome"] for f in self.explore()["unconfirmed"]], ["expected"])
 
     def test_cut_down_to_what_shows_by_chance_it_is_repeated_as_it_was(self) -> None:
         def steps(text: str) -> list[str]:
