@@ -132,6 +132,11 @@ void case_wait_sleepers(struct case_run *c);
 
 /* step.c: what each verb does; runs in a worker. Returns 0 or the first fatal error in c->end. */
 void step_run(struct job *job);
+/*
+ * Does it sync one file or all, whole, by a system call? Of a range, what is around it stays dirty,
+ * and writable.
+ */
+bool step_syncs(const struct pf_fault_ops *fault);
 /* Views of every file; @final_name NULL for the views' own names. Run in the caller's thread. */
 void look_all(struct case_run *c, struct look *l, bool fresh_mapping);
 void look_dropped(struct case_run *c);

@@ -44,7 +44,7 @@ static bool enable(void)
 	return done;
 }
 
-/* Does the sequence sync by a step, and leave the machine on? */
+/* Does the sequence sync by a step, and leave the machine on? If not, nothing can be looked at. */
 static bool asked(const struct case_run *c)
 {
 	bool syncs = false;
@@ -54,8 +54,7 @@ static bool asked(const struct case_run *c)
 
 		if (fault && (fault->flags & PF_FAULT_POWER))
 			return false; /* its process lives on beside those after it */
-		syncs = syncs || (fault && (fault->prim == PF_PRIM_SYNC ||
-					    fault->prim == PF_PRIM_SYNCFS));
+		syncs = syncs || (fault && step_syncs(fault));
 	}
 	return syncs;
 }
@@ -66,7 +65,13 @@ void flush_open(struct case_run *c)
 
 	pthread_mutex_init(&w->lock, NULL);
 	w->trace = -1;
-	if (!c->params->guest || c->pool || !asked(c))
+	if (!asked(c)) {
+		if (c->params->flushes)
+			case_end(c, CASE_SKIP, "flush-trace wants a step that syncs whole files, "
+				 "and none that cuts the power");
+		return;
+	}
+	if (!c->params->guest || c->pool)
 		return;
 	if (enable())
 		w->trace = open(TRACING "trace_pipe", O_RDONLY | O_NONBLOCK | O_CLOEXEC);

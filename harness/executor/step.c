@@ -417,6 +417,12 @@ static int fault_prepare(struct step_job *j)
 	return s->fault->prepare ? s->fault->prepare(call) : 0;
 }
 
+bool step_syncs(const struct pf_fault_ops *fault)
+{
+	return (fault->prim == PF_PRIM_SYNC || fault->prim == PF_PRIM_SYNCFS) &&
+	       fault->args != PF_ARGS_FILE_RANGE && !(fault->flags & PF_FAULT_UNSEEN);
+}
+
 static void step_fault(struct step_job *j)
 {
 	static const char *const effect_names[] = { "shown", "none", "unknown" };
@@ -451,11 +457,8 @@ static void step_fault(struct step_job *j)
 				 pf_errno_name(-rc));
 		return;
 	}
-	/* Of a range, what is around it stays dirty, and writable: the interval goes on. */
-	for (int i = 0; i < c->seq.nr_files; i++)
-		if (!(ops->flags & PF_FAULT_UNSEEN) && ops->args != PF_ARGS_FILE_RANGE &&
-		    (ops->prim == PF_PRIM_SYNCFS ||
-		     (ops->prim == PF_PRIM_SYNC && &c->files[i] == j->call.file))) {
+	for (int i = 0; step_syncs(ops) && i < c->seq.nr_files; i++)
+		if (ops->prim == PF_PRIM_SYNCFS || &c->files[i] == j->call.file) {
 			mtime_synced(c, &c->files[i]);
 			flush_synced(c, &c->files[i]);
 		}

@@ -47,10 +47,10 @@ class OnLoop(unittest.TestCase):
         run("mount", "-o", "loop", str(self.root / "image"), str(self.mnt), check=True)
         self.addCleanup(unmount, self.mnt)
 
-    def start(self, channel: str, text: str, deadline_ms: int = 3000) -> subprocess.Popen[str]:
+    def start(self, channel: str, text: str, deadline_ms: int = 3000, flushes: int = 0) -> subprocess.Popen[str]:
         self.cases += 1
         request = (f"case nr={self.cases} run=7 dir={self.mnt}/c{self.cases} mnt={self.mnt} scratch={self.root} "
-                   f"channel={channel} seq={encode(text)} deadline_ms={deadline_ms} grace_ms=100\nquit\n")
+                   f"channel={channel} seq={encode(text)} deadline_ms={deadline_ms} grace_ms=100 flushes={flushes}\nquit\n")
         done = subprocess.Popen([str(BUILD / "pinfault-exec"), "--stdio"], stdin=subprocess.PIPE,
                                 stdout=subprocess.PIPE, text=True)
         assert done.stdin
@@ -186,6 +186,14 @@ class Sleepers(OnLoop):
             self.assertRegex(out, r"\nok hung line \d of the sequence, in D \w+\n", channel)
             # In its page fault, or behind the mmap lock that one of the others holds in its own.
             self.assertRegex(out, r"\nh hung \d+ \d+ D \w+ .*(page_mkwrite|gup)", channel)
+
+
+class FlushTrace(OnLoop):
+    def test_a_sequence_that_nothing_is_looked_at_of(self) -> None:
+        """What is there for its flushes alone, and syncs by no step: not covered, wherever it is run."""
+        for steps, end in (("", "skip"), ("dsync A 0 4K\n", "skip"), ("fsync A\n", "ran"), ("syncfs A\n", "ran")):
+            said = self.said("store", f"file A 16K written\npin A\nwrite A 0 4K\n{steps}", flushes=1)
+            self.assertRegex(decode(said), rf"\nok {end}( flush-trace wants a step that syncs.*)?\n", steps)
 
 
 class HeldReads(OnLoop):
