@@ -64,8 +64,10 @@ class OnLoop(unittest.TestCase):
             return done.stdout.read()
 
     def history(self, channel: str, text: str, **more: int) -> list[list[str]]:
-        out = self.said(channel, text, **more)
-        self.assertIn("\nok ran\n", out, channel)
+        return self.history_of(self.said(channel, text, **more))
+
+    def history_of(self, out: str) -> list[list[str]]:
+        self.assertIn("\nok ran\n", out)
         return [decode(line[2:]).split(" ") for line in out.splitlines() if line.startswith("h ")]
 
     def judged(self, history: list[list[str]]) -> str:
@@ -152,7 +154,10 @@ class Sleepers(OnLoop):
         for channel in HOLDING:
             stores = "".join(f"store A {4 * i}K 4K\n" for i in range(4, 10))
             text = f"file A 64K hole\npin A\nfreeze A\nhold w1 A 0 8K\n{stores}read A 0 8K buffered\nthaw A\nland w1\n"
-            history = self.history(channel, text, deadline_ms=300)
+            for _ in range(TRIES):  # a busy machine takes that long for the hold alone
+                if "\nok ran\n" in (said := self.said(channel, text, deadline_ms=300)):
+                    break
+            history = self.history_of(said)
             held = next(line[1] for line in history if line[0] == "inv" and line[3] == "write")
             thaw = next(i for i, line in enumerate(history) if line[0] == "inv" and line[4] == "thaw")
             self.assertEqual([line[3] for line in history[thaw:] if line[:2] == ["ret", held]], ["err"], channel)
@@ -181,7 +186,7 @@ class Sleepers(OnLoop):
         for channel in HOLDING:
             for _ in range(TRIES):
                 out = self.refrozen(channel)
-                if "\nok ran\n" not in out:
+                if "\nok hung" in out and " in S " not in out:  # (uring-read) then the ring's own thread sleeps for it
                     break
             self.assertRegex(out, r"\nok hung line \d of the sequence, in D \w+\n", channel)
             # In its page fault, or behind the mmap lock that one of the others holds in its own.
