@@ -168,7 +168,8 @@ def parser() -> Parser:
     for name in ("run", "seq", "race", "explore", "repro", "selftest", "list"):
         _common(made[name], NO_USE.get(name, ("",))[0].split())
     add = made["explore"].add_argument
-    add("--depth", type=int, metavar="N", help="steps of the longest sequences; must be given")
+    add("--depth", type=int, metavar="N",
+        help="steps of the longest sequences; must be given; with --resume: more than before, to go on from there")
     add("--alphabet", default="core", metavar="NAME|FILE|VERBS",
         help="workloads/alphabets/NAME.alphabet (core, wide, huge), such a file, or verbs: 'punch write hold land'")
     add("--budget", type=_duration, default=0.0, metavar="TIME",
@@ -373,6 +374,8 @@ def _resumed(args: argparse.Namespace) -> argparse.Namespace:
     for name, value in vars(args).items():
         if name in ("resume", "jobs", "no_install", "json") or name in ("overwrite_device", "budget") and value:
             setattr(resumed, name, value)
+        elif name == "depth" and value and value > (resumed.depth or 0):
+            resumed.depth = value
         elif name != "command" and value not in (getattr(plain, name), getattr(resumed, name, None)):
             what = {"file": "FILE", "result": "RESULT"}.get(name, "--" + name.replace("_", "-"))
             raise UsageError(f"--resume goes on with what {args.resume} was asked for: no other {what} can be given")

@@ -228,9 +228,13 @@ def _open_store(options: Any, explore: Explore, argv: list[str], everything: run
                              "go on with another one")
         explore.likeliest = was["likeliest_first"]
         was["budget_s"] = explore.budget_s
-        for path in (state_path(results.folder, cell) for cell in cells):
-            if path.exists():
-                load_progress(path)
+        begun = [load_progress(path) for path in (state_path(results.folder, cell) for cell in cells) if path.exists()]
+        if explore.depth > was["depth"]:
+            if all(p.finished for p in begun):  # nothing has begun in the one order or the other
+                explore.likeliest = explore.budget_s > 0
+            was.update(depth=explore.depth, counts=counts, likeliest_first=explore.likeliest)
+            results.meta["argv"] += ["--depth", str(explore.depth)]  # what is said last counts
+            results.write_run()  # before any cell is deeper than that says
         return results
     explore.likeliest = explore.budget_s > 0
     about = {"alphabet": {"name": explore.alphabet.name, "title": explore.alphabet.title,

@@ -72,7 +72,10 @@ class CellRun:
     def _load(self) -> Progress:
         if not self.path.exists():
             return Progress()
-        return load_progress(self.path)
+        progress = load_progress(self.path)
+        if progress.depth <= self.explore.depth and not progress.not_covered:
+            progress.finished = False  # of less depth
+        return progress
 
     def _save(self) -> None:
         self.k.store.write(self.path, json.dumps({"schema": STATE_SCHEMA, **self.progress.dump()}) + "\n", True)

@@ -12,7 +12,7 @@ from unittest import mock
 from .exploring import ALPHABET, HANG_S, Timed, verbs_of
 from harness.runner import cli, explore, explore_attempt, explore_report, store
 from harness.runner.agent import decode
-from harness.runner.errors import EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED
+from harness.runner.errors import EXIT_BROKEN, EXIT_DIFFERS, EXIT_EXPECTED, UsageError
 from harness.runner.expect import Expectations, parse_rule
 from harness.runner.explore import Explore, ExploreKernel, part_of
 from harness.runner.explore_state import Cell, load_progress
@@ -207,6 +207,47 @@ class Budget(Timed):
             for more, want in ((["--budget", "2h"], 7200.0), ([], 60.0)):
                 cli.dispatch(["explore", "--resume", str(folder), *more])
                 self.assertEqual((ran.call_args.args[1].budget_s, ran.call_args.args[1].depth), (want, 3))
+
+    def test_who_goes_on_may_go_deeper(self) -> None:
+        argv = ["explore", "--depth", "3", "--seed", "3"]
+        folder = store.Store.create(self.store.folder.parent / "asked", {"argv": argv, "seed": 3}).folder
+        with mock.patch.object(explore, "run", return_value=0) as ran:
+            cli.dispatch(["explore", "--resume", str(folder), "--depth", "5"])
+            self.assertEqual(ran.call_args.args[1].depth, 5)
+            with self.assertRaisesRegex(UsageError, "no other --depth can be given"):
+                cli.dispatch(["explore", "--resume", str(folder), "--depth", "2"])
+
+    def test_what_is_deeper_is_what_was_not_run(self) -> None:
+        self.explore(3)
+        whole = Counter(self.machine.explored)
+        self.fresh()
+        cell = self.explore(2)
+        self.assertEqual((cell["finished"], cell["depth_done"]), (True, 2))
+        self.assertLess(sum(Counter(self.machine.explored).values()), sum(whole.values()))
+        cell = self.explore(3)
+        self.assertEqual((cell["finished"], cell["depth_done"]), (True, 3))
+        self.assertEqual(Counter(self.machine.explored), whole)
+
+    def test_the_order_of_what_is_deeper(self) -> None:
+        """Likeliest first where there is a budget, unless something has begun in the other order."""
+        self.store.meta.update(argv=["explore", "--depth", "2"])
+        cell = Cell("6.1", "xfs", "dio-read")
+        for until, likeliest in ((None, True), (self.clock.now + 20, False)):
+            self.fresh()
+            self.takes(lambda text: 1.0)
+            self.explore(2, until=until)
+            self.store.meta["explore"].update(depth=2, likeliest_first=False)
+            self.store.meta["explore"]["alphabet"]["text"] = "x"
+            self.store.write_run()
+            what = Explore(3, budget_s=60.0, alphabet=mock.Mock(text="x"))
+            made = explore._open_store(  # noqa: SLF001
+                mock.Mock(resume=self.store.folder), what, [], mock.Mock(), {}, [cell], ["counts"])
+            kept = json.loads((self.store.folder / "run.json").read_text())
+            for meta in (made.meta, kept):
+                said = meta["explore"]
+                self.assertEqual((what.likeliest, said["likeliest_first"], said["depth"], said["counts"]),
+                                 (likeliest, likeliest, 3, ["counts"]))
+                self.assertEqual(cli.parser().parse_args(meta["argv"]).depth, 3)
 
     def test_who_goes_on_keeps_to_the_order(self) -> None:
         """Whatever budget there is now: what was run is known by its place in it."""
