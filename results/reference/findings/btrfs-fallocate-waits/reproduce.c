@@ -91,13 +91,18 @@ static void *write_thread(void *arg)
 /* The file is written back while a write of its first two pages is on its way. */
 static void write_behind(int fd)
 {
-	struct uffdio_copy copy = { .dst = (uintptr_t)source, .src = (uintptr_t)data, .len = WRITTEN };
+	struct uffdio_copy copy = {
+		.dst = (uintptr_t)source,
+		.src = (uintptr_t)data,
+		.len = WRITTEN,
+	};
 	struct uffd_msg msg;
 	pthread_t thread;
 
 	if (pthread_create(&thread, NULL, write_thread, NULL))
 		quit("pthread_create");
-	if (read(uffd, &msg, sizeof(msg)) != sizeof(msg) || fsync(fd) || ioctl(uffd, UFFDIO_COPY, &copy))
+	if (read(uffd, &msg, sizeof(msg)) != sizeof(msg) || fsync(fd) ||
+	    ioctl(uffd, UFFDIO_COPY, &copy))
 		quit("what is held");
 	pthread_join(thread, NULL);
 	madvise(source, WRITTEN, MADV_DONTNEED);
@@ -136,7 +141,8 @@ int main(int argc, char **argv)
 	int files = argc > 2 ? atoi(argv[2]) : 3000;
 	bool stores = argc > 3 && !strcmp(argv[3], "store");
 	int mode = argc > 3 && !strcmp(argv[3], "punch") ?
-			   FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : FALLOC_FL_ZERO_RANGE;
+			   FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE :
+			   FALLOC_FL_ZERO_RANGE;
 	double longest = 0;
 	int nr_long = 0;
 
@@ -169,7 +175,7 @@ int main(int argc, char **argv)
 		nr_long += took >= LONG_S;
 		longest = took > longest ? took : longest;
 	}
-	printf("%s: %d of %d calls took %.0f s or more; the longest %.3f s\n", nr_long ? "FAIL" : "ok",
-	       nr_long, files, LONG_S, longest);
+	printf("%s: %d of %d calls took %.0f s or more; the longest %.3f s\n",
+	       nr_long ? "FAIL" : "ok", nr_long, files, LONG_S, longest);
 	return nr_long ? 1 : 0;
 }
