@@ -64,10 +64,10 @@ class OnLoop(unittest.TestCase):
             return done.stdout.read()
 
     def history(self, channel: str, text: str, **more: int) -> list[list[str]]:
-        return self.history_of(self.said(channel, text, **more))
+        return self.history_of(channel, self.said(channel, text, **more))
 
-    def history_of(self, out: str) -> list[list[str]]:
-        self.assertIn("\nok ran\n", out)
+    def history_of(self, channel: str, out: str) -> list[list[str]]:
+        self.assertIn("\nok ran\n", out, channel)
         return [decode(line[2:]).split(" ") for line in out.splitlines() if line.startswith("h ")]
 
     def judged(self, history: list[list[str]]) -> str:
@@ -157,7 +157,7 @@ class Sleepers(OnLoop):
             for _ in range(TRIES):  # a busy machine takes that long for the hold alone
                 if "\nok ran\n" in (said := self.said(channel, text, deadline_ms=300)):
                     break
-            history = self.history_of(said)
+            history = self.history_of(channel, said)
             held = next(line[1] for line in history if line[0] == "inv" and line[3] == "write")
             thaw = next(i for i, line in enumerate(history) if line[0] == "inv" and line[4] == "thaw")
             self.assertEqual([line[3] for line in history[thaw:] if line[:2] == ["ret", held]], ["err"], channel)

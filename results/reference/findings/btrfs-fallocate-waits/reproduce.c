@@ -14,7 +14,6 @@
  * 2 this cannot be tried here.
  */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/userfaultfd.h>
@@ -108,10 +107,11 @@ static void write_behind(int fd)
 	madvise(source, WRITTEN, MADV_DONTNEED);
 }
 
-static double zero(int dir, int nr, bool stores, int mode)
+/* Seconds that fallocate(@mode) of the second page of file @nr took. */
+static double fallocate_takes(int dir, int nr, bool stores, int mode)
 {
 	char name[32];
-	double began;
+	double began, took;
 	int fd;
 
 	snprintf(name, sizeof(name), "f%d", nr);
@@ -129,10 +129,10 @@ static double zero(int dir, int nr, bool stores, int mode)
 	began = now();
 	if (fallocate(fd, mode, PAGE, PAGE))
 		quit("fallocate");
-	began = now() - began;
+	took = now() - began;
 	munmap(map, SIZE);
 	close(fd);
-	return began;
+	return took;
 }
 
 int main(int argc, char **argv)
@@ -167,7 +167,7 @@ int main(int argc, char **argv)
 			quit("syncfs");
 	}
 	for (int i = 0; i < files; i++) {
-		double took = zero(dir, i, stores, mode);
+		double took = fallocate_takes(dir, i, stores, mode);
 
 		if (took >= LONG_S)
 			printf("file %d: fallocate took %.1f s\n", i, took);
